@@ -1,0 +1,100 @@
+"""The frozen model every process is handed: what the file, the environment and the defaults say together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from jobsup.errors import Problem
+from jobsup.model import JobSpec
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """`[database]`."""
+
+    url: str = "sqlite:///jobsup.db"
+    """SQLAlchemy URL; a relative SQLite path has been made absolute."""
+    synchronous: str = "full"
+    """SQLite's `synchronous`: `full` survives a power cut, `normal` may lose the last commits in one."""
+    free_space_min: int = 64 << 20
+    """Bytes that must be free beside a SQLite file, or nothing is claimed."""
+    wait: timedelta = timedelta(seconds=30)
+    """How long a start waits for a database that is locked or unreachable."""
+    migrate: bool = True
+    """Upgrade the schema at start."""
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorSettings:
+    """`[supervisor]`."""
+
+    runtime_dir: str = ""
+    """Absolute folder of the control socket and the lock."""
+    node: str = ""
+    """This machine's name among those that share the database."""
+    drain_timeout: timedelta = timedelta(seconds=30)
+    """How long a stop lets running jobs go on."""
+    watchdog: timedelta = timedelta(seconds=10)
+    """A child whose loop has not ticked for this long is killed and replaced."""
+    boot_timeout: timedelta = timedelta(seconds=60)
+    """A child that is not ready after this long is killed and replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerSettings:
+    """`[scheduler]`."""
+
+    poll_interval: timedelta = timedelta(seconds=10)
+    dispatch_lock_duration: timedelta = timedelta(seconds=8)
+    job_timeout_threshold: timedelta = timedelta(seconds=600)
+    max_retry_attempts: int = 3
+    cleanup_retention_days: int = 30
+    cleanup_interval: timedelta = timedelta(hours=1)
+    worker_offline_threshold: timedelta = timedelta(seconds=180)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """`[worker]`."""
+
+    count: int = 4
+    concurrency: int = 1
+    queues: tuple[str, ...] = ()
+    """The queues these workers serve; none named means all."""
+    poll_interval: timedelta = timedelta(seconds=5)
+    max_poll_interval: timedelta = timedelta(seconds=60)
+    heartbeat_interval: timedelta = timedelta(seconds=5)
+    job_timeout: timedelta | None = timedelta(seconds=600)
+    python_path: tuple[str, ...] = ()
+    """Absolute folders put first on the import path of Python callables."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggingSettings:
+    """`[logging]`."""
+
+    level: str = "INFO"
+    format: str = "text"
+    """`text` or `json`."""
+    file: str = ""
+    """Absolute path; empty means standard error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything one instance was told."""
+
+    path: str
+    """Absolute path of the main file."""
+    set: str = "default"
+    """The definition set its jobs belong to."""
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    supervisor: SupervisorSettings = field(default_factory=SupervisorSettings)
+    scheduler: SchedulerSettings = field(default_factory=SchedulerSettings)
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
+    logging: LoggingSettings = field(default_factory=LoggingSettings)
+    jobs: tuple[JobSpec, ...] = ()
+    origins: dict[str, str] = field(default_factory=dict)
+    """`worker.count` -> where its value comes from: `default`, `jobsup.toml:12` or `environment JOBSUP_WORKER_COUNT`."""
+    warnings: tuple[Problem, ...] = ()

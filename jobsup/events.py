@@ -1,0 +1,30 @@
+"""The one seam through which the rooms say what happened; logs, tests and later metrics and alerts listen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+Listener = Callable[[str, dict[str, Any]], None]
+
+_listeners: list[Listener] = []
+_log = logging.getLogger("jobsup")
+
+
+def emit(name: str, text: str = "", *, level: int = logging.INFO, **fields: Any) -> None:
+    """Tell every listener that `name` happened, e.g. `emit("dispatch.claimed", "Claimed job dispatch 7", dispatch_id=7)`.
+
+    `text` is the line for the log (none: not logged); the fields go beside it. Never put a secret, an
+    environment or a job's arguments in.
+    """
+    if text and _log.isEnabledFor(level):
+        _log.log(level, text, extra={"event": name, "fields": fields})
+    for listener in tuple(_listeners):
+        listener(name, fields)
+
+
+def subscribe(listener: Listener) -> Callable[[], None]:
+    """Hand every later event to `listener`; returns the function that ends it."""
+    _listeners.append(listener)
+    return lambda: _listeners.remove(listener)
