@@ -96,5 +96,5 @@ class Config:
     logging: LoggingSettings = field(default_factory=LoggingSettings)
     jobs: tuple[JobSpec, ...] = ()
     origins: dict[str, str] = field(default_factory=dict)
-    """`worker.count` -> where its value comes from: `default`, `jobsup.toml:12` or `environment JOBSUP_WORKER_COUNT`."""
+    """`worker.count` -> where it is from: `default`, `jobsup.toml:12`, `environment JOBSUP_WORKER_COUNT`."""
     warnings: tuple[Problem, ...] = ()

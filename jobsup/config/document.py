@@ -1,0 +1,94 @@
+"""A job's definition as a JSON document and back, exactly; and the hash that tells two definitions apart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from jobsup.config.durations import format_duration, parse, parse_or_none
+from jobsup.model import CalendarSpec, CatchUp, Dst, JobKind, JobSpec, Overlap, ParamSpec, ScheduleSpec
+
+HASH_HEX_DIGITS = 16
+
+_JOB_DURATIONS = ("kill_grace", "retry_backoff", "retry_backoff_max")
+_JOB_OPTIONAL_DURATIONS = ("timeout", "misfire_grace")
+_JOB_TUPLES = ("args", "tags", "success_exit_codes")
+_JOB_ENUMS: dict[str, type[StrEnum]] = {"kind": JobKind, "overlap": Overlap, "catch_up": CatchUp}
+
+
+def jobspec_to_dict(job: JobSpec) -> dict[str, Any]:
+    """Return the whole definition with JSON values only: durations as text, instants as ISO 8601 in UTC."""
+    return {spec.name: _plain(getattr(job, spec.name)) for spec in fields(job)}
+
+
+def jobspec_from_dict(document: dict[str, Any]) -> JobSpec:
+    """Return the definition `jobspec_to_dict` wrote.
+
+    A missing key takes its default and an unknown one is passed over, so that two versions of jobsup can
+    share a database while one replaces the other.
+    """
+    values = _known(JobSpec, document)
+    _convert(values, _JOB_DURATIONS, parse)
+    _convert(values, _JOB_OPTIONAL_DURATIONS, parse_or_none)
+    _convert(values, _JOB_TUPLES, tuple)
+    for key, enum in _JOB_ENUMS.items():
+        _convert(values, (key,), enum)
+    if isinstance(values.get("command"), list):
+        values["command"] = tuple(values["command"])
+    _convert(values, ("schedule",), _schedule)
+    if "params" in values:
+        values["params"] = tuple(_param(param) for param in values["params"])
+    return JobSpec(**values)
+
+
+def config_hash(job: JobSpec) -> str:
+    """Return hex digits that are equal for equal definitions, on every host and in every process."""
+    return hashlib.sha256(canonical_json(job).encode()).hexdigest()[:HASH_HEX_DIGITS]
+
+
+def canonical_json(job: JobSpec) -> str:
+    """Return the one JSON text of a definition: keys sorted, no blanks, ASCII."""
+    return json.dumps(jobspec_to_dict(job), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """Turn one field into JSON values; a dict is the user's own (`kwargs`, `env`) and already is."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, ScheduleSpec | ParamSpec | CalendarSpec):
+        return {spec.name: _plain(getattr(value, spec.name)) for spec in fields(value)}
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return value.value if isinstance(value, StrEnum) else value
+
+
+def _known(model: type[Any], document: dict[str, Any]) -> dict[str, Any]:
+    return {spec.name: document[spec.name] for spec in fields(model) if spec.name in document}
+
+
+def _convert(values: dict[str, Any], keys: tuple[str, ...], read: Any) -> None:
+    """Read the keys that are there in place; None stands for itself only where `read` is never given it."""
+    for key in keys:
+        if values.get(key) is not None:
+            values[key] = read(values[key])
+
+
+def _schedule(document: dict[str, Any]) -> ScheduleSpec:
+    values = _known(ScheduleSpec, document)
+    _convert(values, ("every",), parse)
+    _convert(values, ("anchor", "at"), datetime.fromisoformat)
+    _convert(values, ("dst",), Dst)
+    _convert(values, ("calendar",), lambda calendar: CalendarSpec(**_known(CalendarSpec, calendar)))
+    return ScheduleSpec(**values)
+
+
+def _param(document: dict[str, Any]) -> ParamSpec:
+    values = _known(ParamSpec, document)
+    _convert(values, ("choices",), tuple)
+    return ParamSpec(**values)
