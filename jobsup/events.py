@@ -13,7 +13,7 @@ _log = logging.getLogger("jobsup")
 
 
 def emit(name: str, text: str = "", *, level: int = logging.INFO, **fields: Any) -> None:
-    """Tell every listener that `name` happened, e.g. `emit("dispatch.claimed", "Claimed job dispatch 7", dispatch_id=7)`.
+    """Tell every listener that `name` happened, e.g. `emit("dispatch.claimed", "Claimed job dispatch 7", ...)`.
 
     `text` is the line for the log (none: not logged); the fields go beside it. Never put a secret, an
     environment or a job's arguments in.
