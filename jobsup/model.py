@@ -245,3 +245,139 @@ class JobSpec:
     """Bytes kept of one run's output: half from its head, half from its tail."""
     stderr: str = "separate"
     """`separate` marks which bytes were stderr; `merge` gives both streams one exact order."""
+
+
+STDOUT, STDERR = 1, 2
+"""How a stream is named in output chunks and marks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a worker is handed when it claims a dispatch: enough to run it without asking again."""
+
+    dispatch_id: int
+    job_id: int
+    job: JobSpec
+    config_hash: str
+    source: Source
+    retry_count: int
+    scheduled_for: datetime | None
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputChunk:
+    """A piece of a live run's output, as read."""
+
+    dispatch_id: int
+    offset: int
+    """Bytes the run had printed before it, both streams together."""
+    stream: int
+    at: datetime
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedOutput:
+    """What is kept of a run's output, and how much is not."""
+
+    data: bytes = b""
+    total: int = 0
+    dropped: int = 0
+    gap_at: int | None = None
+    """Where in `data` the dropped bytes stood; None when none were dropped."""
+    marks: tuple[tuple[int, int], ...] = ()
+    """Runs of one stream in `data`, in order: (length, STDOUT | STDERR)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How an attempt ended, as its worker saw it."""
+
+    dispatch_id: int
+    status: Status
+    reason: Reason
+    finished_at: datetime
+    started_at: datetime | None = None
+    """None: no process was started, so there is no log row."""
+    error_message: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    pid: int | None = None
+    output: CapturedOutput = field(default_factory=CapturedOutput)
+    result: str | None = None
+    """A callable's return value, as JSON."""
+    cpu_user: float | None = None
+    cpu_system: float | None = None
+    max_rss: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFacts:
+    """Who a worker is: what it registers with."""
+
+    node: str
+    boot_id: str
+    pid_namespace: str
+    process_id: int
+    process_started: int
+    heartbeat_interval: timedelta
+    concurrency: int
+    queues: tuple[str, ...]
+    """Empty means all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What a worker says of itself each interval."""
+
+    status: WorkerStatus
+    jobs_processed: int
+    current_job_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A counted range of ticks that do not run, and why."""
+
+    first: datetime
+    last: datetime
+    count: int
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class TickPlan:
+    """What the scheduler decided for one due job; applied only if the job's `next_run` is still the one it saw."""
+
+    job_id: int
+    seen_next_run: datetime
+    next_run: datetime | None
+    runs: tuple[datetime, ...] = ()
+    skips: tuple[Skip, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DueJob:
+    """A job whose tick has come, with all that the decision needs."""
+
+    job_id: int
+    name: str
+    next_run: datetime
+    schedule: ScheduleSpec
+    catch_up: CatchUp
+    catch_up_limit: int
+    misfire_grace: timedelta | None
+    paused_at: datetime | None
+    paused_until: datetime | None
+    paused_by: str | None
+    paused_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A term of leadership this process holds."""
+
+    holder: str
+    epoch: int
+    until: datetime
