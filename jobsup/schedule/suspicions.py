@@ -1,0 +1,46 @@
+"""What a schedule does that its author may not expect, found by looking at real clock changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobsup.schedule.base import DAY_SECONDS, to_datetime
+from jobsup.schedule.zones import Segment
+
+if TYPE_CHECKING:
+    from jobsup.schedule.wall import WallSchedule
+
+SAMPLE_YEARS = range(2030, 2035)
+"""Years the tz database knows by rule only: what happens in each of them happens every year."""
+
+
+def yearly_gap(schedule: WallSchedule) -> tuple[str, ...]:
+    """Warn of fixed times that a clock change takes away in every year."""
+    if schedule.rule.repeats and not schedule.rule.fills_gaps:
+        return ()
+    found = [_gap_of(schedule, year) for year in SAMPLE_YEARS]
+    gaps = [segment for segment in found if segment is not None]
+    if len(gaps) < len(found):
+        return ()
+    day = to_datetime(gaps[0].local_start)
+    lost = to_datetime(schedule.missed_times(gaps[0])[0])
+    fate = f"it runs at {day:%H:%M} instead" if schedule.rule.fills_gaps else "it does not run then"
+    return (
+        f"a clock change in {schedule.zone.key} takes a time of it away every year ({lost:%H:%M} in {day:%B}): {fate}",
+    )
+
+
+def _gap_of(schedule: WallSchedule, year: int) -> Segment | None:
+    at, end = _second(year), _second(year + 1)
+    while at < end:
+        segment = schedule.zone.segment(at)
+        if schedule.misses(segment):
+            return segment
+        at = segment.end
+    return None
+
+
+def _second(year: int) -> int:
+    from datetime import date
+
+    return (date(year, 1, 1) - date(1970, 1, 1)).days * DAY_SECONDS
