@@ -47,24 +47,20 @@ class Database:
         self._queue = _WriterQueue(Path(f"{self.path}-queue")) if self.path else None
         event.listen(self.engine, "before_cursor_execute", self._count)
 
-    def _count(self, *_: Any) -> None:
-        self.statements += 1
+    def _count(self, _: Any, __: Any, statement: str, *___: Any) -> None:
+        self.statements += not statement.startswith("BEGIN")
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open a transaction that writes; it commits at the end and rolls back on any error."""
-        with _readable_errors(self), self._turn(), self.engine.connect() as connection:
-            connection = connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
-            with connection.begin():
-                yield connection
+        with _readable_errors(self), self._turn(), self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a short transaction that only reads one consistent state."""
-        with _readable_errors(self), self.engine.connect() as connection:
-            connection = connection.execution_options(**{_BEGIN: "BEGIN"})
-            with connection.begin():
-                yield connection
+        with _readable_errors(self), self._transaction("BEGIN") as connection:
+            yield connection
 
     def now(self) -> datetime:
         """Return the instant by the clock that rules what is due and what has expired."""
@@ -75,6 +71,13 @@ class Database:
         self.engine.dispose()
         if self._queue is not None:
             self._queue.close()
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Connection]:
+        with self.engine.connect() as connection:
+            connection.execution_options(**{_BEGIN: begin})  # changes the connection itself
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -164,20 +167,33 @@ def _readable_errors(database: Database) -> Iterator[None]:
 def _explain(database: Database, said: str, error: DBAPIError) -> DatabaseError:
     where = f"database {database.path or database.url.render_as_string(hide_password=True)}"
     lowered = said.lower()
-    if "locked" in lowered or "busy" in lowered:
-        return DatabaseUnavailableError(f"{where}: locked by another program for over {SQLITE_BUSY_SECONDS:.0f} s")
-    if "is full" in lowered:
-        return DatabaseUnavailableError(f"{where}: no space left on its disk: free some")
-    if "disk i/o" in lowered:
-        return DatabaseUnavailableError(f"{where}: disk I/O error: look at the machine's disk")
-    if "unable to open" in lowered:
-        return DatabaseError(f"{where}: cannot be opened: its folder must exist and be writable")
-    if "not a database" in lowered or "malformed" in lowered:
-        return DatabaseError(f"{where}: is corrupt or no SQLite file: restore it from a backup, or move it away")
-    if "readonly" in lowered or "read-only" in lowered:
-        return DatabaseError(f"{where}: cannot be written: check its owner and mode, and those of its folder")
-    if "no such table" in lowered or "no such column" in lowered:
-        return DatabaseError(f"{where}: has not jobsup's tables ({said}): run `jobsup db upgrade`")
+    for words, kind, advice in _EXPLANATIONS:
+        if any(word in lowered for word in words):
+            return kind(f"{where}: {advice}")
     if isinstance(error, DriverError) and error.connection_invalidated:
         return DatabaseUnavailableError(f"{where}: connection lost: {said}")
     return DatabaseUnavailableError(f"{where}: {said}")
+
+
+_EXPLANATIONS: tuple[tuple[tuple[str, ...], type[DatabaseError], str], ...] = (
+    (
+        ("locked", "busy"),
+        DatabaseUnavailableError,
+        f"locked by another program for over {SQLITE_BUSY_SECONDS:.0f} s: end its transaction",
+    ),
+    (("is full",), DatabaseUnavailableError, "no space left on its disk: free some"),
+    (("disk i/o",), DatabaseUnavailableError, "disk I/O error: look at the machine's disk"),
+    (("unable to open",), DatabaseError, "cannot be opened: its folder must exist and be writable"),
+    (
+        ("not a database", "malformed"),
+        DatabaseError,
+        "is corrupt or no SQLite file: restore it from a backup, or move it away",
+    ),
+    (
+        ("readonly", "read-only"),
+        DatabaseError,
+        "cannot be written: check the owner and mode of the file and its folder",
+    ),
+    (("no such table", "no such column"), DatabaseError, "has not the tables of this version: run `jobsup db upgrade`"),
+)
+"""What the driver says, whether waiting may help, and what to tell a person."""

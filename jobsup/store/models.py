@@ -174,6 +174,8 @@ class JobDispatch(Base):
     """The term of the leader that dispatched it."""
     concurrency_key: Mapped[str | None] = mapped_column(String(128))
     """At most one IN_PROGRESS row has it."""
+    config_hash: Mapped[str | None] = mapped_column(String(64))
+    """Which definition of the job was claimed."""
 
     job: Mapped[Job] = relationship(back_populates="dispatches", viewonly=True)
     log: Mapped[JobExecutionLog | None] = relationship(back_populates="dispatch", viewonly=True)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
-from jobsup.model import Claim, Heartbeat, OutputChunk, Reason, RunResult
+from sqlalchemy import Connection, Update, delete, insert, select, update
+
+from jobsup.model import Claim, Heartbeat, OutputChunk, Reason, RunResult, Status, WorkerStatus
+from jobsup.store import attempts, claiming, notifier
 from jobsup.store.engine import Database
+from jobsup.store.models import JobDispatch, JobOutputChunk, WorkerRegistration
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +58,95 @@ class Answer:
 
 
 def exchange(database: Database, worker: Worker, request: Round) -> Answer:
-    """Do a whole round in one transaction: started, output, results (with retries), give-backs, heartbeat, claim."""
-    raise NotImplementedError
+    """Do a whole round in one transaction: heartbeat, started, output, results (with retries), give-backs, claim.
+
+    Raises DatabaseUnavailableError with nothing done when the database does not answer now.
+    """
+    now = database.now()
+    with database.write() as connection:
+        answer = _exchange(connection, worker, request, now)
+    if request.results or request.chunks or request.started:
+        notifier.wake(database, "follower")
+    if request.release or (request.results and not request.claim):
+        notifier.wake(database, "worker")  # there is work, or a key is free, that this worker does not take
+    return answer
 
 
-def resolve(database: Database, worker: Worker, request: Round) -> Answer | None:
-    """After an error whose commit may have happened: None when it has not, so that the round can be sent again."""
-    raise NotImplementedError
+def _exchange(connection: Connection, worker: Worker, request: Round, now: datetime) -> Answer:
+    is_registered = _beat(connection, worker, request, now)
+    for dispatch_id, started_at in request.started.items():
+        connection.execute(_owned(worker, dispatch_id).values(started_at=started_at))
+    _write_chunks(connection, request)
+    refused = {
+        result.dispatch_id
+        for result in request.results
+        if attempts.end(connection, result, worker_id=worker.worker_id, node=worker.node, now=now) is None
+    }
+    for dispatch_id in request.release:
+        connection.execute(
+            _owned(worker, dispatch_id)
+            .where(JobDispatch.started_at.is_(None))
+            .values(status=Status.PENDING, worker_id=None, claimed_at=None, deadline_at=None, config_hash=None)
+        )
+    claims: tuple[Claim, ...] = ()
+    next_available_at = None
+    if request.claim > 0 and is_registered:
+        claims, next_available_at = claiming.claim(
+            connection, worker_id=worker.worker_id, node=worker.node, queues=worker.queues, limit=request.claim, now=now
+        )
+    return Answer(
+        claims=claims,
+        refused=frozenset(refused),
+        cancels=_cancels(connection, worker) if request.watch_cancels else {},
+        next_available_at=next_available_at,
+        is_registered=is_registered,
+    )
+
+
+def _beat(connection: Connection, worker: Worker, request: Round, now: datetime) -> bool:
+    """Renew the registration, or only look whether it still stands; a worker that was given up must not claim."""
+    alive = (WorkerRegistration.worker_id == worker.worker_id, WorkerRegistration.status != WorkerStatus.OFFLINE)
+    beat = request.heartbeat
+    if beat is None:
+        return not request.claim or connection.execute(select(1).where(*alive)).first() is not None
+    renewed = connection.execute(
+        update(WorkerRegistration)
+        .where(*alive)
+        .values(
+            last_heartbeat=now,
+            status=beat.status,
+            jobs_processed=beat.jobs_processed,
+            current_job_id=beat.current_job_id,
+        )
+    )
+    return renewed.rowcount == 1
+
+
+def _owned(worker: Worker, dispatch_id: int) -> Update:
+    return update(JobDispatch).where(
+        JobDispatch.id == dispatch_id,
+        JobDispatch.worker_id == worker.worker_id,
+        JobDispatch.status == Status.IN_PROGRESS,
+    )
+
+
+def _write_chunks(connection: Connection, request: Round) -> None:
+    for dispatch_id, (start, stop) in request.dropped.items():
+        connection.execute(
+            delete(JobOutputChunk).where(
+                JobOutputChunk.dispatch_id == dispatch_id, JobOutputChunk.offset >= start, JobOutputChunk.offset < stop
+            )
+        )
+    if request.chunks:
+        connection.execute(insert(JobOutputChunk), [asdict(chunk) for chunk in request.chunks])
+
+
+def _cancels(connection: Connection, worker: Worker) -> dict[int, Reason]:
+    rows = connection.execute(
+        select(JobDispatch.id, JobDispatch.cancel_reason).where(
+            JobDispatch.worker_id == worker.worker_id,
+            JobDispatch.status == Status.IN_PROGRESS,
+            JobDispatch.cancel_requested_at.is_not(None),
+        )
+    )
+    return {dispatch_id: Reason(reason or Reason.CANCELLED) for dispatch_id, reason in rows}

@@ -1,0 +1,190 @@
+"""How an attempt ends in the tables: its terminal row, its log row, and the retry that follows.
+
+Workers that finish and rescuers that close lost runs go the same way through here.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+
+from jobsup.config.document import jobspec_from_dict
+from jobsup.model import CapturedOutput, JobSpec, OutputChunk, Reason, RunResult, Source, Status
+from jobsup.store.models import Job, JobDispatch, JobExecutionLog, JobOutputChunk
+
+# A retry's wait is spread by this much to either side, so that jobs that failed together do not return together.
+BACKOFF_JITTER = 0.2
+# Doubling stops here whatever `retry_backoff_max` says: 2**32 of anything is past every cap.
+BACKOFF_DOUBLINGS_MAX = 32
+
+_LOST = (Reason.WORKER_LOST, Reason.NO_OWNER)
+_NEVER_RETRIED = (Reason.NOT_RUNNABLE, Reason.CANCELLED, Reason.REPLACED, Reason.JOB_REMOVED)
+
+_D, _C = JobDispatch.__table__, JobOutputChunk.__table__
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt that has just been written as ended."""
+
+    dispatch_id: int
+    job_id: int
+    job_name: str
+    retry_id: int | None
+    """The attempt that follows, if any."""
+    retry_at: datetime | None
+
+
+def end(connection: Connection, result: RunResult, *, worker_id: str | None, node: str, now: datetime) -> Ended | None:
+    """Write the end of an attempt, only while it is IN_PROGRESS and `worker_id`'s (None: whoever's); None if not."""
+    statement = (
+        update(JobDispatch)
+        .where(JobDispatch.id == result.dispatch_id, JobDispatch.status == Status.IN_PROGRESS)
+        .values(
+            status=result.status,
+            reason=result.reason,
+            completed_at=result.finished_at,
+            error_message=result.error_message,
+        )
+        .returning(_D)
+    )
+    if result.started_at is not None:
+        statement = statement.values(started_at=result.started_at)
+    if worker_id is not None:
+        statement = statement.where(JobDispatch.worker_id == worker_id)
+    row = connection.execute(statement).mappings().one_or_none()
+    if row is None:
+        return None
+    job = _job_of(connection, row["job_id"])
+    if result.started_at is not None:
+        _write_log(connection, row, result, node)
+    connection.execute(delete(JobOutputChunk).where(JobOutputChunk.dispatch_id == result.dispatch_id))
+    retry_id, retry_at = _insert_retry(connection, row, job, result, now)
+    return Ended(result.dispatch_id, row["job_id"], job["name"], retry_id, retry_at)
+
+
+def fold(chunks: Sequence[OutputChunk]) -> CapturedOutput:
+    """Put live pieces, in order of offset, together as the output that is kept; holes count as dropped."""
+    data = bytearray()
+    marks: list[tuple[int, int]] = []
+    total = dropped = 0
+    gap_at: int | None = None
+    for chunk in chunks:
+        if chunk.offset > total:
+            dropped += chunk.offset - total
+            gap_at = len(data) if gap_at is None else gap_at
+        data += chunk.data
+        total = chunk.offset + len(chunk.data)
+        if marks and marks[-1][1] == chunk.stream:
+            marks[-1] = (marks[-1][0] + len(chunk.data), chunk.stream)
+        else:
+            marks.append((len(chunk.data), chunk.stream))
+    return CapturedOutput(bytes(data), total, dropped, gap_at, tuple(marks))
+
+
+def chunks_of(connection: Connection, dispatch_id: int, offset: int = 0) -> list[OutputChunk]:
+    """Read a live run's pieces that begin at `offset` or later."""
+    rows = connection.execute(
+        select(_C.c.dispatch_id, _C.c.offset, _C.c.stream, _C.c.at, _C.c.data)
+        .where(_C.c.dispatch_id == dispatch_id, _C.c.offset >= offset)
+        .order_by(_C.c.offset)
+    )
+    return [OutputChunk(*row) for row in rows]
+
+
+def backoff(job: JobSpec, retry_count: int) -> timedelta:
+    """Return how long the retry after attempt number `retry_count` (0 the first) waits, jitter included."""
+    doubled = job.retry_backoff * 2 ** min(retry_count, BACKOFF_DOUBLINGS_MAX) if job.retry_backoff else timedelta()
+    jitter = random.uniform(1 - BACKOFF_JITTER, 1 + BACKOFF_JITTER)  # noqa: S311  (no secret: it only spreads load)
+    return min(doubled, job.retry_backoff_max) * jitter
+
+
+def _job_of(connection: Connection, job_id: int) -> RowMapping:
+    statement = select(Job.name, Job.payload, Job.is_active, Job.retired_at).where(Job.id == job_id)
+    return connection.execute(statement).mappings().one()
+
+
+def _write_log(connection: Connection, row: RowMapping, result: RunResult, node: str) -> None:
+    connection.execute(
+        insert(JobExecutionLog).values(
+            dispatch_id=result.dispatch_id,
+            job_id=row["job_id"],
+            worker_id=row["worker_id"],
+            host=node,
+            pid=result.pid,
+            run_time=result.started_at,
+            finished_at=result.finished_at,
+            status=result.status,
+            exit_code=result.exit_code,
+            signal=result.signal,
+            log_output=result.output.data,
+            output_bytes=result.output.total,
+            output_dropped=result.output.dropped,
+            output_gap_at=result.output.gap_at,
+            stream_marks=[list(mark) for mark in result.output.marks],
+            result=result.result,
+            cpu_user=result.cpu_user,
+            cpu_system=result.cpu_system,
+            max_rss=result.max_rss,
+            config_hash=row["config_hash"] or "",
+        )
+    )
+
+
+def _insert_retry(
+    connection: Connection, row: RowMapping, job: RowMapping, result: RunResult, now: datetime
+) -> tuple[int | None, datetime | None]:
+    if job["retired_at"] is not None or row["cancel_requested_at"] is not None:
+        return None, None
+    following = _following(jobspec_from_dict(job["payload"]), row["retry_count"], result, now)
+    if following is None:
+        return None, None
+    retry_count, available_at = following
+    values: dict[str, Any] = {key: row[key] for key in _CARRIED}
+    retry_id = connection.execute(
+        insert(JobDispatch)
+        .values(
+            **values,
+            source=Source.RETRY,
+            status=Status.PENDING,
+            retry_of=row["id"],
+            retry_count=retry_count,
+            available_at=available_at,
+            created_at=now,
+        )
+        .returning(JobDispatch.id)
+    ).scalar_one()
+    return retry_id, available_at
+
+
+_CARRIED = (
+    "job_id",
+    "scheduled_for",
+    "target",
+    "priority",
+    "queue",
+    "params",
+    "requested_by",
+    "epoch",
+    "concurrency_key",
+)
+"""What a retry takes over from the attempt before it."""
+
+
+def _following(job: JobSpec, retry_count: int, result: RunResult, now: datetime) -> tuple[int, datetime] | None:
+    """Return (retry_count, available_at) of the attempt that follows this end; None: there is none."""
+    if result.status not in (Status.FAILED, Status.TIMEOUT) or result.reason in _NEVER_RETRIED:
+        return None
+    if result.reason in (*_LOST, Reason.SHUTDOWN) and not job.retry_on_lost:
+        return None
+    if result.reason is Reason.SHUTDOWN:
+        return retry_count, now
+    if retry_count >= job.max_retries:
+        return None
+    wait = timedelta() if result.reason in _LOST and retry_count == 0 else backoff(job, retry_count)
+    return retry_count + 1, now + wait

@@ -1,0 +1,211 @@
+"""What a person does to single runs: make one, cancel one, retry one, look at one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, insert, select, update
+
+from jobsup.clock import rfc3339
+from jobsup.errors import ConflictError, NotFoundError
+from jobsup.model import Overlap, Reason, Source, Status
+from jobsup.store import notifier, ticks
+from jobsup.store.engine import Database
+from jobsup.store.models import Job, JobDispatch
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A dispatch somebody asked for; SKIPPED when an earlier run forbids it."""
+
+    dispatch_id: int
+    status: Status
+    reason: Reason
+    message: str | None = None
+
+
+def create_manual(
+    database: Database,
+    job_name: str,
+    *,
+    params: dict[str, Any],
+    requested_by: str,
+    at: datetime | None = None,
+    force: bool = False,
+) -> Created:
+    """Make a run of a job now, or at `at`; workers are woken after the commit.
+
+    With `overlap = "skip"` and an earlier run waiting or running, the row is SKIPPED/overlap. Raises NotFoundError
+    for an unknown or removed job, and ConflictError for a paused or disabled one unless `force`.
+    """
+    now = database.now()
+    with database.write() as connection:
+        job = _job(connection, job_name)
+        if not force:
+            _refuse_paused(job, now)
+        created = _create(connection, job, params, requested_by, now=now, at=at)
+    notifier.wake(database, "worker")
+    return created
+
+
+def cancel(database: Database, dispatch_id: int, by: str) -> Status:
+    """End a run for a person: a waiting one is CANCELLED at once, a running one by its worker; returns its status.
+
+    Raises NotFoundError, and ConflictError when it has ended already.
+    """
+    now = database.now()
+    with database.write() as connection:
+        row = _row(connection, dispatch_id)
+        status = Status(row["status"])
+        if status.is_terminal:
+            raise ConflictError(f"run {dispatch_id} has ended already: {status}")
+        wish = {"cancel_requested_at": now, "cancel_requested_by": by, "cancel_reason": Reason.CANCELLED}
+        if status is Status.PENDING:
+            status = Status.CANCELLED
+            wish |= {"status": status, "reason": Reason.CANCELLED, "completed_at": now}
+        connection.execute(update(JobDispatch).where(JobDispatch.id == dispatch_id).values(**wish))
+    notifier.wake(database, "worker")
+    notifier.wake(database, "follower")
+    return status
+
+
+def retry(database: Database, dispatch_id: int, by: str) -> int:
+    """Make a new attempt at what an ended run was for, with its parameters; returns its id.
+
+    Raises NotFoundError, and ConflictError when it has not ended, or was retried already.
+    """
+    now = database.now()
+    with database.write() as connection:
+        row = _row(connection, dispatch_id)
+        if not Status(row["status"]).is_terminal:
+            raise ConflictError(f"run {dispatch_id} has not ended: it is {row['status']}")
+        later = _retry_id(connection, dispatch_id)
+        if later is not None:
+            raise ConflictError(f"run {dispatch_id} was retried already, as run {later}")
+        job = connection.execute(_JOB.where(Job.id == row["job_id"])).mappings().one()
+        if job["retired_at"] is not None:
+            raise ConflictError(f"job {job['name']!r} was removed on {rfc3339(job['retired_at'])}")
+        new_id = connection.execute(
+            insert(JobDispatch)
+            .values(
+                job_id=row["job_id"],
+                scheduled_for=row["scheduled_for"],
+                target=row["target"],
+                source=Source.RETRY,
+                status=Status.PENDING,
+                retry_of=dispatch_id,
+                retry_count=0,  # a person's retry has all its automatic ones before it
+                priority=job["priority"],
+                queue=job["queue"],
+                available_at=now,
+                created_at=now,
+                params=row["params"],
+                requested_by=by,
+                concurrency_key=_key(job),
+            )
+            .returning(JobDispatch.id)
+        ).scalar_one()
+    notifier.wake(database, "worker")
+    return new_id
+
+
+def latest_attempt(database: Database, dispatch_id: int) -> tuple[int, Status]:
+    """Follow the retries of a run to the last there is; returns its id and status. Raises NotFoundError."""
+    with database.read() as connection:
+        row = _row(connection, dispatch_id)
+        while (later := _retry_id(connection, row["id"])) is not None:
+            row = _row(connection, later)
+    return row["id"], Status(row["status"])
+
+
+_JOB = select(
+    Job.id,
+    Job.name,
+    Job.overlap,
+    Job.priority,
+    Job.queue,
+    Job.is_active,
+    Job.retired_at,
+    Job.paused_at,
+    Job.paused_until,
+    Job.paused_by,
+    Job.paused_reason,
+)
+
+
+def _job(connection: Connection, name: str) -> RowMapping:
+    job = connection.execute(_JOB.where(Job.name == name)).mappings().one_or_none()
+    if job is None:
+        raise NotFoundError(f"no job {name!r}: see `jobsup list`")
+    if job["retired_at"] is not None:
+        raise NotFoundError(f"job {name!r} was removed on {rfc3339(job['retired_at'])}; its runs are kept")
+    return job
+
+
+def _refuse_paused(job: RowMapping, now: datetime) -> None:
+    name = job["name"]
+    if not job["is_active"]:
+        raise ConflictError(f"job {name!r} is disabled in its file: set enabled = true, or run it with --force")
+    if job["paused_at"] is not None and (job["paused_until"] is None or job["paused_until"] > now):
+        by = f" by {job['paused_by']}" if job["paused_by"] else ""
+        why = f" ({job['paused_reason']})" if job["paused_reason"] else ""
+        raise ConflictError(f"job {name!r} is paused{by}{why}: `jobsup resume {name}`, or run it with --force")
+
+
+def _create(
+    connection: Connection,
+    job: RowMapping,
+    params: dict[str, Any],
+    requested_by: str,
+    *,
+    now: datetime,
+    at: datetime | None,
+) -> Created:
+    values = {
+        "job_id": job["id"],
+        "source": Source.MANUAL,
+        "priority": job["priority"],
+        "queue": job["queue"],
+        "available_at": at or now,
+        "created_at": now,
+        "requested_by": requested_by,
+        "params": params or None,
+    }
+    earlier = _live(connection, job["id"])
+    if earlier and job["overlap"] == Overlap.SKIP:
+        text = f"run {earlier[-1]} has not ended"
+        values |= {"status": Status.SKIPPED, "reason": Reason.OVERLAP, "completed_at": now, "error_message": text}
+    else:
+        if earlier and job["overlap"] == Overlap.REPLACE:
+            ticks.replace(connection, earlier, now)
+        values |= {"status": Status.PENDING, "concurrency_key": _key(job)}
+    dispatch_id = connection.execute(insert(JobDispatch).values(**values).returning(JobDispatch.id)).scalar_one()
+    return Created(dispatch_id, values["status"], values.get("reason", Reason.NONE), values.get("error_message"))
+
+
+def _key(job: RowMapping) -> str | None:
+    return None if job["overlap"] == Overlap.ALLOW else ticks.concurrency_key(job["id"])
+
+
+def _live(connection: Connection, job_id: int) -> list[int]:
+    statement = (
+        select(JobDispatch.id)
+        .where(JobDispatch.job_id == job_id, JobDispatch.status.in_((Status.PENDING, Status.IN_PROGRESS)))
+        .order_by(JobDispatch.id)
+    )
+    return list(connection.execute(statement).scalars())
+
+
+def _row(connection: Connection, dispatch_id: int) -> RowMapping:
+    statement = select(JobDispatch.__table__).where(JobDispatch.id == dispatch_id)
+    row = connection.execute(statement).mappings().one_or_none()
+    if row is None:
+        raise NotFoundError(f"no run {dispatch_id}: see `jobsup runs`")
+    return row
+
+
+def _retry_id(connection: Connection, dispatch_id: int) -> int | None:
+    statement = select(JobDispatch.id).where(JobDispatch.retry_of == dispatch_id)
+    return connection.execute(statement).scalar_one_or_none()

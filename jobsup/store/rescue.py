@@ -1,0 +1,168 @@
+"""Closing the runs of owners that are gone: TIMEOUT with a reason, their output kept, and a retry where one is due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, exists, select, update
+
+from jobsup.config.document import jobspec_from_dict
+from jobsup.model import Reason, RunResult, Status, WorkerStatus
+from jobsup.store import attempts, notifier
+from jobsup.store.attempts import Ended
+from jobsup.store.engine import Database
+from jobsup.store.models import Job, JobDispatch, WorkerRegistration
+
+LEASE_HEARTBEATS = 4
+"""A worker elsewhere is lost once it has not been heard of for this many of its own heartbeat intervals."""
+
+RESCUE_BATCH_SIZE = 500
+"""Runs closed in one transaction, so that rescue never holds the writers up for long."""
+
+
+def find_lost(
+    database: Database, *, node: str, boot_id: str, pid_namespace: str, is_alive: Callable[[int, int], bool]
+) -> list[str]:
+    """Return the workers that are gone: by the process table on this very host, by their heartbeat elsewhere.
+
+    `is_alive(pid, start ticks)` is asked only about processes of this boot and pid namespace.
+    """
+    now = database.now()
+    with database.read() as connection:
+        rows = connection.execute(
+            select(
+                WorkerRegistration.worker_id,
+                WorkerRegistration.node,
+                WorkerRegistration.boot_id,
+                WorkerRegistration.pid_namespace,
+                WorkerRegistration.process_id,
+                WorkerRegistration.process_started,
+                WorkerRegistration.last_heartbeat,
+                WorkerRegistration.heartbeat_interval,
+            ).where(WorkerRegistration.status != WorkerStatus.OFFLINE)
+        ).all()
+    here = (node, boot_id, pid_namespace)
+    return [
+        row.worker_id
+        for row in rows
+        if (
+            not is_alive(row.process_id, row.process_started)
+            if (row.node, row.boot_id, row.pid_namespace) == here
+            else row.last_heartbeat + timedelta(seconds=row.heartbeat_interval * LEASE_HEARTBEATS) < now
+        )
+    ]
+
+
+def close_lost(database: Database, worker_ids: Iterable[str]) -> list[Ended]:
+    """Mark workers OFFLINE and end what they had as TIMEOUT/worker_lost; doing it twice changes nothing."""
+    wanted = list(worker_ids)
+    if not wanted:
+        return []
+    with database.write() as connection:
+        connection.execute(
+            update(WorkerRegistration)
+            .where(WorkerRegistration.worker_id.in_(wanted))
+            .values(status=WorkerStatus.OFFLINE, current_job_id=None)
+        )
+    return _close(database, JobDispatch.worker_id.in_(wanted), Reason.WORKER_LOST, _worker_lost)
+
+
+def close_overdue(database: Database, margin: timedelta) -> list[Ended]:
+    """End runs that are past deadline + kill_grace + margin though their owner lives: it does not do its duty."""
+    now = database.now()
+
+    def is_overdue(row: RowMapping) -> bool:
+        return bool(row["deadline_at"] + jobspec_from_dict(row["payload"]).kill_grace + margin < now)
+
+    return _close(database, JobDispatch.deadline_at < now - margin, Reason.DEADLINE, _overdue, only=is_overdue)
+
+
+def close_ownerless(database: Database, threshold: timedelta) -> list[Ended]:
+    """End runs that nobody owns: their worker is OFFLINE or unknown, and they were claimed over `threshold` ago."""
+    owner = exists().where(
+        WorkerRegistration.worker_id == JobDispatch.worker_id, WorkerRegistration.status != WorkerStatus.OFFLINE
+    )
+    old = JobDispatch.claimed_at < database.now() - threshold
+    return _close(database, old & ~owner, Reason.NO_OWNER, _no_owner)
+
+
+def _close(
+    database: Database,
+    which: ColumnElement[bool],
+    reason: Reason,
+    explain: Callable[[RowMapping], str],
+    *,
+    only: Callable[[RowMapping], bool] = lambda _: True,
+) -> list[Ended]:
+    candidates = [row for row in _candidates(database, which) if only(row)]
+    if not candidates:
+        return []  # the usual case: an idle pass writes nothing
+    ended: list[Ended] = []
+    for start in range(0, len(candidates), RESCUE_BATCH_SIZE):
+        now = database.now()
+        with database.write() as connection:
+            batch = candidates[start : start + RESCUE_BATCH_SIZE]
+            ended += _end_all(connection, batch, reason, explain, now)
+    notifier.wake(database, "worker", len(ended))
+    notifier.wake(database, "follower")
+    return ended
+
+
+def _candidates(database: Database, which: ColumnElement[bool]) -> Sequence[RowMapping]:
+    with database.read() as connection:
+        return (
+            connection.execute(
+                select(
+                    JobDispatch.id,
+                    JobDispatch.worker_id,
+                    JobDispatch.claimed_at,
+                    JobDispatch.started_at,
+                    JobDispatch.deadline_at,
+                    Job.payload,
+                    WorkerRegistration.node,
+                )
+                .join(Job, Job.id == JobDispatch.job_id)
+                .outerjoin(WorkerRegistration, WorkerRegistration.worker_id == JobDispatch.worker_id)
+                .where(JobDispatch.status == Status.IN_PROGRESS, which)
+                .order_by(JobDispatch.id)
+            )
+            .mappings()
+            .all()
+        )
+
+
+def _end_all(
+    connection: Connection,
+    rows: Sequence[RowMapping],
+    reason: Reason,
+    explain: Callable[[RowMapping], str],
+    now: datetime,
+) -> list[Ended]:
+    found = []
+    for row in rows:
+        chunks = attempts.chunks_of(connection, row["id"])
+        result = RunResult(
+            dispatch_id=row["id"],
+            status=Status.TIMEOUT,
+            reason=reason,
+            finished_at=now,
+            started_at=row["started_at"] or (chunks[0].at if chunks else None),
+            error_message=explain(row),
+            output=attempts.fold(chunks),
+        )
+        # Only while it is still that worker's: it may have finished, or been closed, since it was read.
+        found.append(attempts.end(connection, result, worker_id=row["worker_id"], node=row["node"] or "", now=now))
+    return [ended for ended in found if ended is not None]
+
+
+def _worker_lost(row: RowMapping) -> str:
+    return f"its worker {row['worker_id']} on {row['node'] or 'an unknown host'} was lost"
+
+
+def _overdue(row: RowMapping) -> str:
+    return f"worker {row['worker_id']} did not end it in time after its deadline"
+
+
+def _no_owner(row: RowMapping) -> str:
+    return f"its worker {row['worker_id']} is gone and nobody closed the run"
