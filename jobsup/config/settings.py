@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from jobsup.errors import Problem
-from jobsup.model import JobSpec
+from jobsup.model import JobKind, JobSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,11 @@ class Config:
     scheduler: SchedulerSettings = field(default_factory=SchedulerSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     logging: LoggingSettings = field(default_factory=LoggingSettings)
+    defaults: JobSpec = field(default_factory=lambda: JobSpec("", JobKind.COMMAND))
+    """A job that says nothing of itself: what `[defaults]` and the settings above give to each job."""
     jobs: tuple[JobSpec, ...] = ()
+    files: tuple[str, ...] = ()
+    """Absolute paths of all files that were read, the main one first."""
     origins: dict[str, str] = field(default_factory=dict)
     """`worker.count` -> where it is from: `default`, `jobsup.toml:12`, `environment JOBSUP_WORKER_COUNT`."""
     warnings: tuple[Problem, ...] = ()

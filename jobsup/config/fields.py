@@ -1,0 +1,291 @@
+"""The types of single values in the schema: each reads what TOML holds or says in a sentence what is wrong.
+
+Every reader raises ValueError; pydantic collects them all and keeps where each one stood.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import date, datetime, time, timedelta
+from enum import StrEnum
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, BeforeValidator, PlainValidator
+
+from jobsup.config import durations, sizes, urls
+from jobsup.config.report import hint, shown
+
+NAME_CHARS_MAX = 64
+TEXT_CHARS_MAX = 4096
+LIST_ITEMS_MAX = 1000
+
+
+class Refusal(ValueError):  # noqa: N818  # a sentence about one value, never seen as an exception
+    """What is wrong with one value."""
+
+
+_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{NAME_CHARS_MAX - 1}}}", re.ASCII)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_CALLABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+def whole_number(least: int, most: int) -> PlainValidator:
+    """Return the reader of a whole number between two bounds, both allowed."""
+
+    def read(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise Refusal(f"must be a whole number, not {shown(value)}")
+        if not least <= value <= most:
+            raise Refusal(f"must be between {least} and {most}, not {shown(value)}")
+        return value
+
+    return PlainValidator(read)
+
+
+def size_between(least: int, most: int) -> PlainValidator:
+    """Return the reader of a number of bytes between two bounds, both allowed."""
+
+    def read(value: Any) -> int:
+        size = sizes.parse(value) if isinstance(value, str) else value
+        if isinstance(size, bool) or not isinstance(size, int):
+            raise Refusal(f'must be a size like "1MiB", not {shown(value)}')
+        if not least <= size <= most:
+            bounds = f"{sizes.format_size(least)} and {sizes.format_size(most)}"
+            raise Refusal(f"must be between {bounds}, not {shown(value)}")
+        return size
+
+    return PlainValidator(read)
+
+
+def duration_between(least: timedelta, most: timedelta = durations.DURATION_MAX) -> PlainValidator:
+    """Return the reader of a duration between two bounds, both allowed."""
+
+    def read(value: Any) -> timedelta:
+        duration = _duration(value)
+        if not least <= duration <= most:
+            bounds = f"{durations.format_duration(least)} and {durations.format_duration(most)}"
+            raise Refusal(f"must be between {bounds}, not {_written(value)}")
+        return duration
+
+    return PlainValidator(read)
+
+
+def duration_or_none(least: timedelta) -> PlainValidator:
+    """Return the reader of a duration of at least so much, or `"none"`."""
+
+    def read(value: Any) -> timedelta | None:
+        if isinstance(value, str) and durations.parse_or_none(value) is None:
+            return None
+        duration = _duration(value)
+        if duration < least:
+            raise Refusal(f'must be at least {durations.format_duration(least)}, or "none", not {_written(value)}')
+        return duration
+
+    return PlainValidator(read)
+
+
+def one_of(values: type[StrEnum] | tuple[str, ...]) -> PlainValidator:
+    """Return the reader of one word out of a few."""
+    words = tuple(str(value) for value in values)
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, str) or value not in words:
+            nearest = hint(value, words) if isinstance(value, str) else ""
+            raise Refusal(f"must be one of {', '.join(words)}, not {shown(value)}{nearest}")
+        return values(value) if isinstance(values, type) else value
+
+    return PlainValidator(read)
+
+
+def items(least: int = 0) -> AfterValidator:
+    """Return the check of a list's length."""
+
+    def check(value: list[Any]) -> list[Any]:
+        if not least <= len(value) <= LIST_ITEMS_MAX:
+            raise Refusal(f"must hold {least} to {LIST_ITEMS_MAX} items, not {len(value)}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _duration(value: Any) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, str):
+        return durations.parse(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise Refusal(f'{value} has no unit: write "{value}s" for seconds')
+    raise Refusal(f'must be a duration like "30s", not {shown(value)}')
+
+
+def _written(value: Any) -> str:
+    return durations.format_duration(value) if isinstance(value, timedelta) else shown(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise Refusal(f"must be text in quotes, not {shown(value)}")
+    if "\0" in value:
+        raise Refusal("must not hold a NUL character")
+    return value
+
+
+def _short_text(value: Any) -> str:
+    text = _text(value)
+    if len(text) > TEXT_CHARS_MAX:
+        raise Refusal(f"has {len(text)} characters, more than the {TEXT_CHARS_MAX} allowed")
+    return text
+
+
+def _filled_text(value: Any) -> str:
+    text = _short_text(value)
+    if not text.strip():
+        raise Refusal("must not be empty")
+    return text
+
+
+def _name(value: Any) -> str:
+    text = _text(value)
+    if not _NAME.fullmatch(text):
+        raise Refusal(
+            f"{shown(text)} is not a name: use 1 to {NAME_CHARS_MAX} letters, digits, _ . and -, "
+            "without . or - at the start"
+        )
+    return text
+
+
+def _node(value: Any) -> str:
+    return "" if value == "" else _name(value)
+
+
+def _variable(value: Any) -> str:
+    text = _text(value)
+    if not _VARIABLE.fullmatch(text):
+        raise Refusal(f"{shown(text)} is not a variable's name: use letters, digits and _, no digit first")
+    return text
+
+
+def _argv_or_line(value: Any) -> str | list[str]:
+    if isinstance(value, list):
+        if not 1 <= len(value) <= LIST_ITEMS_MAX:
+            raise Refusal(f"must hold 1 to {LIST_ITEMS_MAX} words, not {len(value)}")
+        words = [_text(word) for word in value]
+        if not words[0].strip():
+            raise Refusal("must begin with a program")
+        return words
+    if not isinstance(value, str):
+        raise Refusal(f"must be a shell line in quotes, or a list of words, not {shown(value)}")
+    line = _text(value)
+    if not line.strip():
+        raise Refusal("must not be empty")
+    return line
+
+
+def _callable(value: Any) -> str:
+    text = _text(value)
+    if not _CALLABLE.fullmatch(text):
+        raise Refusal(f'{shown(text)} is not a callable: write it like "package.module:function"')
+    return text
+
+
+def _zone(value: Any) -> str:
+    text = _filled_text(value)
+    try:
+        ZoneInfo(text)
+    except (ValueError, OSError, KeyError):  # KeyError: its ZoneInfoNotFoundError
+        raise Refusal(f"unknown time zone {shown(text)}{hint(text, available_timezones())}") from None
+    return text
+
+
+def _url(value: Any) -> str:
+    url = _filled_text(value)
+    if message := urls.fault(url):
+        raise Refusal(message)
+    return url
+
+
+def _instant(value: Any) -> datetime:
+    """Read an instant or a local time; without an offset it is left naive, for the job's zone."""
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, date):
+        return datetime.combine(value, time())  # in the job's zone, put on later
+    if not isinstance(value, str):
+        raise Refusal(f'must be an instant like "2027-01-31T03:00:00", not {shown(value)}')
+    try:
+        return datetime.fromisoformat(value.strip())
+    except ValueError as error:
+        raise Refusal(
+            f'{shown(value)} is not an instant like "2027-01-31T03:00:00" or "...T03:00:00Z" ({error})'
+        ) from None
+
+
+def _day(value: Any) -> str:
+    if isinstance(value, datetime):
+        raise Refusal(f"must be a date without a time, not {shown(value)}")
+    if isinstance(value, date):
+        return value.isoformat()
+    try:
+        return date.fromisoformat(_text(value)).isoformat()
+    except ValueError as error:
+        raise Refusal(f'{shown(value)} is not a date like "2027-01-31" ({error})') from None
+
+
+def _wall_time(value: Any) -> str:
+    try:
+        wall = value if isinstance(value, time) else time.fromisoformat(_text(value))
+    except ValueError:
+        raise Refusal(f'{shown(value)} is not a time of day like "03:00" or "03:00:30"') from None
+    if wall.tzinfo is not None or wall.microsecond:
+        raise Refusal(f"{shown(value)} must be whole seconds without an offset: the job has a `timezone`")
+    return wall.isoformat()
+
+
+def _json_table(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Refusal(f"must be a table, not {shown(value)}")
+    _check_json(value)
+    return value
+
+
+def _check_json(value: Any) -> None:
+    """Refuse what JSON cannot carry to the callable as it is."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            _check_json(item)
+    elif not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
+        raise Refusal(
+            f"holds {shown(value)}: only text, finite numbers, true, false, lists and tables can be handed on"
+        )
+
+
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _yes_or_no(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise Refusal(f"must be true or false, not {shown(value)}")
+    return value
+
+
+Text = Annotated[str, PlainValidator(_text)]
+ShortText = Annotated[str, PlainValidator(_short_text)]
+FilledText = Annotated[str, PlainValidator(_filled_text)]
+Name = Annotated[str, PlainValidator(_name)]
+NodeName = Annotated[str, PlainValidator(_node)]
+Variable = Annotated[str, PlainValidator(_variable)]
+Boolean = Annotated[bool, PlainValidator(_yes_or_no)]
+Command = Annotated[str | list[str], PlainValidator(_argv_or_line)]
+PythonCallable = Annotated[str, PlainValidator(_callable)]
+TimeZone = Annotated[str, PlainValidator(_zone)]
+DatabaseUrl = Annotated[str, PlainValidator(_url)]
+Instant = Annotated[datetime, PlainValidator(_instant)]
+Day = Annotated[str, PlainValidator(_day)]
+WallTime = Annotated[str, PlainValidator(_wall_time)]
+JsonTable = Annotated[dict[str, Any], PlainValidator(_json_table)]
+LogLevel = Annotated[str, one_of(("DEBUG", "INFO", "WARNING", "ERROR")), BeforeValidator(_upper)]

@@ -1,0 +1,57 @@
+"""Where an instance keeps its socket and lock on this machine, and what it calls the machine."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+SOCKET_NAME = "control.sock"
+SOCKET_PATH_BYTES_MAX = 107
+"""What the kernel takes: 108 bytes with the closing zero."""
+
+DEFAULT_SET = "default"
+
+
+def runtime_dir(set_name: str, configured: str = "", environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the absolute folder of the control socket and the lock.
+
+    `configured` wins; root has /run/jobsup/<set>; others have the XDG runtime folder, or the state folder
+    under their home, with a folder below it for a set that is not the default one.
+    """
+    if configured:
+        return Path(configured)
+    if os.geteuid() == 0:
+        return Path("/run/jobsup") / set_name
+    folder = environ.get("XDG_RUNTIME_DIR", "")
+    if not Path(folder).is_absolute():
+        folder = os.path.expanduser("~/.local/state")  # noqa: PTH111  # never raises, unlike Path's
+    own = Path(folder) / "jobsup"
+    return own if set_name == DEFAULT_SET else own / set_name
+
+
+def socket_path(folder: str | Path) -> Path:
+    """Return the control socket in a runtime folder."""
+    return Path(folder) / SOCKET_NAME
+
+
+def socket_fault(folder: str | Path) -> str | None:
+    """Return the sentence that says why no socket can be made in a folder of that name, or None."""
+    path = os.fsencode(socket_path(folder))
+    if len(path) <= SOCKET_PATH_BYTES_MAX:
+        return None
+    return (
+        f"the control socket {os.fsdecode(path)} would have {len(path)} bytes, and the kernel takes "
+        f"{SOCKET_PATH_BYTES_MAX}: set [supervisor] runtime_dir to a shorter folder"
+    )
+
+
+def node_name(configured: str = "") -> str:
+    """Return the configured name of this machine, or its host name."""
+    return configured or socket.gethostname()
+
+
+def absolute(path: str, base: Path) -> str:
+    """Return a path made absolute from the folder `base`, with a leading `~` opened."""
+    return os.path.normpath(base / os.path.expanduser(path))  # noqa: PTH111  # never raises, unlike Path's

@@ -1,0 +1,46 @@
+"""Every setting's effective value and where it comes from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobsup.config.keys import DEFAULT_KEYS, SETTING_KEYS
+from jobsup.config.sections import DEFAULT_ORIGIN
+from jobsup.config.settings import Config
+from jobsup.config.urls import MASK
+from jobsup.config.words import param_words, setting_words, words
+
+Row = tuple[str, str, str]
+"""The key, its value as TOML would write it, its origin."""
+
+
+def effective(config: Config) -> list[Row]:
+    """Return every setting and every default of jobs; passwords and values of `env` are masked."""
+    rows = [
+        (key.path, setting_words(key.path, setting_value(config, key.path)), _origin(config, key.path))
+        for key in (*SETTING_KEYS, *DEFAULT_KEYS)
+    ]
+    return [*rows, *_tables(config)]
+
+
+def setting_value(config: Config, path: str) -> Any:
+    """Return the value of `worker.count`, `jobs.set`, `defaults.queue` and the like."""
+    section, _, name = path.partition(".")
+    if path == "jobs.set":
+        return config.set
+    if section == "defaults" and name in ("timezone", "dst"):
+        return getattr(config.defaults.schedule, name)
+    return getattr(getattr(config, section), name)
+
+
+def _tables(config: Config) -> list[Row]:
+    params = [
+        (f"defaults.params.{param.name}", param_words(param), _origin(config, "defaults.params"))
+        for param in config.defaults.params
+    ]
+    env = [(f"defaults.env.{name}", words(MASK), _origin(config, "defaults.env")) for name in config.defaults.env]
+    return [*params, *env]
+
+
+def _origin(config: Config, path: str) -> str:
+    return config.origins.get(path, DEFAULT_ORIGIN)
