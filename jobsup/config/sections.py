@@ -15,6 +15,7 @@ from jobsup.config.locate import Lines
 from jobsup.config.report import Place, Report, environment_problem, hint, shown
 from jobsup.config.schema import SECTIONS, TOP_LEVEL, check_table
 from jobsup.config.settings import (
+    DEFAULT_ORIGIN,
     DatabaseSettings,
     LoggingSettings,
     SchedulerSettings,
@@ -24,7 +25,6 @@ from jobsup.config.settings import (
 from jobsup.config.source import Source
 from jobsup.errors import Problem
 
-DEFAULT_ORIGIN = "default"
 LOCK_TAKEOVER_PROMISE = timedelta(seconds=8)
 HEARTBEATS_UNTIL_LOST = 4
 

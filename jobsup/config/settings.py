@@ -8,6 +8,9 @@ from datetime import timedelta
 from jobsup.errors import Problem
 from jobsup.model import JobKind, JobSpec
 
+DEFAULT_ORIGIN = "default"
+"""The origin of a value that neither the file nor the environment gives."""
+
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jobsup.config.keys import DEFAULT_KEYS, SETTING_KEYS
-from jobsup.config.sections import DEFAULT_ORIGIN
-from jobsup.config.settings import Config
+from jobsup.config.settings import DEFAULT_ORIGIN, Config
 from jobsup.config.urls import MASK
 from jobsup.config.words import param_words, setting_words, words
 
