@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 
 from jobsup.errors import ScheduleError
@@ -14,6 +14,7 @@ from jobsup.schedule.zones import load, zone
 
 SCHEDULES_REMEMBERED_MAX = 16_384
 UPCOMING_MAX = 100_000
+DAY = timedelta(days=1)
 
 
 def compile(spec: ScheduleSpec, *, name: str = "") -> Schedule | None:  # noqa: A001 - the verb there is for it
@@ -93,7 +94,7 @@ def _on_calendar(text: str, spec: ScheduleSpec) -> Schedule:
 
 def _firing(schedule: WallSchedule) -> WallSchedule:
     """Refuse times that only ever fall into a gap whose times are skipped."""
-    if not schedule.rule.fills_gaps and not schedule.rule.repeats and schedule.next_after(EPOCH) is None:
+    if not schedule.rule.fills_gaps and not schedule.rule.repeats and schedule.next_after(EPOCH - DAY) is None:
         raise ScheduleError(
             f"it never fires: its times do not exist in {schedule.zone.key}, because the clock jumps over them;"
             ' choose another time, or dst = "cron"'
