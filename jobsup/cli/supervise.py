@@ -1,0 +1,131 @@
+"""Starting the processes, and speaking with the supervisor that runs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from jobsup.cli.here import Here
+from jobsup.cli.text import clean, print_json, say
+from jobsup.cli.verb import json_option, verb
+from jobsup.errors import UsageError
+
+WORKERS_MAX = 1024
+_SCALE = re.compile(r"(?:(workers?)=)?(\d+)", re.ASCII)
+
+
+@verb(
+    "start",
+    ("jobsup start", "run what ./jobsup.toml says, until Ctrl-C"),
+    ("jobsup start -c /etc/jobsup/jobsup.toml", "as a service does"),
+)
+@click.pass_context
+def start(ctx: click.Context, here: Here) -> None:
+    """Run the supervisor in the foreground: a scheduler, the workers, and all that keeps them alive.
+
+    SIGTERM or Ctrl-C drains and stops it, a second one is faster; SIGHUP reloads.
+    """
+    from jobsup import app
+
+    ctx.exit(app.start(str(here.path())))
+
+
+@verb(
+    "scheduler",
+    ("jobsup scheduler -c jobsup.toml", "schedule on this host, run elsewhere"),
+    ("JOBSUP_SUPERVISOR_NODE=a jobsup scheduler", "under a name of its own"),
+)
+@click.pass_context
+def scheduler(ctx: click.Context, here: Here) -> None:
+    """Run a scheduler alone, in the foreground; several share the work safely, one leads."""
+    from jobsup import app
+
+    ctx.exit(app.run_scheduler(str(here.path())))
+
+
+@verb(
+    "worker",
+    ("jobsup worker -c jobsup.toml", "run jobs on this host"),
+    ("JOBSUP_WORKER_QUEUES=heavy jobsup worker", "only those of one queue"),
+)
+@click.pass_context
+def worker(ctx: click.Context, here: Here) -> None:
+    """Run a worker alone, in the foreground; SIGTERM lets it finish what it runs."""
+    from jobsup import app
+
+    ctx.exit(app.run_worker(str(here.path())))
+
+
+@verb(
+    "stop",
+    ("jobsup stop", "let running jobs finish, then stop"),
+    ("jobsup stop -c other.toml", "stop another instance"),
+)
+@click.pass_context
+def stop(ctx: click.Context, here: Here) -> None:
+    """Drain and stop the supervisor; return when it is gone.
+
+    Jobs that still run when [supervisor] drain_timeout has passed are ended, and retried at the next start.
+    """
+    ctx.exit(_ask(here, {"do": "stop"}))
+
+
+@verb(
+    "restart",
+    ("jobsup restart", "drain, then begin anew with the same process id"),
+    ("jobsup restart -c other.toml", "restart another instance"),
+)
+@click.pass_context
+def restart(ctx: click.Context, here: Here) -> None:
+    """Drain the supervisor and start it again in its place: for a new version, or a setting that reload refuses."""
+    ctx.exit(_ask(here, {"do": "restart"}))
+
+
+@verb(
+    "reload",
+    ("jobsup reload", "validate, then take over what changed"),
+    ("jobsup reload --dry-run", "only print what would change"),
+)
+@click.option("--dry-run", is_flag=True, help="Validate and print the changes; change nothing.")
+@click.pass_context
+def reload(ctx: click.Context, here: Here, dry_run: bool) -> None:
+    """Take over the changed configuration, and return when that is done.
+
+    The changes are printed, `+` added, `~` changed, `-` removed. A configuration that is wrong changes nothing.
+    Only processes whose settings changed are replaced; jobs that run go on.
+    """
+    ctx.exit(_ask(here, {"do": "reload", "dry_run": dry_run}))
+
+
+@verb(
+    "scale",
+    ("jobsup scale workers=8", "run eight workers until the next restart"),
+    ("jobsup scale 0", "run no more jobs for now"),
+)
+@click.argument("count", metavar="workers=N")
+@json_option
+@click.pass_context
+def scale(ctx: click.Context, here: Here, count: str, as_json: bool) -> None:
+    """Change the number of workers of the running supervisor; those that leave finish their jobs first."""
+    match = _SCALE.fullmatch(count)
+    if match is None or int(match[2]) > WORKERS_MAX:
+        raise UsageError(f"{count!r}: write workers=N, with N from 0 to {WORKERS_MAX}")
+    ctx.exit(_ask(here, {"do": "scale", "kind": "worker", "count": int(match[2])}, as_json=as_json))
+
+
+def _ask(here: Here, request: dict[str, Any], *, as_json: bool = False) -> int:
+    """Send a request to the supervisor, print what it says as it comes, and return the exit code it gives."""
+    from jobsup.control import client
+
+    answer = client.call(str(here.socket()), request, on_line=_print_line)
+    if as_json:
+        print_json({key: value for key, value in answer.items() if key not in ("done", "exit_code")})
+    elif message := answer.get("message"):
+        say(clean(str(message)))
+    return int(answer.get("exit_code", 0))
+
+
+def _print_line(line: str) -> None:
+    click.echo(clean(line))
