@@ -1,0 +1,241 @@
+"""Definition sets: all jobs of a file brought into the database at once, with what they keep over a change."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
+
+from jobsup.config.document import config_hash, jobspec_from_dict, jobspec_to_dict
+from jobsup.errors import ConfigError, Problem, ScheduleError
+from jobsup.model import JobSpec, Origin, Reason, Source, Status
+from jobsup.store.engine import Database
+from jobsup.store.models import Job, JobDispatch, JobSet
+
+# Ids or names in one statement; SQLite takes at most 32,766 values.
+IN_LIST_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """Which jobs a synchronisation changed, by name, sorted."""
+
+    added: tuple[str, ...]
+    """New, or back after they had been removed."""
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What the database holds of a set, when a host's own file says something else."""
+
+    set_name: str
+    content_hash: str
+    node: str
+    """The host that synchronised last."""
+    path: str
+    """The file it read."""
+    synced_at: datetime
+
+
+def content_hash(specs: Sequence[JobSpec]) -> str:
+    """Return hex digits that are equal for equal sets of definitions, whatever their order."""
+    lines = sorted(f"{spec.name} {config_hash(spec)}\n" for spec in specs)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def drift(database: Database, set_name: str, content_hash: str) -> Drift | None:
+    """Return what is stored when it differs from a host's own set; None when equal, or never synchronised."""
+    with database.read() as connection:
+        stored = connection.execute(select(JobSet.__table__).where(JobSet.name == set_name)).mappings().one_or_none()
+    if stored is None or stored["content_hash"] == content_hash:
+        return None
+    return Drift(set_name, stored["content_hash"], stored["node"], stored["path"], stored["synced_at"])
+
+
+def sync(
+    database: Database, set_name: str, specs: Sequence[JobSpec], *, content_hash: str, node: str, path: str
+) -> Synced:
+    """Make the set in the database equal to `specs`, in one transaction.
+
+    A job that did not change keeps everything. A changed one keeps its pause, and its next tick unless its
+    schedule changed. One that is no longer there is retired with its history, and what waits of it is
+    CANCELLED; it may come back. Raises ConfigError, with every problem, when a name belongs to somebody else.
+    """
+    hashes = {spec.name: config_hash(spec) for spec in specs}
+    with database.write() as connection:
+        stored = {row["name"]: row for row in connection.execute(_STORED).mappings()}
+        _refuse_taken(set_name, specs, stored, path)
+        change = _Change(connection, database.now(), set_name, hashes, stored)
+        fresh = [spec for spec in specs if spec.name not in stored]
+        changed = [spec for spec in specs if spec.name in stored and _differs(stored[spec.name], hashes[spec.name])]
+        gone = [row for row in stored.values() if _is_gone(row, set_name, hashes)]
+        change.add(fresh)
+        change.redefine(changed)
+        change.retire([row["id"] for row in gone])
+        change.note(content_hash=content_hash, node=node, path=path)
+    back = [spec.name for spec in changed if stored[spec.name]["retired_at"] is not None]
+    return Synced(
+        added=tuple(sorted([*back, *(spec.name for spec in fresh)])),
+        changed=tuple(sorted({spec.name for spec in changed} - set(back))),
+        removed=tuple(sorted(row["name"] for row in gone)),
+    )
+
+
+def columns(spec: JobSpec, set_name: str, config_hash: str, next_run: datetime | None, now: datetime) -> dict[str, Any]:
+    """Return the columns of a `job` row that its definition decides."""
+    return {
+        "name": spec.name,
+        "set_name": set_name,
+        "origin": Origin.FILE,
+        "kind": spec.kind,
+        "description": spec.description,
+        "payload": jobspec_to_dict(spec),
+        "config_hash": config_hash,
+        "timezone": spec.schedule.timezone,
+        "next_run": next_run if spec.enabled else None,
+        "is_active": spec.enabled,
+        "retired_at": None,
+        "overlap": spec.overlap,
+        "catch_up": spec.catch_up,
+        "max_retries": spec.max_retries,
+        "retry_backoff_seconds": spec.retry_backoff.total_seconds(),
+        "timeout_seconds": None if spec.timeout is None else spec.timeout.total_seconds(),
+        "priority": spec.priority,
+        "queue": spec.queue,
+        "tags": list(spec.tags),
+        "updated_at": now,
+    }
+
+
+def first_tick(spec: JobSpec, now: datetime) -> datetime | None:
+    """Return a job's first tick after `now`; None: manual only, or never again. Raises ScheduleError."""
+    if spec.schedule.is_manual:
+        return None
+    from jobsup.schedule import compile as compile_schedule
+
+    schedule = compile_schedule(spec.schedule, name=spec.name)
+    return None if schedule is None else schedule.next_after(now)
+
+
+_STORED = select(
+    Job.id, Job.name, Job.set_name, Job.origin, Job.config_hash, Job.next_run, Job.is_active, Job.retired_at
+)
+
+
+def _refuse_taken(set_name: str, specs: Iterable[JobSpec], stored: Mapping[str, RowMapping], path: str) -> None:
+    problems = []
+    for spec in specs:
+        row = stored.get(spec.name)
+        # A retired job's name is free: nobody defines it any more.
+        if row is None or row["retired_at"] is not None:
+            continue
+        if row["origin"] != Origin.FILE:
+            owner = f"a job made in the {_MAKERS[row['origin']]}"
+        elif row["set_name"] != set_name:
+            owner = f'a job of the definition set "{row["set_name"]}"'
+        else:
+            continue
+        problems.append(Problem(f"{owner} has this name: rename one", path, f'[[job]] "{spec.name}"', "name"))
+    if problems:
+        raise ConfigError(tuple(problems))
+
+
+def _differs(row: RowMapping, config_hash: str) -> bool:
+    return row["retired_at"] is not None or row["config_hash"] != config_hash
+
+
+def _is_gone(row: RowMapping, set_name: str, wanted: Mapping[str, str]) -> bool:
+    is_ours = row["set_name"] == set_name and row["origin"] == Origin.FILE
+    return is_ours and row["retired_at"] is None and row["name"] not in wanted
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """One synchronisation under way: what is known of the set, and the statements that bring it about."""
+
+    connection: Connection
+    now: datetime
+    set_name: str
+    hashes: Mapping[str, str]
+    """Of the definitions wanted, by name."""
+    stored: Mapping[str, RowMapping]
+    """The rows there are, by name."""
+
+    def add(self, specs: Sequence[JobSpec]) -> None:
+        if specs:
+            rows = [{**self._columns(spec, self._tick(spec)), "created_at": self.now} for spec in specs]
+            self.connection.execute(insert(Job), rows)
+
+    def redefine(self, specs: Sequence[JobSpec]) -> None:
+        if not specs:
+            return
+        before = self._definitions([self.stored[spec.name]["id"] for spec in specs])
+        rows = []
+        for spec in specs:
+            row = self.stored[spec.name]
+            keeps = row["is_active"] and before[row["id"]].schedule == spec.schedule
+            rows.append({"row_id": row["id"], **self._columns(spec, row["next_run"] if keeps else self._tick(spec))})
+        names = [name for name in rows[0] if name != "row_id"]
+        self.connection.execute(
+            update(Job).where(Job.id == bindparam("row_id")).values({name: bindparam(name) for name in names}), rows
+        )
+        self._cancel_waiting([self.stored[spec.name]["id"] for spec in specs if not spec.enabled], ticks_only=True)
+
+    def retire(self, ids: Sequence[int]) -> None:
+        for some in _slices(ids):
+            retired = {"is_active": False, "retired_at": self.now, "next_run": None, "updated_at": self.now}
+            self.connection.execute(update(Job).where(Job.id.in_(some)).values(**retired, **NOT_PAUSED))
+        self._cancel_waiting(ids, ticks_only=False)
+
+    def note(self, **values: str) -> None:
+        """Write which file the set was synchronised from."""
+        noted = update(JobSet).where(JobSet.name == self.set_name).values(**values, synced_at=self.now)
+        if self.connection.execute(noted).rowcount == 0:
+            self.connection.execute(insert(JobSet).values(name=self.set_name, **values, synced_at=self.now))
+
+    def _columns(self, spec: JobSpec, next_run: datetime | None) -> dict[str, Any]:
+        return columns(spec, self.set_name, self.hashes[spec.name], next_run, self.now)
+
+    def _definitions(self, ids: Sequence[int]) -> dict[int, JobSpec]:
+        specs: dict[int, JobSpec] = {}
+        for some in _slices(ids):
+            rows = self.connection.execute(select(Job.id, Job.payload).where(Job.id.in_(some)))
+            specs.update((job_id, jobspec_from_dict(payload)) for job_id, payload in rows)
+        return specs
+
+    def _tick(self, spec: JobSpec) -> datetime | None:
+        if not spec.enabled:
+            return None
+        try:
+            return first_tick(spec, self.now)
+        except ScheduleError as error:
+            raise ConfigError((Problem(str(error), table=f'[[job]] "{spec.name}"'),)) from error
+
+    def _cancel_waiting(self, ids: Sequence[int], *, ticks_only: bool) -> None:
+        """End what still waits of jobs that are removed or disabled; a disabled one's manual runs stay."""
+        for some in _slices(ids):
+            statement = update(JobDispatch).where(JobDispatch.status == Status.PENDING, JobDispatch.job_id.in_(some))
+            if ticks_only:
+                is_tick = JobDispatch.source.in_((Source.SCHEDULE, Source.RETRY)) & JobDispatch.scheduled_for.is_not(
+                    None
+                )
+                statement = statement.where(is_tick)
+            ended = {"status": Status.CANCELLED, "reason": Reason.JOB_REMOVED, "completed_at": self.now}
+            self.connection.execute(statement.values(**ended))
+
+
+NOT_PAUSED: dict[str, None] = dict.fromkeys(("paused_at", "paused_until", "paused_by", "paused_reason"))
+"""The columns of a job that is not paused."""
+
+
+def _slices(ids: Sequence[int]) -> Iterable[Sequence[int]]:
+    return (ids[start : start + IN_LIST_MAX] for start in range(0, len(ids), IN_LIST_MAX))
+
+
+_MAKERS = {Origin.PORTAL: "portal", Origin.CLI: "command line"}
