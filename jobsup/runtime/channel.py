@@ -9,9 +9,9 @@ from typing import Any
 from jobsup.errors import JobsupError
 
 LINE_BYTES_MAX = 64 << 10
-"""The longest message, both ways."""
+"""The longest message that may come in."""
 BACKLOG_BYTES_MAX = 1 << 20
-"""How much may wait for a peer that does not read."""
+"""How much may wait for a peer that does not read; the longest message that may go out."""
 READ_BYTES_MAX = 64 << 10
 """How much is read at a time; what is left makes the socket readable again."""
 
@@ -46,10 +46,9 @@ class Channel:
     def send(self, message: dict[str, Any]) -> None:
         """Queue one message and write what the socket takes; ChannelError when it is too long, or too much waits."""
         line = json.dumps(message, separators=(",", ":"), default=str).encode() + b"\n"
-        if len(line) > self._line_bytes_max:
-            raise ChannelError(f"a message of {len(line)} bytes is over the limit of {self._line_bytes_max}")
         if len(self._outgoing) + len(line) > self._backlog_bytes_max:
-            raise ChannelError(f"the other side does not read: {len(self._outgoing)} bytes wait for it")
+            waiting = f"{len(self._outgoing)} bytes wait already, {self._backlog_bytes_max} are the limit"
+            raise ChannelError(f"a message of {len(line)} bytes cannot be sent: {waiting}")
         self._outgoing += line
         self.flush()
 
