@@ -58,6 +58,7 @@ class Lines:
         keys, end = self._keys(position + brackets)
         path: Path = ()
         for key in keys[:-1]:
+            self._lines.setdefault((*path, key), self._line_at(position))
             path = self._last((*path, key))
         path = (*path, keys[-1])
         if brackets == 2:

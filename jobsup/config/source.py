@@ -64,10 +64,11 @@ def _read_text(path: Path, file: str) -> tuple[str, int]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise _refused(file, f"cannot be read: {error.strerror}") from None
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise _refused(file, "is not a regular file")
     with os.fdopen(descriptor, "rb") as opened:
-        mode = os.fstat(opened.fileno()).st_mode
-        if not stat.S_ISREG(mode):
-            raise _refused(file, "is not a regular file")
         content = opened.read(FILE_BYTES_MAX + 1)
     if len(content) > FILE_BYTES_MAX:
         raise _refused(file, f"is larger than {FILE_BYTES_MAX >> 20} MiB: split it with `include`")

@@ -11,8 +11,6 @@ from jobsup.errors import ScheduleError
 from jobsup.model import CalendarSpec, Dst, ScheduleSpec
 
 KIND_KEYS = ("cron", "every", "calendar", "on_calendar", "at")
-_JUDGED_KEYS = frozenset((*KIND_KEYS, "anchor", "dst"))
-"""A wrong zone is left out: the rest is then judged in the default one."""
 
 
 def given_keys(values: dict[str, Any]) -> list[str]:
@@ -50,7 +48,8 @@ def read_schedule(
     except OverflowError:
         report.add(place.problem("is outside the years 1 to 9999", kinds[0] if kinds else "anchor"))
         return ScheduleSpec()
-    if len(kinds) == 1 and not wrong & _JUDGED_KEYS and _compiles(place, kinds[0], spec, values, report):
+    # A wrong key beside it is left out here, so that it hides nothing wrong in the schedule itself.
+    if len(kinds) == 1 and _compiles(place, kinds[0], spec, values, report):
         _warn_about_instant(place, spec, values.get("at"), now, report)
     return spec
 
