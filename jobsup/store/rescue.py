@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, exists, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, or_, select, update
 
 from jobsup.config.document import jobspec_from_dict
 from jobsup.model import Reason, RunResult, Status, WorkerStatus
@@ -80,11 +80,9 @@ def close_overdue(database: Database, margin: timedelta) -> list[Ended]:
 
 def close_ownerless(database: Database, threshold: timedelta) -> list[Ended]:
     """End runs that nobody owns: their worker is OFFLINE or unknown, and they were claimed over `threshold` ago."""
-    owner = exists().where(
-        WorkerRegistration.worker_id == JobDispatch.worker_id, WorkerRegistration.status != WorkerStatus.OFFLINE
-    )
+    has_no_owner = or_(WorkerRegistration.worker_id.is_(None), WorkerRegistration.status == WorkerStatus.OFFLINE)
     old = JobDispatch.claimed_at < database.now() - threshold
-    return _close(database, old & ~owner, Reason.NO_OWNER, _no_owner)
+    return _close(database, old & has_no_owner, Reason.NO_OWNER, _no_owner)
 
 
 def _close(

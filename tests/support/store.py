@@ -40,6 +40,7 @@ __all__ = [
     "dispatches_of",
     "job_row",
     "job_spec",
+    "log_row",
     "worker_row",
 ]
 
@@ -214,6 +215,14 @@ def dispatch_row(database: Database, dispatch_id: int) -> dict[str, Any]:
 def worker_row(database: Database, worker_id: str = WORKER_ID) -> dict[str, Any]:
     """Read a worker's row as it stands."""
     return _one(database, select(WorkerRegistration.__table__).where(WorkerRegistration.worker_id == worker_id))
+
+
+def log_row(database: Database, dispatch_id: int) -> dict[str, Any] | None:
+    """Read what an attempt left behind; None when it has no log row."""
+    statement = select(JobExecutionLog.__table__).where(JobExecutionLog.dispatch_id == dispatch_id)
+    with database.read() as connection:
+        row = connection.execute(statement).mappings().one_or_none()
+    return None if row is None else dict(row)
 
 
 def dispatches_of(database: Database, job: jobs.JobFacts) -> list[dict[str, Any]]:

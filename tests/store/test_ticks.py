@@ -1,0 +1,143 @@
+"""Ticks become dispatches: once each, only for the current leader, and with overlap decided at that moment."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timedelta
+
+import pytest
+
+from jobsup.model import Lease, Overlap, Reason, Skip, Source, Status, TickPlan
+from jobsup.store import leases, ticks
+from jobsup.store.engine import Database
+from jobsup.store.jobs import JobFacts
+from tests.support.clock import FakeClock
+from tests.support.store import add_dispatch, add_job, connect, dispatch_row, dispatches_of, job_row
+
+TERM = timedelta(seconds=8)
+STEP = timedelta(seconds=10)
+
+
+@pytest.fixture
+def lease(db: Database) -> Lease:
+    found = leases.acquire(db, "me", "here", TERM)
+    assert found is not None
+    return found
+
+
+def plan(job: JobFacts, at: datetime, *runs: datetime, skips: tuple[Skip, ...] = ()) -> TickPlan:
+    return TickPlan(job.job_id, at, at + STEP, runs or (() if skips else (at,)), skips)
+
+
+def test_due_jobs_are_read_with_the_longest_waiting_first(db: Database, clock: FakeClock) -> None:
+    now = clock.now()
+    add_job(db, "later", next_run=now + STEP)
+    add_job(db, "second", next_run=now)
+    add_job(db, "first", next_run=now - STEP)
+    add_job(db, "manual")
+    assert [job.name for job in ticks.due(db, 10)] == ["first", "second"]
+    assert [job.name for job in ticks.due(db, 1)] == ["first"]
+    assert ticks.next_due_at(db) == now - STEP
+
+
+def test_a_tick_becomes_one_dispatch_and_the_job_moves_on(db: Database, clock: FakeClock, lease: Lease) -> None:
+    job = add_job(db, "a", next_run=clock.now(), priority=3, queue="q")
+    assert ticks.dispatch(db, lease, [plan(job, clock.now())]) == ticks.Dispatched(1, 0, 0)
+    (row,) = dispatches_of(db, job)
+    assert (row["status"], row["source"], row["scheduled_for"]) == (Status.PENDING, Source.SCHEDULE, clock.now())
+    assert (row["priority"], row["queue"], row["epoch"]) == (3, "q", lease.epoch)
+    assert job_row(db, "a")["next_run"] == clock.now() + STEP
+
+
+def test_the_same_plan_twice_is_one_dispatch(db: Database, clock: FakeClock, lease: Lease) -> None:
+    job = add_job(db, next_run=clock.now())
+    ticks.dispatch(db, lease, [plan(job, clock.now())])
+    assert ticks.dispatch(db, lease, [plan(job, clock.now())]) == ticks.Dispatched(0, 0, 1)
+    assert len(dispatches_of(db, job)) == 1
+
+
+def test_a_leader_whose_term_is_over_writes_nothing(db: Database, clock: FakeClock, lease: Lease) -> None:
+    job = add_job(db, next_run=clock.now())
+    clock.advance(9)
+    assert leases.acquire(db, "you", "there", TERM) is not None
+    with pytest.raises(ticks.LeaseLostError):
+        ticks.dispatch(db, lease, [plan(job, job_row(db, job.name)["next_run"])])
+    assert dispatches_of(db, job) == []
+
+
+def test_skips_are_rows_that_stand_for_counted_ranges(db: Database, clock: FakeClock, lease: Lease) -> None:
+    now = clock.now()
+    job = add_job(db, next_run=now - 5 * STEP)
+    skip = Skip(now - 5 * STEP, now - STEP, 5, Reason.MISSED)
+    done = ticks.dispatch(db, lease, [plan(job, now - 5 * STEP, now, skips=(skip,))])
+    assert done == ticks.Dispatched(1, 5, 0)
+    skipped, run = dispatches_of(db, job)
+    assert (skipped["status"], skipped["reason"], skipped["skipped_count"]) == (Status.SKIPPED, Reason.MISSED, 5)
+    assert (skipped["scheduled_for"], skipped["skipped_until"]) == (now - 5 * STEP, now - STEP)
+    assert run["status"] == Status.PENDING
+
+
+@pytest.mark.parametrize("earlier", [Status.PENDING, Status.IN_PROGRESS])
+def test_overlap_skip_names_the_run_that_is_in_the_way(
+    db: Database, clock: FakeClock, lease: Lease, earlier: Status
+) -> None:
+    job = add_job(db, next_run=clock.now())
+    running = add_dispatch(db, job, earlier)
+    assert ticks.dispatch(db, lease, [plan(job, clock.now())]).skipped == 1
+    row = dispatches_of(db, job)[-1]
+    assert (row["status"], row["reason"]) == (Status.SKIPPED, Reason.OVERLAP)
+    assert f"run {running} was still" in row["error_message"]
+
+
+def test_caught_up_ticks_wait_for_each_other_instead_of_being_skipped(
+    db: Database, clock: FakeClock, lease: Lease
+) -> None:
+    now = clock.now()
+    job = add_job(db, next_run=now - 2 * STEP)
+    ticks.dispatch(db, lease, [plan(job, now - 2 * STEP, now - 2 * STEP, now - STEP, now)])
+    rows = dispatches_of(db, job)
+    assert [row["status"] for row in rows] == [Status.PENDING] * 3
+    assert len({row["concurrency_key"] for row in rows}) == 1
+
+
+def test_overlap_allow_and_queue_both_wait_for_a_worker(db: Database, clock: FakeClock, lease: Lease) -> None:
+    for overlap in (Overlap.ALLOW, Overlap.QUEUE):
+        job = add_job(db, next_run=clock.now(), overlap=overlap)
+        add_dispatch(db, job, Status.IN_PROGRESS)
+        ticks.dispatch(db, lease, [plan(job, clock.now())])
+        row = dispatches_of(db, job)[-1]
+        assert row["status"] == Status.PENDING
+        assert (row["concurrency_key"] is None) == (overlap is Overlap.ALLOW)
+
+
+def test_overlap_replace_ends_the_earlier_runs(db: Database, clock: FakeClock, lease: Lease) -> None:
+    job = add_job(db, next_run=clock.now(), overlap=Overlap.REPLACE)
+    running, waiting = add_dispatch(db, job, Status.IN_PROGRESS), add_dispatch(db, job, Status.PENDING)
+    ticks.dispatch(db, lease, [plan(job, clock.now())])
+    assert dispatch_row(db, running)["cancel_reason"] == Reason.REPLACED
+    assert dispatch_row(db, waiting)["status"] == Status.CANCELLED
+    assert dispatch_row(db, waiting)["reason"] == Reason.REPLACED
+    assert dispatches_of(db, job)[-1]["status"] == Status.PENDING
+
+
+def test_two_schedulers_at_once_make_one_dispatch_a_tick(db: Database, clock: FakeClock, lease: Lease) -> None:
+    """Even two that hold the same term: `next_run` decides, and a unique index stands behind it."""
+    jobs = [add_job(db, next_run=clock.now()) for _ in range(40)]
+    plans = [plan(job, clock.now()) for job in jobs]
+    done: list[ticks.Dispatched] = []
+    start = threading.Barrier(2)
+
+    def lead() -> None:
+        own = connect(db)
+        start.wait()
+        done.extend(ticks.dispatch(own, lease, [each]) for each in plans)
+        own.close()
+
+    threads = [threading.Thread(target=lead) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert sum(each.count for each in done) == len(jobs)
+    assert sum(each.stale for each in done) == len(jobs)
+    assert all(len(dispatches_of(db, job)) == 1 for job in jobs)
