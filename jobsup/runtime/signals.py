@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -27,14 +27,15 @@ HANDLED_BY_DEFAULT = (
 class SignalQueue:
     """Catches signals of this process; `take` returns the numbers that have come since."""
 
-    def __init__(self, caught: Iterable[int], ignored: Iterable[int] = ()) -> None:
+    def __init__(self, caught: Collection[int], ignored: Collection[int] = ()) -> None:
         self._read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._before: dict[int, Any] = {}
         for signum in caught:
             self._before[signum] = signal.signal(signum, _nothing)
         for signum in ignored:
-            self._before[signum] = signal.signal(signum, signal.SIG_IGN)
-        self._caught = frozenset(self._before)
+            # A handler, not SIG_IGN: what we start would inherit that over exec, and could not be interrupted.
+            self._before[signum] = signal.signal(signum, _nothing)
+        self._caught = frozenset(self._before) - frozenset(ignored)
         self._fd_before = signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
 
     def fileno(self) -> int:
