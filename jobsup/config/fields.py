@@ -14,10 +14,9 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
-from jobsup.config import durations, sizes, urls
+from jobsup.config import durations, names, sizes, urls
 from jobsup.config.report import hint, shown
 
-NAME_CHARS_MAX = 64
 TEXT_CHARS_MAX = 4096
 LIST_ITEMS_MAX = 1000
 
@@ -26,7 +25,6 @@ class Refusal(ValueError):  # noqa: N818  # a sentence about one value, never se
     """What is wrong with one value."""
 
 
-_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{NAME_CHARS_MAX - 1}}}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _CALLABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -148,11 +146,8 @@ def _filled_text(value: Any) -> str:
 
 def _name(value: Any) -> str:
     text = _text(value)
-    if not _NAME.fullmatch(text):
-        raise Refusal(
-            f"{shown(text)} is not a name: use 1 to {NAME_CHARS_MAX} letters, digits, _ . and -, "
-            "without . or - at the start"
-        )
+    if message := names.fault(text):
+        raise Refusal(message)
     return text
 
 

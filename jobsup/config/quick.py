@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobsup.config import places, urls
+from jobsup.config import names, places, urls
 from jobsup.config.environment import find_override
 from jobsup.config.keys import KEYS, Key, Kind
 from jobsup.config.report import environment_problem, shown
@@ -51,7 +51,7 @@ def _value(path: str, source: Source, environ: Mapping[str, str]) -> str:
     """Return what is said of one key, made absolute where it is a path; nothing said is an empty text."""
     key = KEYS[path]
     if override := find_override(key, environ):
-        if key.kind is Kind.URL and (message := urls.fault(override.text)):
+        if message := _fault(key, override.text):
             raise ConfigError((environment_problem(override.variable, message),))
         return _absolute(key, override.text, Path.cwd())
     return _absolute(key, _written(key, source), source.folder)
@@ -65,10 +65,16 @@ def _written(key: Key, source: Source) -> str:
     value = section.get(key.name, "")
     if not isinstance(value, str):
         raise ConfigError((place.problem(f"must be text in quotes, not {shown(value)}", key.name),))
-    message = urls.fault(value) if value and key.kind is Kind.URL else None
-    if message:
+    if message := _fault(key, value):
         raise ConfigError((place.problem(message, key.name),))
     return value
+
+
+def _fault(key: Key, value: str) -> str | None:
+    """Judge a value as the schema does; an empty one stands for the default."""
+    if key.kind is Kind.URL:
+        return urls.fault(value) if value else None
+    return names.fault(value) if value and key.kind is Kind.TEXT else None
 
 
 def _absolute(key: Key, value: str, folder: Path) -> str:
