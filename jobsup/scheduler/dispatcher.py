@@ -1,0 +1,83 @@
+"""Due jobs become dispatches: read a chunk, plan it, write it in one transaction, wake workers, go on."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from jobsup.errors import JobsupError
+from jobsup.events import emit
+from jobsup.model import DueJob, Lease, TickPlan
+from jobsup.runtime import failpoints
+from jobsup.schedule import compile as compile_schedule
+from jobsup.scheduler.planner import plan
+from jobsup.store import notifier, ticks
+from jobsup.store.engine import Database
+
+DISPATCH_CHUNK_SIZE = 500
+"""Jobs planned and written in one transaction: workers begin on the first while the next are written."""
+CHUNKS_PER_PASS_MAX = 40
+"""After this many chunks the loop gets a turn: signs of life, the lease, messages."""
+BROKEN_RETRY = timedelta(hours=1)
+"""A job whose schedule cannot be computed (its zone is gone from this host) is looked at again after this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one call of `dispatch_due` came to."""
+
+    dispatched: int
+    skipped: int
+    is_whole: bool
+    """False: more is due than one pass takes."""
+
+
+def dispatch_due(database: Database, lease: Lease, *, watched_since: datetime) -> Pass:
+    """Dispatch everything that is due, never a tick before its instant.
+
+    Raises LeaseLostError when the term is over, DatabaseError when the database does not answer; what was
+    written until then stands.
+    """
+    dispatched = skipped = 0
+    for _ in range(CHUNKS_PER_PASS_MAX):
+        jobs = ticks.due(database, DISPATCH_CHUNK_SIZE)
+        if not jobs:
+            return Pass(dispatched, skipped, is_whole=True)
+        emit("dispatch.found", f"Found {len(jobs)} due jobs to dispatch", count=len(jobs))
+        now = database.now()
+        plans = [_plan(job, now, watched_since) for job in jobs]
+        failpoints.reach("scheduler.before_dispatch")
+        done = ticks.dispatch(database, lease, plans)
+        failpoints.reach("scheduler.after_dispatch")
+        notifier.wake(database, "worker", done.count)
+        _tell(jobs, plans)
+        dispatched += done.count
+        skipped += done.skipped
+        if len(jobs) < DISPATCH_CHUNK_SIZE and not done.stale:
+            return Pass(dispatched, skipped, is_whole=True)
+    return Pass(dispatched, skipped, is_whole=False)
+
+
+def _plan(job: DueJob, now: datetime, watched_since: datetime) -> TickPlan:
+    """Plan one job; one that cannot be planned must not hold up the others."""
+    try:
+        schedule = compile_schedule(job.schedule, name=job.name)
+        return plan(job, schedule, now=now, watched_since=watched_since)
+    except (JobsupError, ArithmeticError, LookupError, ValueError) as error:
+        text = f'job "{job.name}": its ticks cannot be computed, trying again in an hour: {error}'
+        emit("dispatch.broken", text, level=logging.ERROR, job=job.name, error=repr(error))
+        return TickPlan(job.job_id, job.next_run, now + BROKEN_RETRY)
+
+
+def _tell(jobs: list[DueJob], plans: list[TickPlan]) -> None:
+    for job, decided in zip(jobs, plans, strict=True):
+        for skip in decided.skips:
+            emit(
+                "dispatch.skipped",
+                f'Skipped {skip.count} tick{"s" * (skip.count > 1)} of job "{job.name}": {skip.reason}',
+                level=logging.DEBUG,
+                job=job.name,
+                reason=skip.reason,
+                count=skip.count,
+            )

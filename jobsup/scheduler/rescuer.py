@@ -1,0 +1,109 @@
+"""Runs whose owner is gone: closed at once when the supervisor reports a death, else as soon as somebody looks.
+
+Every standing scheduler closes what its supervisor reports and what its own process table shows, leader or not:
+closing is fenced by the worker's id, so doing it twice changes nothing. Only the leader judges by time.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from jobsup.clock import Clock, rfc3339
+from jobsup.events import emit
+from jobsup.runtime import procs
+from jobsup.runtime.procs import HostIdentity
+from jobsup.store import rescue
+from jobsup.store.attempts import Ended
+from jobsup.store.engine import Database
+
+LOOK_SECONDS = 15.0
+"""Between two reads of the registered workers: finds those of other hosts that have fallen silent."""
+BACKSTOP_SECONDS = 60.0
+"""Between two looks for runs that are past their deadline or have no owner: no way of losing them is known."""
+OVERDUE_MARGIN = timedelta(seconds=30)
+"""How far past deadline and kill grace a run of a living worker may be before it is ended over its head."""
+
+
+class Rescuer:
+    """`attend` each turn; `child_gone` when the supervisor says so."""
+
+    def __init__(self, database: Database, clock: Clock, *, here: HostIdentity, threshold: timedelta) -> None:
+        self._database = database
+        self._clock = clock
+        self._here = here
+        self._threshold = threshold
+        self._local: set[tuple[int, int]] = set()
+        self._look_at = self._backstop_at = -math.inf
+        self._reported: list[str] = []
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until `attend` has something to do."""
+        return max(0.0, min(self._look_at, self._backstop_at) - self._clock.monotonic())
+
+    def child_gone(self, message: dict[str, Any]) -> None:
+        """Note a worker whose process has ended; the next `attend` closes its runs. Other children have none."""
+        worker_id = message.get("facts", {}).get("worker_id")
+        if message.get("kind") == "worker" and worker_id:
+            self._reported.append(str(worker_id))
+
+    def attend(self, *, is_leading: bool) -> None:
+        """Close what is lost; raises DatabaseError with nothing forgotten when the database does not answer."""
+        if self._reported:
+            self._close_lost(self._reported)
+            self._reported = []
+        if self._clock.monotonic() >= self._look_at or self._has_local_loss():
+            self._close_lost(self._find_lost())
+            self._look_at = self._clock.monotonic() + LOOK_SECONDS
+        if self._clock.monotonic() >= self._backstop_at:
+            if is_leading:
+                _tell(rescue.close_overdue(self._database, OVERDUE_MARGIN), "passed its deadline and was not ended")
+                _tell(rescue.close_ownerless(self._database, self._threshold), "had no owner")
+            self._backstop_at = self._clock.monotonic() + BACKSTOP_SECONDS
+
+    def _has_local_loss(self) -> bool:
+        """Ask the kernel, not the database, whether a worker of this host has ended since the last look."""
+        return any(not procs.is_alive(pid, started) for pid, started in self._local)
+
+    def _find_lost(self) -> list[str]:
+        alive: set[tuple[int, int]] = set()
+
+        def is_alive(pid: int, started: int) -> bool:
+            if not procs.is_alive(pid, started):
+                return False
+            alive.add((pid, started))
+            return True
+
+        lost = rescue.find_lost(
+            self._database,
+            node=self._here.node,
+            boot_id=self._here.boot_id,
+            pid_namespace=self._here.pid_ns,
+            is_alive=is_alive,
+        )
+        self._local = alive
+        return lost
+
+    def _close_lost(self, worker_ids: Sequence[str]) -> None:
+        for worker_id in dict.fromkeys(worker_ids):
+            ended = rescue.close_lost(self._database, [worker_id])
+            emit("worker.lost", f"Worker {worker_id} is gone", worker_id=worker_id, runs=len(ended))
+            _tell(ended, f"was lost with {worker_id}", worker_id=worker_id)
+
+
+def _tell(ended: Sequence[Ended], what: str, **fields: Any) -> None:
+    for run in ended:
+        following = f"run {run.retry_id} follows at {rfc3339(run.retry_at)}" if run.retry_id else "no retry is left"
+        emit(
+            "dispatch.rescued",
+            f'Dispatch {run.dispatch_id} (job "{run.job_name}") {what}: TIMEOUT, {following}',
+            level=logging.WARNING,
+            dispatch_id=run.dispatch_id,
+            job=run.job_name,
+            retry_id=run.retry_id,
+            **fields,
+        )
