@@ -20,13 +20,12 @@ from jobsup.config.report import hint, shown
 TEXT_CHARS_MAX = 4096
 LIST_ITEMS_MAX = 1000
 
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_CALLABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+
 
 class Refusal(ValueError):  # noqa: N818  # a sentence about one value, never seen as an exception
     """What is wrong with one value."""
-
-
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_CALLABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 def whole_number(least: int, most: int) -> PlainValidator:
