@@ -50,10 +50,11 @@ def _time(expression: CronExpression) -> str:
     if count <= CLOCK_TIMES_MAX and len(hours) < 24:
         show = "{:02}:{:02}" if seconds == [0] else "{:02}:{:02}:{:02}"
         return "at " + _listed([show.format(h, m, s) for h in hours for m in minutes for s in seconds])
+    all_day = len(hours) == 24 and minutes[0] == 0 and _even_step(minutes, 60) > 0
     parts = [
         *([] if seconds == [0] else [_unit("second", seconds, 60)]),
         *([] if seconds != [0] and len(minutes) == 60 else [_unit("minute", minutes, 60)]),
-        *([] if len(hours) == 24 and len(minutes) == 60 else [_unit("hour", hours, 24)]),
+        *([] if all_day else [_unit("hour", hours, 24)]),
     ]
     return " of ".join(parts)
 

@@ -52,9 +52,9 @@ COMMON = (
 )
 
 
-def made_up(rng: random.Random) -> str:
-    """Make an expression of any shape; it may be one that never fires."""
-    return " ".join(_field(rng, index) for index in range(5))
+def made_up(rng: random.Random, *, degenerate: bool = True) -> str:
+    """Make an expression of any shape; it may be one that never fires, and have ranges of one value."""
+    return " ".join(_field(rng, index, degenerate) for index in range(5))
 
 
 def near_change(rng: random.Random) -> str:
@@ -66,22 +66,22 @@ def near_change(rng: random.Random) -> str:
     return f"{minute} {hour} {day} * {weekday}"
 
 
-def _field(rng: random.Random, index: int) -> str:
+def _field(rng: random.Random, index: int, degenerate: bool) -> str:
     roll = rng.random()
     if roll < 0.35:
         return "*"
-    return ",".join(_item(rng, index) for _ in range(rng.choice((1, 1, 1, 2, 3))))
+    return ",".join(_item(rng, index, degenerate) for _ in range(rng.choice((1, 1, 1, 2, 3))))
 
 
-def _item(rng: random.Random, index: int) -> str:
+def _item(rng: random.Random, index: int, degenerate: bool) -> str:
     low, high = _BOUNDS[index]
     form = rng.random()
     if form < 0.4:
         return _value(rng, index, rng.randint(low, high))
     if form < 0.6:
         return f"*/{rng.randint(1, high + 3)}"
-    first = rng.randint(low, high)
-    last = rng.randint(first, high)
+    first = rng.randint(low, high - 1)
+    last = rng.randint(first + (not degenerate), high)
     body = f"{_value(rng, index, first)}-{_value(rng, index, last)}"
     return body if form < 0.8 else f"{body}/{rng.randint(1, 9)}"
 

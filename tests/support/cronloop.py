@@ -17,8 +17,13 @@ _NAMES = (
     {},
     {},
     {},
-    {name: n for n, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)},
-    {name: n for n, name in enumerate("sun mon tue wed thu fri sat".split())},
+    {
+        name: n
+        for n, name in enumerate(
+            ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], 1
+        )
+    },
+    {name: n for n, name in enumerate(["sun", "mon", "tue", "wed", "thu", "fri", "sat"])},
 )
 _SHORTHANDS = {
     "@hourly": "0 * * * *",
@@ -91,7 +96,7 @@ def _values(field: str, low: int, high: int, names: dict[str, int]) -> set[int]:
         if body == "*":
             first, last = low, high
         else:
-            ends = [names.get(end, None) for end in body.split("-")]
+            ends = [names.get(end) for end in body.split("-")]
             ends = [int(text) if end is None else end for end, text in zip(ends, body.split("-"), strict=True)]
             first, last = ends[0], ends[-1]
         found.update(range(first, last + 1, int(step or 1)))
