@@ -26,6 +26,7 @@ ENVIRON_BYTES_MAX = 4 << 20
 """More of a process's environment than this is not searched."""
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _STATES_GONE = frozenset("ZXx")
 
@@ -220,6 +221,23 @@ def set_subreaper() -> None:
 def set_pdeathsig(signum: int) -> None:
     """Have the kernel send us `signum` when our parent ends; check `getppid()` afterwards, it may be gone already."""
     _prctl(_PR_SET_PDEATHSIG, signum)
+
+
+def set_name(name: str) -> None:
+    """Show up in `ps` and `top` under this name, cut to the kernel's 15 characters."""
+    buffer = ctypes.create_string_buffer(os.fsencode(f"jobsup:{name}")[:15])
+    _prctl(_PR_SET_NAME, ctypes.addressof(buffer))
+
+
+def pss_bytes(pid: int) -> int | None:
+    """Return a process's fair share of the memory it uses with others; None when it cannot be read."""
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) << 10
+    except (OSError, ValueError):
+        return None
+    return None
 
 
 def _prctl(option: int, value: int) -> None:

@@ -59,11 +59,13 @@ class SignalQueue:
         os.close(self._write_fd)
 
 
-def reset_signals() -> None:
-    """Give a freshly forked child the dispositions of a new process, with nothing blocked."""
+def reset_signals(ignored: Collection[int] = ()) -> None:
+    """Give a freshly forked child the dispositions of a new process, with nothing blocked, and ignore those named."""
     signal.set_wakeup_fd(-1)
     for signum in HANDLED_BY_DEFAULT:
         signal.signal(signum, signal.SIG_DFL)
+    for signum in ignored:
+        signal.signal(signum, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 

@@ -1,0 +1,106 @@
+"""Forking: the only place where a new process of ours comes from, and what it is given and denied."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import random
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from multiprocessing.context import ForkProcess
+from pathlib import Path
+
+from jobsup.clock import Clock
+from jobsup.runtime import logs, procs
+from jobsup.runtime.channel import Channel
+from jobsup.runtime.link import SupervisedLink, new_cell
+from jobsup.runtime.signals import reset_signals
+from jobsup.supervisor.child import Child
+from jobsup.supervisor.spec import ChildSpec
+
+_STANDARD_FDS = (0, 1, 2)
+_context = multiprocessing.get_context("fork")
+
+
+def spawn_child(spec: ChildSpec, slot: int, release: Callable[[], None], clock: Clock, boot_timeouts: int) -> Child:
+    """Fork a child that runs `spec.run`. `release` closes, in the child, what belongs to the parent alone."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    cell = new_cell()
+    name = f"{spec.kind}-{slot}"
+    link = SupervisedLink(name, theirs, cell, os.getpid(), spec.watchdog)
+
+    def main() -> int:
+        ours.close()
+        link.arm()
+        release()
+        procs.set_name(name)
+        close_other_fds((link.fileno(), link.parent_fd(), logs.stream().fileno()))
+        logs.set_child(name)
+        return spec.run(link)
+
+    try:
+        process = fork(main, name)
+    except OSError:
+        ours.close()
+        theirs.close()
+        raise
+    theirs.close()
+    return Child(spec, slot, process, Channel(ours), cell=cell, clock=clock, boot_timeouts=boot_timeouts)
+
+
+def fork(main: Callable[[], int], name: str) -> ForkProcess:
+    """Fork a process that ends with `main`'s result; only ever from a process of one thread."""
+    assert_single_threaded()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    process = _context.Process(target=_run, args=(main,), name=name, daemon=False)
+    with _signals_blocked():
+        process.start()
+    return process
+
+
+def freeze_memory() -> None:
+    """Move all objects out of the collector's sight, so that children share their pages instead of copying them."""
+    gc.collect()
+    gc.freeze()
+
+
+def assert_single_threaded() -> None:
+    """Refuse to fork beside other threads: a lock one of them holds would stay locked in the child for ever."""
+    tasks = sum(1 for _ in Path("/proc/self/task").iterdir())
+    if threading.active_count() != 1 or tasks != 1:
+        raise RuntimeError(f"{tasks} threads run in the supervisor, which forks and must have one")
+
+
+def close_other_fds(keep: Iterable[int]) -> None:
+    """Close every descriptor but standard ones and those kept."""
+    start = 0
+    for fd in sorted({*_STANDARD_FDS, *(fd for fd in keep if fd >= 0)}):
+        os.closerange(start, fd)
+        start = fd + 1
+    limit = max((int(entry.name) for entry in Path("/proc/self/fd").iterdir()), default=start)
+    os.closerange(start, limit + 1)
+
+
+def _run(main: Callable[[], int]) -> None:
+    reset_signals(ignored=(signal.SIGINT,))  # the terminal sends it to all of us; the supervisor coordinates
+    random.seed()
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # not through exit handlers that the parent registered
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Hold signals back across a fork: until it has reset them, a child would write them into our own queue."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
