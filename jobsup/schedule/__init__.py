@@ -16,5 +16,6 @@ from jobsup.schedule.base import Schedule
 from jobsup.schedule.compiler import compile, upcoming  # noqa: A004 - schedules are compiled
 from jobsup.schedule.explain import Explanation, explain
 from jobsup.schedule.words import describe
+from jobsup.schedule.zones import fingerprint
 
-__all__ = ["Explanation", "Schedule", "compile", "describe", "explain", "upcoming"]
+__all__ = ["Explanation", "Schedule", "compile", "describe", "explain", "fingerprint", "upcoming"]

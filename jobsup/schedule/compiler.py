@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 
 from jobsup.errors import ScheduleError
 from jobsup.model import Dst, ScheduleSpec
-from jobsup.schedule.base import DAY_SECONDS, EPOCH, Schedule
+from jobsup.schedule.base import DAY_SECONDS, Schedule, floor_second
 from jobsup.schedule.fields import uses_hash
 from jobsup.schedule.wall import FIXED, WILDCARD, ClockRule, WallSchedule
 from jobsup.schedule.zones import load, zone
 
 SCHEDULES_REMEMBERED_MAX = 16_384
 UPCOMING_MAX = 100_000
-DAY = timedelta(days=1)
+PRESENT = datetime(2020, 1, 1, tzinfo=UTC)
+"""Zones had other rules before; what has not fired since then will not."""
 
 
 def compile(spec: ScheduleSpec, *, name: str = "") -> Schedule | None:  # noqa: A001 - the verb there is for it
@@ -93,8 +94,13 @@ def _on_calendar(text: str, spec: ScheduleSpec) -> Schedule:
 
 
 def _firing(schedule: WallSchedule) -> WallSchedule:
-    """Refuse times that only ever fall into a gap whose times are skipped."""
-    if not schedule.rule.fills_gaps and not schedule.rule.repeats and schedule.next_after(EPOCH - DAY) is None:
+    """Refuse times that only ever fall into a gap whose times are not caught up."""
+    start = floor_second(PRESENT)
+    if (
+        not schedule.rule.fills_gaps
+        and schedule.pattern.next(start) is not None
+        and schedule.next_after(PRESENT) is None
+    ):
         raise ScheduleError(
             f"it never fires: its times do not exist in {schedule.zone.key}, because the clock jumps over them;"
             ' choose another time, or dst = "cron"'

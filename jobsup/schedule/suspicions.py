@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from jobsup.schedule.base import DAY_SECONDS, to_datetime
+from jobsup.schedule.base import floor_second, to_datetime
 from jobsup.schedule.zones import Segment
 
 if TYPE_CHECKING:
@@ -31,16 +32,9 @@ def yearly_gap(schedule: WallSchedule) -> tuple[str, ...]:
 
 
 def _gap_of(schedule: WallSchedule, year: int) -> Segment | None:
-    at, end = _second(year), _second(year + 1)
-    while at < end:
-        segment = schedule.zone.segment(at)
-        if schedule.misses(segment):
-            return segment
-        at = segment.end
-    return None
+    segments = schedule.zone.between(_second(year), _second(year + 1))
+    return next((segment for segment in segments if schedule.misses(segment)), None)
 
 
 def _second(year: int) -> int:
-    from datetime import date
-
-    return (date(year, 1, 1) - date(1970, 1, 1)).days * DAY_SECONDS
+    return floor_second(datetime(year, 1, 1, tzinfo=UTC))

@@ -9,7 +9,6 @@ with a wildcard in the minute or hour follow the wall clock as it is. A `Segment
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -99,7 +98,7 @@ class WallSchedule(SecondSchedule):
 
     def _count(self, after: int, until: int) -> int:
         total = 0
-        for segment in self._segments(after, until):
+        for segment in self.zone.between(after + 1, until + 1):
             start = max(after + 1 + segment.offset, self._floor(segment))
             total += self.pattern.count(start, min(until + 1, segment.end) + segment.offset)
             if segment.start > after and self._fills(segment) and not self._regular_at_start(segment):
@@ -112,8 +111,8 @@ class WallSchedule(SecondSchedule):
             return []
         return [
             to_datetime(segment.start)
-            for segment in self._segments(first, last)
-            if segment.start > first and self._misses(segment) and not self._regular_at_start(segment)
+            for segment in self.zone.between(first + 1, last + 1)
+            if segment.start > first and self.misses(segment) and not self._regular_at_start(segment)
         ]
 
     def note(self, instant: datetime) -> str | None:
@@ -136,15 +135,11 @@ class WallSchedule(SecondSchedule):
 
     def misses(self, segment: Segment) -> bool:
         """Tell whether the gap before a segment swallowed a time of this schedule's pattern."""
-        return self._misses(segment)
-
-    def _segments(self, after: int, until: int) -> Iterator[Segment]:
-        """Yield the segments that have a second in (after, until]."""
-        at, last = max(after + 1, SECOND_MIN), min(until, SECOND_MAX)
-        while at <= last:
-            segment = self.zone.segment(at)
-            yield segment
-            at = segment.end
+        start = self._gap_start(segment)
+        if start >= segment.local_start:
+            return False
+        local = self.pattern.next(start)
+        return local is not None and local < segment.local_start
 
     def _floor(self, segment: Segment) -> int:
         """Return the first local second of a segment that counts."""
@@ -155,15 +150,8 @@ class WallSchedule(SecondSchedule):
     def _gap_start(self, segment: Segment) -> int:
         return segment.before if self.rule.repeats else segment.high
 
-    def _misses(self, segment: Segment) -> bool:
-        start = self._gap_start(segment)
-        if start >= segment.local_start:
-            return False
-        local = self.pattern.next(start)
-        return local is not None and local < segment.local_start
-
     def _fills(self, segment: Segment) -> bool:
-        return self.rule.fills_gaps and self._misses(segment)
+        return self.rule.fills_gaps and self.misses(segment)
 
     def _regular_at_start(self, segment: Segment) -> bool:
         start = segment.local_start

@@ -7,6 +7,7 @@ are found by asking for each day and then halving the day: the closest two real 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -66,6 +67,14 @@ class Zone:
             return recent
         self._recent = recent = self._find(second)
         return recent
+
+    def between(self, first: int, end: int) -> Iterator[Segment]:
+        """Yield the segments that have a second in [first, end)."""
+        at = max(first, SECOND_MIN)
+        while at < min(end, SECOND_MAX + 1):
+            segment = self.segment(at)
+            yield segment
+            at = segment.end
 
     def offset(self, second: int) -> int:
         """Ask the tz database for the offset at a second, in seconds east of Greenwich."""
@@ -137,6 +146,19 @@ class Zone:
 def zone(key: str, correction: int = CORRECTION_SECONDS) -> Zone:
     """Return the zone of an IANA name; ScheduleError names the nearest one when there is none."""
     return Zone(key, correction)
+
+
+def fingerprint(key: str, year: int) -> str:
+    """Return a text that changes when the tz database says something new of a zone in `year` or the two after.
+
+    A stored `next_run` was right for the fingerprint it was computed with.
+    """
+    from hashlib import blake2b
+
+    start, end = _second(year), _second(year + 3)
+    told = zone(key)
+    rules = [told.offset(start), *((segment.start, segment.offset) for segment in told.between(start, end))]
+    return blake2b(repr(rules).encode(), digest_size=8).hexdigest()
 
 
 def load(key: str) -> ZoneInfo:

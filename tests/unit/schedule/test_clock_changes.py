@@ -7,7 +7,7 @@ import pytest
 from jobsup.errors import ScheduleError
 from jobsup.model import Dst, ScheduleSpec
 from jobsup.schedule import compile as compile_schedule
-from jobsup.schedule import explain
+from jobsup.schedule import explain, fingerprint
 from tests.support.schedules import backward, counted, forward, instant, schedule
 
 BERLIN = "Europe/Berlin"
@@ -110,11 +110,17 @@ def test_skip_runs_a_repeated_time_once_and_both_runs_it_twice() -> None:
 
 
 def test_what_only_ever_falls_into_a_gap_that_is_skipped_is_refused() -> None:
-    always_lost = ScheduleSpec(cron="30 2 */1 3 0L", timezone=BERLIN, dst=Dst.SKIP)
-    recent = compile_schedule(always_lost)  # it did fire before 1981, when Berlin's rule was another
-    assert recent is not None
-    assert recent.next_after(instant("2024-01-01T00:00Z")) is None
-    assert recent.skipped_between(instant("2024-01-01T00:00Z"), instant("2025-01-01T00:00Z")) == [SPRING]
+    lost = "30 2 */1 3 0L"  # the last Sunday of March, when Berlin's clock goes from 02:00 to 03:00
+    with pytest.raises(ScheduleError, match=r"never fires: .*Europe/Berlin"):
+        compile_schedule(ScheduleSpec(cron=lost, timezone=BERLIN, dst=Dst.SKIP))
+    assert schedule(cron=lost, timezone=BERLIN).next_after(SPRING - DAY) == SPRING
+    assert schedule(cron=lost, timezone="Asia/Tokyo", dst=Dst.SKIP).next_after(SPRING) is not None
+
+
+def test_a_zones_fingerprint_differs_with_its_rules_and_not_with_its_name() -> None:
+    assert fingerprint(BERLIN, 2026) == fingerprint("Europe/Paris", 2026)
+    assert fingerprint(BERLIN, 2026) != fingerprint("Europe/London", 2026)
+    assert fingerprint("Asia/Pyongyang", 2017) != fingerprint("Asia/Seoul", 2017)
 
 
 @pytest.mark.parametrize(
