@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 
 from jobsup.config.document import jobspec_from_dict
 from jobsup.model import Claim, Source, Status
-from jobsup.store.models import Job, JobDispatch
+from jobsup.store.models import WAITING, Job, JobDispatch
 
 # Looked at beyond what is wanted: a batch may hold several rows of one concurrency key, of which one is taken.
 CLAIM_LOOKAHEAD = 16
@@ -34,7 +34,7 @@ def claim(
             Job.config_hash,
         )
         .join(Job, Job.id == JobDispatch.job_id)
-        .where(JobDispatch.status == Status.PENDING, JobDispatch.available_at <= now, serves, _key_is_free())
+        .where(WAITING, JobDispatch.available_at <= now, serves, _key_is_free())
         .order_by(JobDispatch.priority.desc(), JobDispatch.available_at, JobDispatch.id)
         .limit(limit + CLAIM_LOOKAHEAD)
     ).mappings()
@@ -42,9 +42,7 @@ def claim(
     if len(claims) == limit:
         return claims, None
     return claims, connection.execute(
-        select(func.min(JobDispatch.available_at)).where(
-            JobDispatch.status == Status.PENDING, JobDispatch.available_at > now, serves
-        )
+        select(func.min(JobDispatch.available_at)).where(WAITING, JobDispatch.available_at > now, serves)
     ).scalar_one()
 
 

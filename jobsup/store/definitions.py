@@ -14,7 +14,7 @@ from jobsup.config.document import config_hash, jobspec_from_dict, jobspec_to_di
 from jobsup.errors import ConfigError, Problem, ScheduleError
 from jobsup.model import JobSpec, Origin, Reason, Source, Status
 from jobsup.store.engine import Database
-from jobsup.store.models import Job, JobDispatch, JobSet
+from jobsup.store.models import LIVE, Job, JobDispatch, JobSet
 
 # Ids or names in one statement; SQLite takes at most 32,766 values.
 IN_LIST_MAX = 1000
@@ -220,7 +220,9 @@ class _Change:
     def _cancel_waiting(self, ids: Sequence[int], *, ticks_only: bool) -> None:
         """End what still waits of jobs that are removed or disabled; a disabled one's manual runs stay."""
         for some in _slices(ids):
-            statement = update(JobDispatch).where(JobDispatch.status == Status.PENDING, JobDispatch.job_id.in_(some))
+            statement = update(JobDispatch).where(
+                LIVE, JobDispatch.status == Status.PENDING, JobDispatch.job_id.in_(some)
+            )
             if ticks_only:
                 is_tick = JobDispatch.source.in_((Source.SCHEDULE, Source.RETRY)) & JobDispatch.scheduled_for.is_not(
                     None

@@ -13,7 +13,7 @@ from jobsup.errors import ConflictError, NotFoundError
 from jobsup.model import Overlap, Reason, Source, Status
 from jobsup.store import notifier, ticks
 from jobsup.store.engine import Database
-from jobsup.store.models import Job, JobDispatch
+from jobsup.store.models import LIVE, Job, JobDispatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +190,11 @@ def _key(job: RowMapping) -> str | None:
 
 
 def _live(connection: Connection, job_id: int) -> list[int]:
-    statement = (
-        select(JobDispatch.id)
-        .where(JobDispatch.job_id == job_id, JobDispatch.status.in_((Status.PENDING, Status.IN_PROGRESS)))
-        .order_by(JobDispatch.id)
+    statement = select(JobDispatch.id).where(
+        LIVE, JobDispatch.status.in_((Status.PENDING, Status.IN_PROGRESS)), JobDispatch.job_id == job_id
     )
-    return list(connection.execute(statement).scalars())
+    # Sorted here: asked for an order by id, SQLite would walk all of the job's history instead of its live rows.
+    return sorted(connection.execute(statement).scalars())
 
 
 def _row(connection: Connection, dispatch_id: int) -> RowMapping:

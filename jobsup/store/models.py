@@ -20,6 +20,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     CheckConstraint,
+    ColumnElement,
     DateTime,
     Dialect,
     ForeignKey,
@@ -30,6 +31,7 @@ from sqlalchemy import (
     String,
     Text,
     TypeDecorator,
+    literal_column,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -122,7 +124,7 @@ class Job(Base):
     dispatches: Mapped[list[JobDispatch]] = relationship(back_populates="job", viewonly=True)
 
     __table_args__ = (
-        Index("ix_job_due", "next_run", sqlite_where=text("is_active"), postgresql_where=text("is_active")),
+        Index("ix_job_due", "next_run", sqlite_where=text("is_active = 1"), postgresql_where=text("is_active")),
         CheckConstraint("is_active OR next_run IS NULL", name="inactive_never_due"),
         CheckConstraint("retired_at IS NULL OR NOT is_active", name="retired_is_inactive"),
     )
@@ -216,13 +218,14 @@ class JobDispatch(Base):
             "ix_job_dispatch_live",
             "status",
             "job_id",
-            sqlite_where=text("status IN ('PENDING', 'IN_PROGRESS')"),
-            postgresql_where=text("status IN ('PENDING', 'IN_PROGRESS')"),
+            sqlite_where=text("completed_at IS NULL"),
+            postgresql_where=text("completed_at IS NULL"),
         ),
         Index("ix_job_dispatch_history", "job_id", "id"),
         Index(
             "ix_job_dispatch_ended",
             "completed_at",
+            "status",
             sqlite_where=text("completed_at IS NOT NULL"),
             postgresql_where=text("completed_at IS NOT NULL"),
         ),
@@ -237,6 +240,14 @@ class JobDispatch(Base):
         CheckConstraint("status != 'SKIPPED' OR reason != ''", name="skipped_has_reason"),
         CheckConstraint("source != 'schedule' OR scheduled_for IS NOT NULL", name="tick_has_instant"),
     )
+
+
+LIVE: ColumnElement[bool] = JobDispatch.completed_at.is_(None)
+"""The rows that wait or run. Say it beside any test of their status: a partial index is used only by a query whose
+words imply the index's own, and a bound `status IN (?, ?)` does not."""
+
+WAITING: ColumnElement[bool] = JobDispatch.status == literal_column(f"'{Status.PENDING}'")
+"""The rows that can be claimed; a literal, for the same reason."""
 
 
 class JobExecutionLog(Base):

@@ -12,7 +12,7 @@ from jobsup.model import Reason, RunResult, Status, WorkerStatus
 from jobsup.store import attempts, notifier
 from jobsup.store.attempts import Ended
 from jobsup.store.engine import Database
-from jobsup.store.models import Job, JobDispatch, WorkerRegistration
+from jobsup.store.models import LIVE, Job, JobDispatch, WorkerRegistration
 
 LEASE_HEARTBEATS = 4
 """A worker elsewhere is lost once it has not been heard of for this many of its own heartbeat intervals."""
@@ -122,7 +122,7 @@ def _candidates(database: Database, which: ColumnElement[bool]) -> Sequence[RowM
                 )
                 .join(Job, Job.id == JobDispatch.job_id)
                 .outerjoin(WorkerRegistration, WorkerRegistration.worker_id == JobDispatch.worker_id)
-                .where(JobDispatch.status == Status.IN_PROGRESS, which)
+                .where(LIVE, JobDispatch.status == Status.IN_PROGRESS, which)
                 .order_by(JobDispatch.id)
             )
             .mappings()

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Update, delete, insert, select, update
 from jobsup.model import Claim, Heartbeat, OutputChunk, Reason, RunResult, Status, WorkerStatus
 from jobsup.store import attempts, claiming, notifier
 from jobsup.store.engine import Database
-from jobsup.store.models import JobDispatch, JobOutputChunk, WorkerRegistration
+from jobsup.store.models import LIVE, JobDispatch, JobOutputChunk, WorkerRegistration
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +144,7 @@ def _write_chunks(connection: Connection, request: Round) -> None:
 def _cancels(connection: Connection, worker: Worker) -> dict[int, Reason]:
     rows = connection.execute(
         select(JobDispatch.id, JobDispatch.cancel_reason).where(
+            LIVE,
             JobDispatch.worker_id == worker.worker_id,
             JobDispatch.status == Status.IN_PROGRESS,
             JobDispatch.cancel_requested_at.is_not(None),

@@ -15,7 +15,7 @@ from jobsup.model import DueJob, Lease, Overlap, Reason, Source, Status, TickPla
 from jobsup.store import leases
 from jobsup.store.dialect import insert_new
 from jobsup.store.engine import Database
-from jobsup.store.models import Job, JobDispatch
+from jobsup.store.models import LIVE, Job, JobDispatch
 
 
 class LeaseLostError(ConflictError):
@@ -176,7 +176,7 @@ def _live_runs(connection: Connection, job_ids: Sequence[int]) -> dict[int, list
     found: dict[int, list[tuple[int, str]]] = {}
     for job_id, dispatch_id, status in connection.execute(
         select(JobDispatch.job_id, JobDispatch.id, JobDispatch.status)
-        .where(JobDispatch.status.in_((Status.PENDING, Status.IN_PROGRESS)), JobDispatch.job_id.in_(job_ids))
+        .where(LIVE, JobDispatch.status.in_((Status.PENDING, Status.IN_PROGRESS)), JobDispatch.job_id.in_(job_ids))
         .order_by(JobDispatch.id)
     ):
         found.setdefault(job_id, []).append((dispatch_id, status))

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from jobsup.errors import DatabaseError
 from jobsup.model import Status, WorkerFacts, WorkerStatus
 from jobsup.store.engine import Database
-from jobsup.store.models import JobDispatch, WorkerRegistration
+from jobsup.store.models import LIVE, JobDispatch, WorkerRegistration
 
 WORKER_ID_CHARACTERS = string.ascii_lowercase + string.digits
 WORKER_ID_LENGTH = 5
@@ -87,7 +87,7 @@ def mark_stale_offline(database: Database, threshold: timedelta, *, boot_id: str
     `boot_id`: on its own machine the caller asks the process table, for after a suspend every heartbeat is old.
     """
     owns_a_run = exists().where(
-        JobDispatch.worker_id == WorkerRegistration.worker_id, JobDispatch.status == Status.IN_PROGRESS
+        LIVE, JobDispatch.worker_id == WorkerRegistration.worker_id, JobDispatch.status == Status.IN_PROGRESS
     )
     with database.write() as connection:
         return list(

@@ -1,0 +1,1 @@
+"""The steps, one module each; `jobsup.store.schema.REVISIONS` lists them."""
