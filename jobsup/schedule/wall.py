@@ -17,7 +17,7 @@ from jobsup.schedule.almanac import WallPattern
 from jobsup.schedule.base import DAY_SECONDS, SECOND_MAX, SECOND_MIN, SecondSchedule, floor_second, to_datetime
 from jobsup.schedule.zones import Segment, Zone
 
-SEGMENTS_SEARCHED_MAX = 256
+SEGMENTS_SEARCHED_MAX = 128
 """A schedule that did not fire in so many stretches of constant offset, though it asked for them, never will."""
 TIMES_NAMED_MAX = 3
 _MARGIN_SECONDS = 2 * DAY_SECONDS

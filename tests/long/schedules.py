@@ -3,8 +3,8 @@
     python -m tests.long.schedules [--seed N] [--zones A,B] [--from 2000] [--to 2099] [--per-change 2]
 
 Around each change a few expressions are computed forwards, backwards and counted, and compared with the daemon's
-loop played minute by minute. It prints what differs and ends with 1 then. All of it takes about half an hour on one core; run it with
-parts of the zones side by side, or with fewer years.
+loop played minute by minute. It prints what differs and ends with 1 then. All of it takes about half an hour on
+one core; parts of the zones can run side by side.
 """
 
 from __future__ import annotations
