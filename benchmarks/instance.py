@@ -1,0 +1,145 @@
+"""A running jobsup of its own in a temporary folder: the installed command, a file, a database, gone at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from benchmarks import tree
+
+JOBSUP = Path(sys.executable).parent / "jobsup"
+START_SECONDS = 60.0
+STOP_SECONDS = 60.0
+LOOK_SECONDS = 0.02
+
+T = TypeVar("T")
+
+
+class Instance:
+    """Started on entry and ready, stopped on exit; `settings` and `jobs` are TOML."""
+
+    def __init__(
+        self,
+        settings: str = "",
+        jobs: str = "",
+        *,
+        parent: Path | None = None,
+        launcher: Sequence[str | Path] = (JOBSUP,),
+    ) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="jobsup-bench-", dir=parent))
+        self.config = self.folder / "jobsup.toml"
+        self.database = self.folder / "jobsup.db"
+        self.log = self.folder / "log"
+        self.seconds_to_ready = 0.0
+        self._launcher = [str(word) for word in launcher]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.config.write_text(
+            f'[database]\nurl = "sqlite:///{self.database}"\n'
+            f'[supervisor]\nruntime_dir = "{self.folder}/run"\n{settings}\n{jobs}'
+        )
+
+    def __enter__(self) -> Instance:
+        begun = time.monotonic()
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [*self._launcher, "start", "-c", str(self.config)], stdout=log, stderr=log, start_new_session=True
+            )
+        try:
+            self.wait(self.is_ready, START_SECONDS, "every child to be ready")
+        except BaseException:
+            self._close()
+            raise
+        self.seconds_to_ready = time.monotonic() - begun
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's."""
+        assert self._process is not None
+        return self._process.pid
+
+    def members(self) -> list[int]:
+        """Return the pids of the whole tree, the supervisor's first."""
+        return tree.members(self.pid)
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a `jobsup` command on this instance."""
+        return subprocess.run(
+            [str(JOBSUP), *words, "-c", str(self.config)], capture_output=True, text=True, check=False
+        )
+
+    def status(self) -> dict[str, Any]:
+        """Return what `jobsup status --json` prints."""
+        said = self.run("status", "--json").stdout
+        return json.loads(said) if said else {}
+
+    def is_ready(self) -> bool:
+        """Tell whether the supervisor and all its children are; SystemExit when it has ended instead."""
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise SystemExit(f"jobsup ended with {self._process.returncode}:\n{self.log.read_text()}")
+        status = self.status()
+        return status.get("state") == "running" and all(child["state"] == "ready" for child in status["children"])
+
+    def workers(self) -> dict[int, int]:
+        """Return each worker's slot and pid."""
+        return {child["slot"]: child["pid"] for child in self.status()["children"] if child["kind"] == "worker"}
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Read from the tables, with a connection of our own that holds nothing afterwards."""
+        connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)
+        try:
+            return connection.execute(query, values).fetchall()
+        finally:
+            connection.close()
+
+    def wait(self, condition: Callable[[], T], seconds: float, what: str, look: float = LOOK_SECONDS) -> T:
+        """Wait until the condition is true and return its value; SystemExit with the log when it takes too long."""
+        deadline = time.monotonic() + seconds
+        while not (value := condition()):
+            if time.monotonic() >= deadline:
+                raise SystemExit(f"waited {seconds:g} s for {what}; the log says:\n{self.log.read_text()[-4000:]}")
+            time.sleep(look)
+        return value
+
+    def _close(self) -> None:
+        try:
+            if self._process is not None:
+                _end(self._process)
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def instant(text: str) -> datetime:
+    """Read an instant as the tables hold it."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Stop a supervisor; one that does not listen is killed with all that stands below it."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        for pid in reversed(tree.members(process.pid)):
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
+        print(f"the supervisor did not stop in {STOP_SECONDS:g} s and was killed", file=sys.stderr)

@@ -1,0 +1,257 @@
+"""Measure the main job, end to end: `python -m benchmarks.main_job [--json FILE] [--only run,idle] [--seconds 60]`.
+
+Each part starts an instance of its own in a temporary folder, measures from outside (the kernel's accounts, the tables,
+the jobs' own clocks), and stops it. Nothing is asked of the instance while it is measured idle.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+
+from benchmarks import counted, machine, tree
+from benchmarks.figures import Figure, percentile, table
+from benchmarks.instance import JOBSUP, Instance, instant
+
+MIB = 1 << 20
+SETTLE_SECONDS = 3.0
+"""What an instance is given after a start or a load before it counts as idle."""
+DUE_LEAD_SECONDS = 20
+"""How long before its jobs are due the instance with many jobs is started."""
+LOAD_SECONDS = 120.0
+COMMAND_RUNS = 10
+
+# Only wake-ups can make anything happen.
+NO_POLLS = """
+[scheduler]
+poll_interval = "3600s"
+[worker]
+poll_interval = "3600s"
+max_poll_interval = "3600s"
+"""
+SOME_JOBS = "\n".join(
+    f'[[job]]\nname = "nightly-{number}"\ncommand = ["/bin/true"]\ncron = "{number} 3 29 2 *"' for number in range(10)
+)
+STAMP_JOB = '[[job]]\nname = "stamp"\ncommand = ["/bin/date", "+%s.%N"]'
+
+
+def measure_run(options: argparse.Namespace) -> list[Figure]:
+    """Time `jobsup run NAME`: from the row's instant to what the job's own process reads on the clock.
+
+    The row's instant is taken before its transaction, so that the commit with its fsync is in the figure; so are the
+    spawn, exec and start of `/bin/date`, about a millisecond.
+    """
+    with Instance(NO_POLLS, STAMP_JOB, parent=options.folder) as instance:
+        time.sleep(SETTLE_SECONDS)
+        for _ in range(options.runs):
+            ran = instance.run("run", "stamp", "--json")
+            if ran.returncode != 0:
+                raise SystemExit(f"jobsup run: {ran.stderr}")
+            instance.wait(
+                lambda: not instance.rows("SELECT 1 FROM job_dispatch WHERE completed_at IS NULL"), 10, "the run"
+            )
+        rows = instance.rows(
+            "SELECT created_at, claimed_at, started_at, log_output FROM job_dispatch d"
+            " JOIN job_execution_log l ON l.dispatch_id = d.id"
+        )
+    created = [instant(row[0]).timestamp() for row in rows]
+    claimed = [instant(row[1]).timestamp() for row in rows]
+    started = [instant(row[2]).timestamp() for row in rows]
+    stamped = [float(row[3]) for row in rows]
+    total = _milliseconds(created, stamped)
+    return [
+        Figure("run NAME: insert -> process started, p50", percentile(total, 0.5), "ms", 15),
+        Figure("run NAME: insert -> process started, p99", percentile(total, 0.99), "ms"),
+        Figure("run NAME:   of which insert -> claimed, p50", percentile(_milliseconds(created, claimed), 0.5), "ms"),
+        Figure("run NAME:   of which claimed -> spawned, p50", percentile(_milliseconds(claimed, started), 0.5), "ms"),
+        Figure(
+            "run NAME:   of which spawned -> date's clock, p50", percentile(_milliseconds(started, stamped), 0.5), "ms"
+        ),
+    ]
+
+
+def measure_idle(options: argparse.Namespace) -> list[Figure]:
+    """Account an idle tree of 1 scheduler and 4 workers with default intervals, then time restarts of killed workers."""
+    with Instance(jobs=SOME_JOBS, parent=options.folder) as instance:
+        time.sleep(SETTLE_SECONDS)
+        pids = instance.members()
+        memory = {tree.command_line(pid)[-40:] + f" [{pid}]": tree.pss_bytes([pid]) / MIB for pid in pids}
+        busy, woken, begun = tree.cpu_seconds(pids), tree.wakeups(instance.pid), time.monotonic()
+        time.sleep(options.seconds)
+        took = time.monotonic() - begun
+        share = (tree.cpu_seconds(pids) - busy) / took
+        wakeups = (tree.wakeups(instance.pid) - woken) / took
+        if instance.members() != pids:
+            raise SystemExit(f"the idle tree changed while it was measured:\n{instance.log.read_text()}")
+        restarts = [_restart_seconds(instance, slot) for slot in sorted(instance.workers())]
+    for line, size in memory.items():
+        print(f"    {size:6.1f} MiB  {line}", file=sys.stderr)
+    return [
+        Figure("start: command -> every child ready", instance.seconds_to_ready, "s"),
+        Figure("idle tree: CPU", 100 * share, "% of a core", 0.5),
+        Figure("idle supervisor: wake-ups", wakeups, "/s", 1),
+        Figure("tree after start: PSS", sum(memory.values()), "MiB", 70),
+        Figure("tree after start: processes", len(pids), ""),
+        Figure("crashed child: kill -> new process, median", 1000 * median(restarts), "ms", 50),
+        Figure("crashed child: kill -> new process, worst", 1000 * max(restarts), "ms"),
+    ]
+
+
+def measure_queries(options: argparse.Namespace) -> list[Figure]:
+    """Count the statements SQLite runs for an idle tree with default intervals."""
+    with tempfile.TemporaryDirectory(prefix="jobsup-bench-") as counters:
+        launcher = (sys.executable, "-m", "benchmarks.counted", counters)
+        with Instance(jobs=SOME_JOBS, parent=options.folder, launcher=launcher):
+            time.sleep(SETTLE_SECONDS)
+            before, begun = counted.total(Path(counters)), time.monotonic()
+            time.sleep(min(options.seconds, 30))
+            rate = (counted.total(Path(counters)) - before) / (time.monotonic() - begun)
+    if before == 0:
+        raise SystemExit("no statement was counted: the counter does not see the database")
+    return [Figure("idle tree: queries", rate, "/s", 2)]
+
+
+def measure_due(options: argparse.Namespace) -> list[Figure]:
+    """Let many jobs come due in one second, and account the tree when it has run them all."""
+    due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=DUE_LEAD_SECONDS)
+    jobs = "\n".join(
+        f'[[job]]\nname = "due-{number}"\ncommand = ["/bin/true"]\nat = {due.isoformat()}'
+        for number in range(options.jobs)
+    )
+    with Instance(NO_POLLS, jobs, parent=options.folder) as instance:
+        left = (due - datetime.now(UTC)).total_seconds()
+        if left < SETTLE_SECONDS:
+            raise SystemExit(f"ready only {left:.1f} s before the jobs are due: raise DUE_LEAD_SECONDS")
+        loaded = tree.pss_bytes(instance.members()) / MIB
+        time.sleep(left - 1)
+        seen = _seconds_until_visible(instance, due, options.jobs)
+        done = f"SELECT count(*) >= {options.jobs} FROM job_dispatch WHERE completed_at IS NOT NULL"
+        instance.wait(lambda: instance.rows(done)[0][0], LOAD_SECONDS, "every job to end", look=0.25)
+        ended = instant(instance.rows("SELECT max(completed_at) FROM job_dispatch")[0][0])
+        time.sleep(SETTLE_SECONDS)
+        memory = tree.pss_bytes(instance.members()) / MIB
+        late = sorted(
+            (instant(created) - due).total_seconds()
+            for (created,) in instance.rows("SELECT created_at FROM job_dispatch")
+        )
+        doubles = instance.rows("SELECT count(*) - count(DISTINCT job_id) FROM job_dispatch")[0][0]
+        unequal = instance.rows("SELECT count(*) FROM job_dispatch WHERE status <> 'COMPLETED'")[0][0]
+    return [
+        Figure(f"{options.jobs} due at once: all dispatched and visible after", seen, "s", 1),
+        Figure(f"{options.jobs} due at once: lateness of the first", 1000 * late[0], "ms"),
+        Figure(f"{options.jobs} due at once: lateness of the last", 1000 * late[-1], "ms", 1000),
+        Figure(f"{options.jobs} due at once: dispatched early", sum(each < 0 for each in late), "", 0, is_exact=True),
+        Figure(f"{options.jobs} due at once: doubles", doubles, "", 0, is_exact=True),
+        Figure(f"{options.jobs} due at once: not COMPLETED", unequal, "", 0, is_exact=True),
+        Figure(f"{options.jobs} due at once: all run after", (ended - due).total_seconds(), "s"),
+        Figure(f"tree with {options.jobs} jobs loaded: PSS", loaded, "MiB"),
+        Figure(f"tree after {options.jobs} jobs: PSS", memory, "MiB", 100),
+    ]
+
+
+def measure_commands(options: argparse.Namespace) -> list[Figure]:
+    """Time what people type."""
+    with Instance(jobs=SOME_JOBS, parent=options.folder) as instance:
+        time.sleep(SETTLE_SECONDS)
+        help_seconds = _median_seconds([str(JOBSUP), "--help"])
+        status_seconds = _median_seconds([str(JOBSUP), "status", "-c", str(instance.config)])
+    return [
+        Figure("jobsup --help, median", 1000 * help_seconds, "ms", 150),
+        Figure("jobsup status, median", 1000 * status_seconds, "ms", 500),
+    ]
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
+    "run": measure_run,
+    "idle": measure_idle,
+    "queries": measure_queries,
+    "due": measure_due,
+    "commands": measure_commands,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure the parts that are asked for; the exit code is 1 when a figure misses its target."""
+    options = _options(arguments)
+    facts = machine.facts(options.folder)
+    figures: list[Figure] = []
+    for part in options.only:
+        print(f"measuring {part} ...", file=sys.stderr, flush=True)
+        figures += PARTS[part](options)
+    print("\n".join(f"{name}: {fact}" for name, fact in facts.items()), table(figures), sep="\n\n")
+    if options.json:
+        found = [asdict(figure) | {"verdict": figure.verdict} for figure in figures]
+        options.json.write_text(json.dumps({"schema": 1, "machine": facts, "figures": found}, indent=2) + "\n")
+    return int(any(figure.verdict == "MISSED" for figure in figures))
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.main_job", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("--only", type=_parts, default=list(PARTS), metavar="PART,...", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--seconds", type=float, default=60, help="how long to watch the idle tree (60)")
+    parser.add_argument("--runs", type=int, default=100, help="how often to `jobsup run` (100)")
+    parser.add_argument("--jobs", type=int, default=1000, help="how many jobs come due at once (1000)")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where the databases lie")
+    return parser.parse_args(arguments)
+
+
+def _parts(text: str) -> list[str]:
+    if unknown := [part for part in text.split(",") if part not in PARTS]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(PARTS)}")
+    return text.split(",")
+
+
+def _milliseconds(since: Sequence[float], until: Sequence[float]) -> list[float]:
+    return [1000 * (end - begin) for begin, end in zip(since, until, strict=True)]
+
+
+def _restart_seconds(instance: Instance, slot: int) -> float:
+    """Kill the worker of a slot and return how long it took until the supervisor had one child as before."""
+    known = set(tree.children(instance.pid))
+    victim = instance.workers()[slot]
+    begun = time.monotonic()
+    os.kill(victim, signal.SIGKILL)
+    while not set(tree.children(instance.pid)) - known:
+        if time.monotonic() - begun > 10:
+            raise SystemExit(f"worker {slot} was not restarted:\n{instance.log.read_text()}")
+    took = time.monotonic() - begun
+    instance.wait(instance.is_ready, 30, "the new worker to be ready")
+    return took
+
+
+def _seconds_until_visible(instance: Instance, due: datetime, count: int) -> float:
+    """Return how long after the instant another process sees all dispatches."""
+    instance.wait(
+        lambda: instance.rows("SELECT count(*) FROM job_dispatch")[0][0] >= count,
+        LOAD_SECONDS,
+        "the dispatches",
+        look=0.01,
+    )
+    return (datetime.now(UTC) - due).total_seconds()
+
+
+def _median_seconds(command: Sequence[str]) -> float:
+    taken = []
+    for _ in range(COMMAND_RUNS):
+        begun = time.monotonic()
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        taken.append(time.monotonic() - begun)
+    return median(taken)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
