@@ -1,0 +1,68 @@
+"""Deleting what is past its retention, in batches small enough to let others write in between."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Select, delete, exists, func, select
+from sqlalchemy.orm import aliased
+
+from jobsup.model import WorkerStatus
+from jobsup.store.engine import Database
+from jobsup.store.models import LIVE, JobDispatch, JobOutputChunk, WorkerRegistration
+
+
+def delete_ended(database: Database, before: datetime, limit: int) -> int:
+    """Delete up to `limit` runs that ended before that instant, with their output; return how many there were.
+
+    Never one that waits or runs, one whose retry still does, or the newest row of all: ids are not given twice.
+    """
+    with database.write() as connection:
+        ids = list(connection.execute(_ended(before, limit)).scalars())
+        if not ids:
+            return 0
+        return connection.execute(
+            delete(JobDispatch).where(JobDispatch.id.in_(ids), JobDispatch.completed_at.is_not(None))
+        ).rowcount
+
+
+def delete_offline_workers(database: Database, before: datetime, limit: int) -> int:
+    """Delete up to `limit` workers that are OFFLINE and were last heard of before that instant; return how many.
+
+    One that a live run still names stays: the run is closed first.
+    """
+    owns_a_run = exists().where(LIVE, JobDispatch.worker_id == WorkerRegistration.worker_id)
+    old = (
+        select(WorkerRegistration.worker_id)
+        .where(
+            WorkerRegistration.status == WorkerStatus.OFFLINE, WorkerRegistration.last_heartbeat < before, ~owns_a_run
+        )
+        .limit(limit)
+    )
+    with database.write() as connection:
+        return connection.execute(delete(WorkerRegistration).where(WorkerRegistration.worker_id.in_(old))).rowcount
+
+
+def delete_stray_chunks(database: Database, limit: int) -> int:
+    """Delete the live output of up to `limit` runs that have ended and left some behind; return how many pieces."""
+    ended = (
+        select(JobOutputChunk.dispatch_id)
+        .join(JobDispatch, JobDispatch.id == JobOutputChunk.dispatch_id)
+        .where(JobDispatch.completed_at.is_not(None))
+        .distinct()
+        .limit(limit)
+    )
+    with database.write() as connection:
+        return connection.execute(delete(JobOutputChunk).where(JobOutputChunk.dispatch_id.in_(ended))).rowcount
+
+
+def _ended(before: datetime, limit: int) -> Select[tuple[int]]:
+    retry = aliased(JobDispatch)
+    has_live_retry = exists().where(retry.retry_of == JobDispatch.id, retry.completed_at.is_(None))
+    newest = select(func.max(JobDispatch.id)).scalar_subquery()
+    return (
+        select(JobDispatch.id)
+        .where(JobDispatch.completed_at < before, JobDispatch.id < newest, ~has_live_retry)
+        .order_by(JobDispatch.completed_at)
+        .limit(limit)
+    )
