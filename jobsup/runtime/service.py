@@ -100,6 +100,7 @@ class Loop:
                 key.data()
 
     def close(self) -> None:
+        """Let go of the descriptors; in a forked child that leaves the parent's loop as it is."""
         self._selector.close()
         os.close(self._wake_fd)
 

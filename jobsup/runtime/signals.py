@@ -64,8 +64,8 @@ def reset_signals(ignored: Collection[int] = ()) -> None:
     signal.set_wakeup_fd(-1)
     for signum in HANDLED_BY_DEFAULT:
         signal.signal(signum, signal.SIG_DFL)
-    for signum in ignored:
-        signal.signal(signum, signal.SIG_IGN)
+    for deaf_to in ignored:
+        signal.signal(deaf_to, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
