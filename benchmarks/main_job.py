@@ -82,7 +82,7 @@ def measure_run(options: argparse.Namespace) -> list[Figure]:
 
 
 def measure_idle(options: argparse.Namespace) -> list[Figure]:
-    """Account an idle tree of 1 scheduler and 4 workers with default intervals, then time restarts of killed workers."""
+    """Account an idle tree of a scheduler and 4 workers with default intervals; time restarts of killed workers."""
     with Instance(jobs=SOME_JOBS, parent=options.folder) as instance:
         time.sleep(SETTLE_SECONDS)
         pids = instance.members()
