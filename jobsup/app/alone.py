@@ -1,0 +1,75 @@
+"""One role alone in the foreground: the same start as under a supervisor, with a guardian where jobs run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from jobsup.app import places
+from jobsup.app.prepare import Prepared, apply, prepare
+from jobsup.config.settings import LoggingSettings
+from jobsup.errors import JobsupError
+from jobsup.events import emit
+from jobsup.runtime import logs
+from jobsup.runtime.link import AloneLink
+from jobsup.runtime.service import Loop
+from jobsup.supervisor import guardian
+from jobsup.supervisor.task import Outcome, Task
+
+
+def run_scheduler(config_path: str) -> int:
+    """Run a scheduler in this process; several on one database share the work safely, one leads."""
+    prepared = _begin(config_path, "scheduler")
+    from jobsup.scheduler import service
+
+    return service.run(prepared.config, AloneLink("scheduler"), instance=places.alone_tag("scheduler"))
+
+
+def run_worker(config_path: str) -> int:
+    """Run a worker in this process; whatever becomes of it, its guardian ends the jobs it leaves."""
+    prepared = _begin(config_path, "worker")
+    tag = places.alone_tag("worker")
+    left = places.sweep_alone()
+    if left:
+        emit("worker.swept", f"{left} processes of dead workers were ended", level=logging.WARNING, count=left)
+    guard = guardian.start(tag)
+    from jobsup.worker import service
+
+    try:
+        return service.run(prepared.config, AloneLink("worker"), instance=tag)
+    finally:
+        guard.dismiss()
+
+
+def _begin(config_path: str, role: str) -> Prepared:
+    """Read the configuration and bring database and definitions up to it, in children of their own."""
+    logs.configure(LoggingSettings(), role)
+    prepared: Prepared = _in_child("prepare", lambda: _prepare_alone(config_path))
+    logs.configure(prepared.config.logging, role)
+    _in_child("apply", lambda: apply(prepared))
+    return prepared
+
+
+def _prepare_alone(config_path: str) -> Prepared:
+    prepared = prepare(config_path, None)
+    # `@reboot` is the supervisor's start, not a further worker's.
+    return Prepared(prepared.config, is_first=False, lines=prepared.lines)
+
+
+def _in_child(name: str, work: Callable[[], Any]) -> Any:
+    """Do a piece of work in a short-lived child and wait for it; raises the JobsupError that it raised."""
+    loop = Loop()
+    outcomes: list[Outcome] = []
+    task = Task(name, work, outcomes.append, loop, lambda: None)
+    while not outcomes:
+        loop.turn(task.check(loop.monotonic()))
+    loop.close()
+    return _value(outcomes[0])
+
+
+def _value(outcome: Outcome) -> Any:
+    error: JobsupError | None = outcome.error
+    if error is not None:
+        raise error
+    return outcome.value

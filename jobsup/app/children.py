@@ -1,0 +1,77 @@
+"""From a configuration to the children that it asks for, with what of it each kind depends on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+from jobsup.app.prepare import Prepared
+from jobsup.config.settings import Config
+from jobsup.runtime.link import Link
+from jobsup.supervisor.spec import ChildSpec, Plan
+
+SCHEDULER_DRAIN_SECONDS = 5.0
+"""A scheduler has nothing to finish: it resigns and leaves."""
+
+
+def compose(prepared: Prepared, instance: str) -> Plan:
+    """Make the plan of one generation."""
+    config = prepared.config
+    return Plan(
+        specs=(_scheduler(config, instance), _worker(config, instance)),
+        config=config.path,
+        lines=prepared.lines,
+        facts={"set": config.set, "node": config.supervisor.node, "jobs": len(config.jobs)},
+    )
+
+
+def preload(config: Config) -> None:
+    """Load what the children need before they are forked, so that they share it; opens nothing."""
+    from jobsup.scheduler import service as _scheduler_service  # noqa: F401  (for the loading)
+    from jobsup.store import preload as store_preload
+    from jobsup.worker import service as _worker_service  # noqa: F401  (for the loading)
+
+    store_preload.load_driver(config.database.url)
+
+
+def _scheduler(config: Config, instance: str) -> ChildSpec:
+    def run(link: Link) -> int:
+        from jobsup.scheduler import service
+
+        return service.run(_lean(config), link, instance=instance)
+
+    return ChildSpec("scheduler", 1, run, drain_timeout=SCHEDULER_DRAIN_SECONDS, **_common(config, config.scheduler))
+
+
+def _worker(config: Config, instance: str) -> ChildSpec:
+    def run(link: Link) -> int:
+        from jobsup.worker import service
+
+        return service.run(_lean(config), link, instance=instance)
+
+    drain = config.supervisor.drain_timeout.total_seconds()
+    settings = replace(config.worker, count=0)  # the count scales the pool and changes no worker
+    return ChildSpec(
+        "worker", config.worker.count, run, drain_timeout=drain, is_scalable=True, **_common(config, settings)
+    )
+
+
+def _common(config: Config, settings: Any) -> dict[str, Any]:
+    """Return what every kind has: its deadlines, and a fingerprint of the settings it depends on."""
+    supervisor = config.supervisor
+    return {
+        "fingerprint": _fingerprint(config.database, supervisor.node, supervisor.watchdog, config.logging, settings),
+        "boot_timeout": supervisor.boot_timeout.total_seconds(),
+        "watchdog": supervisor.watchdog.total_seconds(),
+    }
+
+
+def _lean(config: Config) -> Config:
+    """Leave out what only the database's copy counts of: a child lives long, and a reload changes jobs."""
+    return replace(config, jobs=(), origins={}, warnings=())
+
+
+def _fingerprint(*settings: Any) -> str:
+    """Return what differs exactly when a child of these settings has to be replaced; settings are frozen values."""
+    return hashlib.sha256(repr(settings).encode()).hexdigest()
