@@ -12,7 +12,7 @@ import click
 from jobsup.cli.definition import N_DEFAULT, N_MAX, question_from_json, schedule_from_json, unknown_keys
 from jobsup.cli.here import Here
 from jobsup.cli.text import clean, print_json, say, table
-from jobsup.cli.times import PAST, Instant, away
+from jobsup.cli.times import PAST, Instant, Zone, away
 from jobsup.cli.verb import json_option, verb
 from jobsup.clock import SystemClock, rfc3339
 from jobsup.errors import JobsupError
@@ -29,7 +29,7 @@ LINE_BYTES_MAX = 1 << 20
 @click.argument("expression", required=False, metavar="[CRON]")
 @click.option("--every", metavar="DURATION", help="An interval instead, such as 90s.")
 @click.option("--on-calendar", metavar="EXPR", help="A systemd calendar expression instead.")
-@click.option("--tz", "timezone", metavar="ZONE", help="The time zone; else the machine's.")
+@click.option("--tz", "timezone", type=Zone(), metavar="ZONE", help="The time zone; else the machine's.")
 @click.option("--dst", type=click.Choice([*Dst]), help="What a clock change does; else cron.")
 @click.option("--at", "after", type=Instant(PAST), metavar="TIME", help="Show runs after this; else after now.")
 @click.option("-n", "count", type=click.IntRange(0, N_MAX), default=N_DEFAULT, show_default=True, help="How many runs.")

@@ -47,7 +47,7 @@ VERBS: dict[str, Entry] = {
     "restart": Entry(_RUNNING, "supervise", "restart", "Drain it and start it again, with the same process id."),
     "reload": Entry(_RUNNING, "supervise", "reload", "Take over the changed configuration; keep the old if it is bad."),
     "scale": Entry(_RUNNING, "supervise", "scale", "Change the number of workers."),
-    "status": Entry(_RUNNING, "status", "status", "Show whether all is well."),
+    "status": Entry(_RUNNING, "status", "status_", "Show whether all is well."),
     "workers": Entry(_RUNNING, "workers", "workers", "List the workers of all hosts."),
     "scheduler": Entry(_RUNNING, "supervise", "scheduler", "Run a scheduler alone, in the foreground."),
     "worker": Entry(_RUNNING, "supervise", "worker", "Run a worker alone, in the foreground."),

@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from jobsup.cli.here import Here
-from jobsup.cli.text import clean, print_json, say
+from jobsup.cli.text import clean, print_json
 from jobsup.cli.verb import json_option, verb
 from jobsup.errors import UsageError
 
 WORKERS_MAX = 1024
+_CHANGES = ("+ ", "~ ", "- ")
 _SCALE = re.compile(r"(?:(workers?)=)?(\d+)", re.ASCII)
 
 
@@ -122,10 +123,9 @@ def _ask(here: Here, request: dict[str, Any], *, as_json: bool = False) -> int:
     answer = client.call(str(here.socket()), request, on_line=_print_line)
     if as_json:
         print_json({key: value for key, value in answer.items() if key not in ("done", "exit_code")})
-    elif message := answer.get("message"):
-        say(clean(str(message)))
     return int(answer.get("exit_code", 0))
 
 
 def _print_line(line: str) -> None:
-    click.echo(clean(line))
+    """Print a change as data, and everything else as talk."""
+    click.echo(clean(line), err=not line.startswith(_CHANGES))

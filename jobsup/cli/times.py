@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -17,8 +18,9 @@ from jobsup.config import durations
 if TYPE_CHECKING:
     InstantType = click.ParamType[datetime]
     DurationType = click.ParamType[timedelta]
+    ZoneType = click.ParamType[str]
 else:  # only newer versions of click can be subscripted
-    InstantType = DurationType = click.ParamType
+    InstantType = DurationType = ZoneType = click.ParamType
 
 PAST, FUTURE = -1, 1
 
@@ -60,6 +62,22 @@ class Duration(DurationType):
             self.fail(str(error), param, ctx)
 
 
+class Zone(ZoneType):
+    """The IANA name of a time zone."""
+
+    name = "zone"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from jobsup.errors import ScheduleError
+        from jobsup.schedule.zones import load
+
+        try:
+            load(value)
+        except ScheduleError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
 def parse_instant(text: str, now: datetime, side: int) -> datetime:
     """Read an instant, in UTC; ValueError with one sentence, OverflowError outside the calendar."""
     stripped = text.strip()
@@ -94,14 +112,11 @@ def _nearest(match: re.Match[str], now: datetime, side: int, text: str) -> datet
     return found
 
 
-def local(instant: datetime | None) -> str:
-    """Write an instant in the machine's zone, to the second."""
-    return "-" if instant is None else instant.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def zoned(instant: datetime) -> str:
-    """Write an instant in the machine's zone, with the zone's abbreviation."""
-    return instant.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+def local(instant: datetime | None, zone: str | None = None) -> str:
+    """Write an instant in the machine's zone or another, to the second."""
+    if instant is None:
+        return "-"
+    return instant.astimezone(ZoneInfo(zone) if zone else None).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def brief(duration: timedelta) -> str:

@@ -1,0 +1,136 @@
+"""The state of the whole: what the supervisor says of its processes and the database of the work, judged together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from jobsup.clock import rfc3339
+from jobsup.model import Status
+from jobsup.store import jobs, overview, upkeep
+from jobsup.store.engine import Database
+from jobsup.store.overview import RunRow, Summary
+from jobsup.store.workers import WorkerRow
+
+STOPPED = "stopped"
+DEGRADED = "degraded"
+LAG_MAX = timedelta(seconds=30)
+"""A tick that has waited longer than this was not merely between two passes."""
+SKEW_MAX = timedelta(seconds=5)
+"""A heartbeat that is further ahead than this comes from another clock."""
+RUNNING_MAX = 1000
+"""Runs in progress that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """All that `status` tells."""
+
+    state: str
+    """The supervisor's own state; `degraded` when it runs and the work does not; `stopped`."""
+    supervisor: dict[str, Any]
+    """Its answer; empty when none runs."""
+    work: Summary | None
+    """What the database says; None when it cannot be asked."""
+    running: tuple[RunRow, ...]
+    problems: tuple[str, ...]
+    """What makes it unhealthy."""
+    warnings: tuple[str, ...]
+    """What an operator should know all the same."""
+
+    @property
+    def is_healthy(self) -> bool:
+        return self.state in {"running", "reloading"} and not self.problems
+
+
+def judge(supervisor: dict[str, Any], database: Database | None, *, set_name: str, trouble: str = "") -> Health:
+    """Put together what the supervisor answered (empty: none runs) and what the database holds.
+
+    `trouble` says why there is no database to ask.
+    """
+    problems, warnings = [trouble] if trouble else [], []
+    work, running = None, ()
+    if database is not None:
+        work = overview.summary(database)
+        running = tuple(overview.runs(database, status=Status.IN_PROGRESS, last=RUNNING_MAX))
+        warnings += [*_drift(supervisor, database, set_name), *_skew(work)]
+        problems += _disk(supervisor, database)
+    if supervisor:
+        problems += _children(supervisor)
+        problems += _schedule(work) if work is not None else []
+        if (supervisor.get("supervisor", {}).get("last_reload") or {}).get("error"):
+            warnings.append(f"the last reload failed: {supervisor['supervisor']['last_reload']['error']}")
+    state = str(supervisor.get("state", STOPPED))
+    if problems and state == "running":
+        state = DEGRADED
+    return Health(state, supervisor, work, running, tuple(problems), tuple(warnings))
+
+
+def role(health: Health) -> str:
+    """Say what this host's scheduler is: `leader`, `standby`, or `none`."""
+    pids = [child["pid"] for child in health.supervisor.get("children", ()) if child["kind"] == "scheduler"]
+    if not any(pids):
+        return "none"
+    leader = health.work.leader if health.work is not None else None
+    is_ours = leader is not None and health.work is not None and leader.until > health.work.at
+    return "leader" if is_ours and leader is not None and holder_pid(leader.holder) in pids else "standby"
+
+
+def holder_pid(holder: str) -> int | None:
+    """Return the process id in a lease's holder, which is written `node/boot id/pid/start`."""
+    fields = holder.rsplit("/", 3)
+    return int(fields[2]) if len(fields) == 4 and fields[2].isdigit() else None
+
+
+def leads(work: Summary) -> bool:
+    """Say whether a scheduler leads, on whatever host."""
+    return work.leader is not None and bool(work.leader.holder) and work.leader.until > work.at
+
+
+def _children(supervisor: dict[str, Any]) -> list[str]:
+    return [
+        f"{child['kind']}-{child['slot']} is in state {child['state']}"
+        + (f", last exit: {child['last_exit']}" if child.get("last_exit") else "")
+        for child in supervisor.get("children", ())
+        if child["state"] in {"backoff", DEGRADED, "config_fault", "hung", "failed"}
+    ]
+
+
+def _schedule(work: Summary) -> list[str]:
+    if work.lag <= LAG_MAX:
+        return []
+    nobody = "" if leads(work) else ", and no scheduler leads"
+    return [f"a tick has waited for {work.lag.total_seconds():.0f} s to be dispatched{nobody}"]
+
+
+def _disk(supervisor: dict[str, Any], database: Database) -> list[str]:
+    floor = supervisor.get("free_space_min")
+    free = upkeep.free_space(database)
+    if floor is None or free is None or free >= floor:
+        return []
+    return [f"{free} bytes are free beside the database, under the floor of {floor}: no job is started"]
+
+
+def _skew(work: Summary) -> list[str]:
+    return [
+        f"the clock of {row.node} is {(row.last_heartbeat - work.at).total_seconds():.0f} s ahead of this one"
+        for row in _one_per_node(work)
+        if row.last_heartbeat - work.at > SKEW_MAX
+    ]
+
+
+def _one_per_node(work: Summary) -> list[WorkerRow]:
+    return list({row.node: row for row in work.workers}.values())
+
+
+def _drift(supervisor: dict[str, Any], database: Database, set_name: str) -> list[str]:
+    """Tell when another host has put other definitions into force since."""
+    ours = supervisor.get("content_hash")
+    drift = jobs.drift(database, set_name, ours) if ours else None
+    if drift is None:
+        return []
+    return [
+        f'the jobs of set "{set_name}" in the database are those of {drift.path} on {drift.node} '
+        f"(since {rfc3339(drift.synced_at)}), not those of this host: reload, or make the files equal"
+    ]

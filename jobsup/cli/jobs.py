@@ -1,0 +1,167 @@
+"""`jobsup list` and `jobsup show`: the jobs as the database knows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jobsup.cli.here import Here
+from jobsup.cli.names import JobName
+from jobsup.cli.text import clean, pairs, plural, print_json, say, status, table
+from jobsup.cli.times import away, local
+from jobsup.cli.verb import json_option, verb
+from jobsup.clock import rfc3339
+
+if TYPE_CHECKING:
+    from jobsup.store.jobs import JobFacts
+    from jobsup.store.overview import RunRow
+
+LAST_RUNS = 5
+
+
+@verb(
+    "list",
+    ("jobsup list", "every job, its schedule and its next run"),
+    ("jobsup list --tag nightly --json", "those with a tag, for a program"),
+)
+@click.option("--tag", metavar="TAG", help="Only jobs with this tag.")
+@click.option("--paused", is_flag=True, help="Only paused jobs.")
+@click.option("--all", "everything", is_flag=True, help="Also those that were removed from their file.")
+@json_option
+def list_(here: Here, tag: str | None, paused: bool, everything: bool, as_json: bool) -> None:
+    """List the jobs by name."""
+    from jobsup.store import jobs
+
+    with here.database() as database:
+        now = database.now()
+        found = jobs.list_jobs(database, tag=tag, include_retired=everything)
+    if paused:
+        found = [facts for facts in found if facts.is_paused(now)]
+    if as_json:
+        print_json({"jobs": [as_document(facts, now) for facts in found]})
+    elif found:
+        rows = [_row(facts, now) for facts in found]
+        click.echo(table(("JOB", "STATE", "SCHEDULE", "NEXT RUN", "", "TAGS"), rows))
+    else:
+        say("no jobs")
+
+
+@verb(
+    "show",
+    ("jobsup show backup", "its definition, its state and its last runs"),
+    ("jobsup show backup --json", "for a program"),
+)
+@click.argument("job", type=JobName())
+@json_option
+def show(here: Here, job: str, as_json: bool) -> None:
+    """Show everything about one job: what it runs, when, how, and how it went lately."""
+    from jobsup.cli.runs import run_document, runs_table
+    from jobsup.store import jobs, overview
+
+    with here.database() as database:
+        now = database.now()
+        facts = jobs.get_job(database, job)
+        last = overview.runs(database, job=job, last=LAST_RUNS)
+    if as_json:
+        document = as_document(facts, now)
+        print_json({"job": {**document, "definition": _definition(facts)}, "runs": [run_document(run) for run in last]})
+    else:
+        _print(facts, now)
+        _print_runs(last, runs_table)
+
+
+def as_document(facts: JobFacts, now: datetime) -> dict[str, Any]:
+    """Return a job as JSON shows it."""
+    from jobsup.schedule import describe
+
+    return {
+        "name": facts.name,
+        "state": state(facts, now),
+        "kind": facts.spec.kind,
+        "description": facts.spec.description,
+        "schedule": describe(facts.spec.schedule),
+        "timezone": facts.spec.schedule.timezone,
+        "next_run": rfc3339(facts.next_run),
+        "tags": list(facts.spec.tags),
+        "queue": facts.spec.queue,
+        "set": facts.set_name,
+        "origin": facts.origin,
+        "paused_at": rfc3339(facts.paused_at),
+        "paused_until": rfc3339(facts.paused_until),
+        "paused_by": facts.paused_by,
+        "paused_reason": facts.paused_reason,
+        "config_hash": facts.config_hash,
+    }
+
+
+def state(facts: JobFacts, now: datetime) -> str:
+    """Say in one word whether a job's ticks run: active, paused, disabled, manual, ended or removed."""
+    if facts.retired_at is not None:
+        return "removed"
+    if not facts.is_active:
+        return "disabled"
+    if facts.is_paused(now):
+        return "paused"
+    if facts.spec.schedule.is_manual:
+        return "manual"
+    return "active" if facts.next_run is not None else "ended"
+
+
+def _row(facts: JobFacts, now: datetime) -> tuple[str, ...]:
+    from jobsup.schedule import describe
+
+    return (
+        facts.name,
+        status(state(facts, now)),
+        describe(facts.spec.schedule),
+        local(facts.next_run),
+        away(facts.next_run, now) if facts.next_run else "",
+        ",".join(facts.spec.tags),
+    )
+
+
+def _definition(facts: JobFacts) -> dict[str, Any]:
+    """Return what the job's table says; the values of `env` are nobody's business."""
+    from jobsup.config.document import jobspec_to_dict
+    from jobsup.config.urls import MASK
+
+    document = jobspec_to_dict(facts.spec)
+    return {**document, "env": dict.fromkeys(document["env"], MASK)}
+
+
+def _print(facts: JobFacts, now: datetime) -> None:
+    from jobsup.actions.jobs import pause_words
+    from jobsup.schedule import describe
+
+    told = [
+        ("Job", facts.name),
+        ("State", status(state(facts, now)) + (f", {clean(pause_words(facts))}" if facts.is_paused(now) else "")),
+        ("Schedule", describe(facts.spec.schedule)),
+        ("Next run", f"{local(facts.next_run)} ({away(facts.next_run, now)})" if facts.next_run else "-"),
+    ]
+    skipped = ("name", "schedule", "enabled", "kind")
+    said = [
+        (key, value)
+        for key, value in _definition(facts).items()
+        if key not in skipped and value not in (None, [], {}, "")
+    ]
+    said += [(key, value) for key, value in _definition(facts)["schedule"].items() if value is not None]
+    click.echo(pairs([*told, *((key, clean(_words(value))) for key, value in said)]))
+
+
+def _words(value: Any) -> str:
+    from jobsup.config.report import shown
+
+    if isinstance(value, dict):
+        return ", ".join(f"{key} = {shown(each)}" for key, each in value.items())
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "; ".join(_words({k: v for k, v in each.items() if v not in (None, [], "", False)}) for each in value)
+    return value if isinstance(value, str) else shown(value)
+
+
+def _print_runs(last: list[RunRow], runs_table: Any) -> None:
+    if last:
+        click.echo(f"\n{plural(len(last), 'last run')}:" if len(last) == 1 else f"\nlast {len(last)} runs:")
+        click.echo(runs_table(last))

@@ -1,0 +1,187 @@
+"""`jobsup runs`, `cancel` and `retry`: what has run, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jobsup.cli.here import Here
+from jobsup.cli.names import JobName
+from jobsup.cli.text import clean, print_json, say, status, table
+from jobsup.cli.times import PAST, Instant, brief, local
+from jobsup.cli.verb import json_option, verb
+from jobsup.clock import rfc3339
+from jobsup.errors import ExitCode, JobsupError
+from jobsup.model import Status
+
+if TYPE_CHECKING:
+    from jobsup.store.overview import RunRow
+
+RUNS_MAX = 10_000
+LAST_DEFAULT = 20
+
+
+@verb(
+    "runs",
+    ("jobsup runs --last 5", "the five newest runs"),
+    ("jobsup runs backup --status FAILED --since 24h", "a job's failures of one day"),
+)
+@click.argument("job", required=False, type=JobName(), metavar="[JOB]")
+@click.option(
+    "--last", "last", type=click.IntRange(1, RUNS_MAX), default=LAST_DEFAULT, show_default=True, help="How many."
+)
+@click.option(
+    "--status", "statuses", multiple=True, type=click.Choice([*Status], case_sensitive=False), help="Only these."
+)
+@click.option("--since", type=Instant(PAST), metavar="TIME", help="Only those made since then.")
+@json_option
+def runs(
+    here: Here, *, job: str | None, last: int, statuses: tuple[str, ...], since: datetime | None, as_json: bool
+) -> None:
+    """List runs, the newest first: attempts, and ticks that were skipped."""
+    from jobsup.store import jobs, overview
+
+    with here.database() as database:
+        if job is not None:
+            jobs.get_job(database, job)  # says what is near when there is none
+        found = overview.runs(
+            database, job=job, status=[Status(each) for each in statuses] or None, since=since, last=last
+        )
+    if as_json:
+        print_json({"runs": [run_document(run) for run in found]})
+    elif found:
+        click.echo(runs_table(found))
+    else:
+        say("no runs")
+
+
+@verb(
+    "cancel",
+    ("jobsup cancel 17", "end a run that waits or runs"),
+    ("jobsup cancel 17 18 19", "several"),
+)
+@click.argument("run_ids", nargs=-1, required=True, type=click.IntRange(1), metavar="RUN...")
+@json_option
+@click.pass_context
+def cancel(ctx: click.Context, here: Here, *, run_ids: tuple[int, ...], as_json: bool) -> None:
+    """End runs: one that waits at once, one that runs by TERM, and KILL after its kill_grace. Not retried."""
+    from jobsup.actions import runs as actions
+    from jobsup.actions.people import requester
+
+    with here.database() as database:
+        done, code = _each(run_ids, lambda run_id: actions.cancel(database, run_id, requester()))
+    if as_json:
+        print_json({"runs": [{"id": run_id, "status": after} for run_id, after in done]})
+    else:
+        for run_id, after in done:
+            click.echo(f"run {run_id}: {'cancelled' if after is Status.CANCELLED else 'being cancelled'}")
+    ctx.exit(code)
+
+
+@verb(
+    "retry",
+    ("jobsup retry 17", "run it once more, with the same parameters"),
+    ("jobsup retry 17 --json", "and print the new run for a program"),
+)
+@click.argument("run_ids", nargs=-1, required=True, type=click.IntRange(1), metavar="RUN...")
+@json_option
+@click.pass_context
+def retry(ctx: click.Context, here: Here, *, run_ids: tuple[int, ...], as_json: bool) -> None:
+    """Make a new attempt at what ended runs were for."""
+    from jobsup.actions import runs as actions
+    from jobsup.actions.people import requester
+
+    with here.database() as database:
+        done, code = _each(run_ids, lambda run_id: actions.retry(database, run_id, requester()))
+        documents = [run_document(actions.get(database, new)) for _, new in done]
+    if as_json:
+        print_json({"runs": documents})
+    else:
+        for run_id, new in done:
+            click.echo(new)
+            say(f"run {run_id}: retried as run {new}")
+    ctx.exit(code)
+
+
+def run_document(run: RunRow) -> dict[str, Any]:
+    """Return a run as JSON shows it."""
+    return {
+        "id": run.id,
+        "job": run.job,
+        "status": run.status,
+        "reason": run.reason,
+        "source": run.source,
+        "retry_count": run.retry_count,
+        "retry_of": run.retry_of,
+        "scheduled_for": rfc3339(run.scheduled_for),
+        "created_at": rfc3339(run.created_at),
+        "available_at": rfc3339(run.available_at),
+        "claimed_at": rfc3339(run.claimed_at),
+        "started_at": rfc3339(run.started_at),
+        "completed_at": rfc3339(run.completed_at),
+        "exit_code": run.exit_code,
+        "signal": run.signal,
+        "worker_id": run.worker_id,
+        "host": run.host,
+        "error_message": run.error_message,
+        "requested_by": run.requested_by,
+        "params": run.params,
+        "skipped_until": rfc3339(run.skipped_until),
+        "skipped_count": run.skipped_count,
+    }
+
+
+def runs_table(found: Iterable[RunRow]) -> str:
+    """Return runs as columns for a person."""
+    headers = ("RUN", "JOB", "STATUS", "REASON", "SCHEDULED", "STARTED", "TOOK", "EXIT", "SOURCE")
+    return table(headers, [_row(run) for run in found])
+
+
+def ending(run: RunRow) -> str:
+    """Say how a process ended: its exit code, or its signal's name."""
+    if run.signal is not None:
+        return signal_name(run.signal)
+    return "" if run.exit_code is None else str(run.exit_code)
+
+
+def signal_name(number: int) -> str:
+    import signal
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _row(run: RunRow) -> tuple[str, ...]:
+    source = run.source if not run.retry_count else f"{run.source} {run.retry_count}"
+    ticks = f" x{run.skipped_count}" if run.skipped_count and run.skipped_count > 1 else ""
+    took = brief(run.completed_at - run.started_at) if run.started_at and run.completed_at else ""
+    return (
+        str(run.id),
+        clean(run.job),
+        status(run.status),
+        f"{run.reason}{ticks}",
+        local(run.scheduled_for),
+        local(run.started_at),
+        took,
+        ending(run),
+        source,
+    )
+
+
+def _each(run_ids: Iterable[int], act: Callable[[int], Any]) -> tuple[list[tuple[int, Any]], int]:
+    """Do the same to each run; one that refuses is told and does not hold up the others."""
+    from jobsup.cli.main import complain
+
+    done, code = [], int(ExitCode.OK)
+    for run_id in dict.fromkeys(run_ids):
+        try:
+            done.append((run_id, act(run_id)))
+        except JobsupError as error:
+            complain(str(error))
+            code = code or int(error.exit_code)
+    return done, code

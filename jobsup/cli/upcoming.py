@@ -1,0 +1,48 @@
+"""`jobsup next`: the runs to come, with what a clock change or a pause does to them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+
+from jobsup.cli.here import Here
+from jobsup.cli.names import JobName
+from jobsup.cli.text import clean, print_json, say, table
+from jobsup.cli.times import FUTURE, Instant, Zone, away, local
+from jobsup.cli.verb import json_option, verb
+from jobsup.clock import rfc3339
+
+TICKS_MAX = 10_000
+
+
+@verb(
+    "next",
+    ("jobsup next", "the next ten runs of all jobs"),
+    ("jobsup next backup -n 3 --tz America/New_York", "of one job, on another clock"),
+)
+@click.argument("jobs", nargs=-1, type=JobName(), metavar="[JOB]...")
+@click.option("-n", "count", type=click.IntRange(1, TICKS_MAX), default=10, show_default=True, help="How many.")
+@click.option("--at", "after", type=Instant(FUTURE), metavar="TIME", help="Those after this; else after now.")
+@click.option("--tz", "zone", type=Zone(), metavar="ZONE", help="Show times in this zone; else the machine's.")
+@json_option
+def next_(
+    here: Here, *, jobs: tuple[str, ...], count: int, after: datetime | None, zone: str | None, as_json: bool
+) -> None:
+    """Show the next runs, the soonest first.
+
+    The last column says what is special: a tick that a clock change moves, merges or repeats, or a pause.
+    """
+    from jobsup.actions.jobs import next_ticks
+
+    with here.database() as database:
+        now = database.now()
+        ticks = next_ticks(database, jobs, after=after or now, count=count)
+    if as_json:
+        documents = [{"job": tick.job, "at": rfc3339(tick.at), "note": tick.note or None} for tick in ticks]
+        print_json({"next": documents})
+    elif ticks:
+        rows = [(tick.job, local(tick.at, zone), away(tick.at, now), clean(tick.note)) for tick in ticks]
+        click.echo(table(("JOB", "NEXT RUN", "", ""), rows))
+    else:
+        say("nothing is scheduled")

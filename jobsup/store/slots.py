@@ -1,0 +1,83 @@
+"""Which attempts belong to an instant, to a run, or to now: the ids behind `why`, `logs` and `run --wait`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Select, or_, select
+
+from jobsup.model import Source, Status
+from jobsup.store.engine import Database
+from jobsup.store.models import JobDispatch
+
+ATTEMPTS_MAX = 10_000
+"""More attempts than one tick can have: only a bound for the walk along them."""
+
+
+def at_instant(database: Database, job_id: int, instant: datetime) -> int | None:
+    """Return the row of a job's tick, or the SKIPPED row whose range of ticks holds it; the last one, if several."""
+    tick = JobDispatch.scheduled_for
+    covers = (tick <= instant) & (JobDispatch.skipped_until >= instant)
+    statement = (
+        select(JobDispatch.id)
+        .where(JobDispatch.job_id == job_id, JobDispatch.source == Source.SCHEDULE, or_(tick == instant, covers))
+        .order_by(tick.desc(), JobDispatch.id.desc())
+        .limit(1)
+    )
+    return _one(database, statement)
+
+
+def latest(database: Database, job_id: int, *, started: bool = False) -> int | None:
+    """Return a job's newest row, or the newest whose process was started."""
+    statement = select(JobDispatch.id).where(JobDispatch.job_id == job_id).order_by(JobDispatch.id.desc()).limit(1)
+    if started:
+        statement = statement.where(JobDispatch.started_at.is_not(None))
+    return _one(database, statement)
+
+
+def latest_to_follow(database: Database, job_id: int) -> int | None:
+    """Return a job's newest row that has printed, prints, or will."""
+    statement = (
+        select(JobDispatch.id)
+        .where(
+            JobDispatch.job_id == job_id,
+            JobDispatch.status != Status.SKIPPED,
+            or_(JobDispatch.started_at.is_not(None), JobDispatch.completed_at.is_(None)),
+        )
+        .order_by(JobDispatch.id.desc())
+        .limit(1)
+    )
+    return _one(database, statement)
+
+
+def attempts(database: Database, dispatch_id: int) -> list[int]:
+    """Return the ids of all attempts a run is one of, the first attempt first."""
+    chain = [dispatch_id]
+    with database.read() as connection:
+        for _ in range(ATTEMPTS_MAX):
+            earlier = select(JobDispatch.retry_of).where(JobDispatch.id == chain[0])
+            found = connection.execute(earlier).scalar_one_or_none()
+            if found is None:
+                break
+            chain.insert(0, found)
+        for _ in range(ATTEMPTS_MAX):
+            later = select(JobDispatch.id).where(JobDispatch.retry_of == chain[-1])
+            found = connection.execute(later).scalar_one_or_none()
+            if found is None:
+                break
+            chain.append(found)
+    return chain
+
+
+def holder(database: Database, dispatch_id: int) -> int | None:
+    """Return the run in progress that a waiting one has to wait for, because only one of them may run."""
+    key = select(JobDispatch.concurrency_key).where(JobDispatch.id == dispatch_id).scalar_subquery()
+    statement = select(JobDispatch.id).where(
+        JobDispatch.concurrency_key == key, JobDispatch.status == Status.IN_PROGRESS, JobDispatch.id != dispatch_id
+    )
+    return _one(database, statement)
+
+
+def _one(database: Database, statement: Select[tuple[int]]) -> int | None:
+    with database.read() as connection:
+        return connection.execute(statement).scalar_one_or_none()
