@@ -140,9 +140,7 @@ def summary(database: Database) -> Summary:
     now = database.now()
     with database.read() as connection:
         found = _counts(connection, now)
-        active = _count_jobs(connection, Job.is_active)
-        is_paused = Job.paused_at.is_not(None) & (Job.paused_until.is_(None) | (Job.paused_until > now))
-        paused = _count_jobs(connection, Job.is_active & is_paused)
+        active, paused = _count_jobs(connection, now)
     next_due = ticks.next_due_at(database)
     return Summary(
         at=now,
@@ -221,8 +219,12 @@ def _counts(connection: Connection, now: datetime) -> dict[Status, int]:
     return found
 
 
-def _count_jobs(connection: Connection, which: ColumnElement[bool]) -> int:
-    return connection.execute(select(func.count()).select_from(Job).where(which)).scalar_one()
+def _count_jobs(connection: Connection, now: datetime) -> tuple[int, int]:
+    is_paused = Job.paused_at.is_not(None) & (Job.paused_until.is_(None) | (Job.paused_until > now))
+    active, paused = connection.execute(
+        select(func.count(), func.count().filter(is_paused)).select_from(Job).where(Job.is_active)
+    ).one()
+    return active, paused
 
 
 def _lag(next_due: datetime | None, now: datetime) -> timedelta:
