@@ -1,0 +1,41 @@
+"""What the log says of runs."""
+
+from __future__ import annotations
+
+from jobsup.events import emit
+from jobsup.model import Claim, RunResult, Status
+
+_WORDS = {
+    Status.COMPLETED: "completed",
+    Status.FAILED: "failed",
+    Status.TIMEOUT: "timed out",
+    Status.CANCELLED: "was cancelled",
+}
+
+
+def claimed(claim: Claim) -> None:
+    emit(
+        "dispatch.claimed",
+        f"Claimed job dispatch {claim.dispatch_id}",
+        dispatch_id=claim.dispatch_id,
+        job=claim.job.name,
+    )
+
+
+def ended(claim: Claim, result: RunResult, seconds: float | None) -> None:
+    """Say in one line how a run ended; `seconds` None: it never started."""
+    words = _WORDS[result.status]
+    if result.status is Status.COMPLETED and seconds is not None:
+        words += f" in {seconds:.1f} s"
+    text = f'Dispatch {claim.dispatch_id} (job "{claim.job.name}") {words}'
+    if result.error_message:
+        text += f": {result.error_message}"
+    emit(
+        "dispatch.ended",
+        text,
+        dispatch_id=claim.dispatch_id,
+        job=claim.job.name,
+        status=result.status,
+        reason=result.reason,
+        seconds=seconds,
+    )

@@ -1,0 +1,183 @@
+"""One run's life, as data: its phase, what it waits for next, and how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from resource import struct_rusage
+from signal import Signals
+from typing import Any
+
+from jobsup.config.durations import format_duration
+from jobsup.model import Claim, Reason, RunResult, Status
+from jobsup.worker.failure import clean
+from jobsup.worker.output import Capture
+
+MAX_RSS_UNIT = 1024
+"""The kernel counts `ru_maxrss` in KiB."""
+
+
+class Phase(Enum):
+    """Where a run stands."""
+
+    RUNNING = "running"
+    """Its process runs; its deadline is the next thing to happen by itself."""
+    TERMINATING = "terminating"
+    """Its whole tree was sent TERM; when the grace is over it is killed."""
+    KILLED = "killed"
+    """Its whole tree was sent KILL, and is sent it again until its process has exited."""
+    DRAINING = "draining"
+    """Its process has exited; its last output is read, and what it left behind is ended."""
+    ENDED = "ended"
+    """Nothing of it is left, and its result is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why we end a run ourselves: this, not the exit code, is then how it ended."""
+
+    status: Status
+    reason: Reason
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a run's process, or its call in a runner, came to its end."""
+
+    at: datetime
+    code: int | None = None
+    signal: int | None = None
+    reason: Reason = Reason.NONE
+    """EXCEPTION, NOT_RUNNABLE or INTERNAL where a runner says so."""
+    error: str | None = None
+    result: str | None = None
+    cpu_user: float | None = None
+    cpu_system: float | None = None
+    max_rss: int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A claimed dispatch whose process was started."""
+
+    claim: Claim
+    capture: Capture
+    pid: int
+    """The process in whose session it runs; of a call, its runner."""
+    process_started: int | None
+    """That process's start in clock ticks after boot."""
+    started_at: datetime
+    started: float
+    """On the monotonic clock, as all floats here."""
+    deadline: float | None
+    is_call: bool = False
+    pipes: dict[int, int] = field(default_factory=dict)
+    """Descriptors still open for reading -> STDOUT | STDERR."""
+    phase: Phase = Phase.RUNNING
+    act_at: float | None = None
+    """When the phase wants to be looked at again, at the latest."""
+    give_up_at: float | None = None
+    """When a killed tree, or what is left of one, counts as unkillable."""
+    grace: float = 0.0
+    """Seconds between TERM and KILL, once it is being ended."""
+    drain_until: float = 0.0
+    """How long its output is waited for after its exit."""
+    cause: Cause | None = None
+    exit: Exit | None = None
+    left_behind: set[int] = field(default_factory=set)
+    """Processes that outlived it and were ended."""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def dispatch_id(self) -> int:
+        return self.claim.dispatch_id
+
+    @property
+    def due_at(self) -> float | None:
+        """When something happens by itself."""
+        return self.deadline if self.phase is Phase.RUNNING else self.act_at
+
+
+def deadline_cause(run: Run) -> Cause:
+    """Say that it ran too long."""
+    return Cause(
+        Status.TIMEOUT, Reason.DEADLINE, f"ran longer than its timeout of {format_duration(run.claim.job.timeout)}"
+    )
+
+
+def exit_of(status: int, usage: struct_rusage, at: datetime) -> Exit:
+    """Read what wait4 returned."""
+    code, signum = (None, status & 0x7F) if status & 0x7F else (status >> 8 & 0xFF, None)
+    return Exit(
+        at=at,
+        code=code,
+        signal=signum,
+        cpu_user=usage.ru_utime,
+        cpu_system=usage.ru_stime,
+        max_rss=usage.ru_maxrss * MAX_RSS_UNIT,
+    )
+
+
+def exit_of_call(reply: dict[str, Any], at: datetime) -> Exit:
+    """Read what a runner said of a call."""
+    return Exit(
+        at=at,
+        code=reply.get("exit_code"),
+        reason=Reason(reply.get("reason", Reason.NONE)),
+        error=reply.get("error"),
+        result=reply.get("result"),
+        cpu_user=reply.get("cpu_user"),
+        cpu_system=reply.get("cpu_system"),
+        max_rss=reply.get("max_rss"),
+    )
+
+
+def result_of(run: Run) -> RunResult:
+    """Judge a run that has exited: our own cause first, then its exit."""
+    ending = run.exit or Exit(run.started_at)
+    status, reason, text = _verdict(run, ending)
+    parts = [text, *run.notes]
+    if run.left_behind:
+        parts.append(_left_behind(len(run.left_behind)))
+    message = "; ".join(part for part in parts if part)
+    return RunResult(
+        dispatch_id=run.dispatch_id,
+        status=status,
+        reason=reason,
+        finished_at=ending.at,
+        started_at=run.started_at,
+        error_message=clean(message) or None,
+        exit_code=ending.code,
+        signal=ending.signal,
+        pid=run.pid,
+        output=run.capture.result(),
+        result=ending.result,
+        cpu_user=ending.cpu_user,
+        cpu_system=ending.cpu_system,
+        max_rss=ending.max_rss,
+    )
+
+
+def _verdict(run: Run, ending: Exit) -> tuple[Status, Reason, str]:
+    if run.cause is not None:
+        return run.cause.status, run.cause.reason, run.cause.text
+    if ending.reason is not Reason.NONE:
+        return Status.FAILED, ending.reason, ending.error or ""
+    if ending.signal is not None:
+        return Status.FAILED, Reason.SIGNAL, f"ended by {_signal_name(ending.signal)}"
+    if ending.code in run.claim.job.success_exit_codes:
+        return Status.COMPLETED, Reason.NONE, ""
+    return Status.FAILED, Reason.EXIT_CODE, f"exit code {ending.code}"
+
+
+def _signal_name(signum: int) -> str:
+    try:
+        return f"signal {signum} ({Signals(signum).name})"
+    except ValueError:
+        return f"signal {signum}"
+
+
+def _left_behind(count: int) -> str:
+    return "1 process left behind was ended" if count == 1 else f"{count} processes left behind were ended"

@@ -1,0 +1,171 @@
+"""The worker's end of its runners: processes that import Python callables once and call them one at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobsup.model import Claim, JobSpec, Reason
+from jobsup.runtime import procs
+from jobsup.runtime.service import Loop
+from jobsup.worker import command
+from jobsup.worker.account import Account, find_account
+from jobsup.worker.environment import base_environment, job_environment, job_params
+from jobsup.worker.failure import NotStartedError
+
+REPLY_BYTES_MAX = 1 << 20
+DISCARD_SECONDS_MAX = 0.2
+"""How long ending a runner may hold up the loop."""
+DELIVERIES_MAX = 2
+"""A runner may have died while it was idle; the second try has a fresh one."""
+
+Key = tuple[str | None, str | None]
+"""User and folder: what a process cannot change, and what decides which module a name means."""
+
+
+@dataclass(slots=True, eq=False)
+class Runner:
+    """One runner process."""
+
+    key: Key
+    process: subprocess.Popen[bytes]
+    process_started: int | None
+    pidfd: int
+    socket: socket.socket
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def reply(self) -> dict[str, Any] | None:
+        """Read the answer to the call; None when the runner has died instead."""
+        try:
+            data = self.socket.recv(REPLY_BYTES_MAX)
+        except OSError:
+            return None
+        return json.loads(data) if data else None
+
+
+class Runners:
+    """All runners of a worker: the idle ones wait here, the busy ones are with their runs."""
+
+    def __init__(self, loop: Loop, *, instance: str, python_path: tuple[str, ...], idle_max: int) -> None:
+        self._loop = loop
+        self._instance = instance
+        self._python_path = python_path
+        self._idle_max = idle_max
+        self._idle: list[Runner] = []
+
+    @property
+    def pids(self) -> set[int]:
+        """Return the processes that wait for a call."""
+        return {runner.pid for runner in self._idle}
+
+    def call(self, claim: Claim, stdout: int, stderr: int) -> Runner:
+        """Begin a call and return the runner that does it; NotStartedError says why there is none."""
+        job = claim.job
+        account = None if job.user is None else find_account(job.user)
+        call = self._call_file(claim, account)
+        try:
+            for _ in range(DELIVERIES_MAX):
+                runner = self._take((job.user, job.cwd)) or self._start(job, account)
+                try:
+                    socket.send_fds(runner.socket, [b"c"], [call, stdout, stderr])
+                except OSError:
+                    self.discard(runner)
+                else:
+                    return runner
+        finally:
+            os.close(call)
+        raise NotStartedError("its Python runner ended as soon as it was started", Reason.INTERNAL)
+
+    def give_back(self, runner: Runner) -> None:
+        """Keep a runner whose call has returned for the next one; the longest idle leaves when there are too many."""
+        self._idle.append(runner)
+        self._loop.watch(runner.pidfd, lambda: self._died(runner))
+        if len(self._idle) > self._idle_max:
+            self.discard(self._idle.pop(0))
+
+    def discard(self, runner: Runner) -> None:
+        """End a runner for good, with everything below it."""
+        self._loop.unwatch(runner.pidfd)
+        procs.kill_tree([runner.pid], deadline_seconds=DISCARD_SECONDS_MAX)
+        with suppress(subprocess.TimeoutExpired):  # stuck in the kernel: swept away once it lets go
+            runner.process.wait(DISCARD_SECONDS_MAX)
+        self.forget(runner)
+
+    def forget(self, runner: Runner) -> None:
+        """Let go of a runner that has been reaped."""
+        self._loop.unwatch(runner.pidfd)
+        os.close(runner.pidfd)
+        runner.socket.close()
+
+    def close(self) -> None:
+        """End the idle runners."""
+        while self._idle:
+            self.discard(self._idle.pop())
+
+    def _take(self, key: Key) -> Runner | None:
+        for runner in reversed(self._idle):  # the last used is the warmest
+            if runner.key == key:
+                self._idle.remove(runner)
+                self._loop.unwatch(runner.pidfd)
+                return runner
+        return None
+
+    def _died(self, runner: Runner) -> None:
+        self._idle.remove(runner)
+        self.discard(runner)
+
+    def _start(self, job: JobSpec, account: Account | None) -> Runner:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        start = command.Start(
+            argv=(
+                sys.executable,
+                "-P",
+                "-X",
+                "utf8",
+                "-m",
+                "jobsup.worker.runner_main",
+                *self._arguments(theirs, account),
+            ),
+            cwd=command.working_folder(job, account),
+            environment=base_environment(self._instance, account),
+            account=account,
+        )
+        try:
+            process = command.spawn(start, subprocess.DEVNULL, subprocess.DEVNULL, keep=(theirs.fileno(),))
+        except NotStartedError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        pidfd = command.open_handle(process)
+        return Runner((job.user, job.cwd), process, procs.start_time(process.pid), pidfd, ours)
+
+    def _arguments(self, theirs: socket.socket, account: Account | None) -> tuple[str, ...]:
+        hardened = () if account is None or account.is_ours else ("hardened",)
+        return (str(theirs.fileno()), str(os.getpid()), *hardened)
+
+    def _call_file(self, claim: Claim, account: Account | None) -> int:
+        """Write the call to a memory file: of any size, and without waiting for the runner to read it."""
+        job = claim.job
+        call = {
+            "python": job.python,
+            "kwargs": job.kwargs,
+            "params": job_params(claim),
+            "environment": job_environment(claim, self._instance, account),
+            "path": [*self._python_path, command.working_folder(job, account) or str(Path.cwd())],
+        }
+        fd = os.memfd_create("jobsup-call", os.MFD_CLOEXEC)
+        with os.fdopen(os.dup(fd), "wb") as file:
+            file.write(json.dumps(call).encode())
+        return fd

@@ -1,0 +1,397 @@
+"""The worker as a service: what it does on each turn of its loop."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import random
+import threading
+from dataclasses import dataclass, field
+from datetime import timedelta
+from importlib.metadata import version
+from typing import Any
+
+from jobsup.clock import Clock, SystemClock
+from jobsup.config.settings import Config
+from jobsup.errors import DatabaseUnavailableError, JobsupError
+from jobsup.events import emit
+from jobsup.model import Claim, Heartbeat, OutputChunk, Reason, RunResult, Status, WorkerFacts
+from jobsup.runtime import failpoints, procs
+from jobsup.runtime.link import Link
+from jobsup.runtime.service import Loop, serve
+from jobsup.store import rescue, workers
+from jobsup.store.engine import Database
+from jobsup.store.notifier import Listener
+from jobsup.store.rounds import Answer, Round, Worker
+from jobsup.worker import heartbeat, report
+from jobsup.worker.appetite import Appetite
+from jobsup.worker.database import DatabaseThread, Reply
+from jobsup.worker.heartbeat import Pulse
+from jobsup.worker.run import Cause
+from jobsup.worker.runner import Runners
+from jobsup.worker.slots import Slots
+
+STARTED_WITHIN_SECONDS = 0.1
+"""A run that still goes on after this long is reported as started."""
+LIVE_SECONDS = 0.25
+"""Between two pieces of live output; of a killed worker's run at most this much may be missing."""
+WATCH_SECONDS_MIN = 0.05
+"""Wake-ups that come thicker make the worker ask for cancels only so often."""
+CANCEL_GRACE_MAX = timedelta(seconds=5)
+"""The longest grace of a job when the worker itself must leave."""
+LEAVE_SECONDS_MAX = 10.0
+"""How long a cancelled worker tries to write its results to a database that does not answer."""
+REGISTER_RETRY_SECONDS_MAX = 2.0
+IDLE_SECONDS_MAX = 3600.0
+
+_SHUTDOWN = Cause(Status.TIMEOUT, Reason.SHUTDOWN, "ended because its worker was stopped")
+_CUT_OFF = Cause(Status.TIMEOUT, Reason.WORKER_LOST, "ended because its worker could not renew its registration")
+
+
+class ExpelledError(JobsupError):
+    """The worker was given up: its registration is gone, and others may have its work already."""
+
+
+def run(config: Config, link: Link, *, instance: str) -> int:
+    """Serve as a worker until told to stop; returns the exit code of the process."""
+    return serve(WorkerService(config, instance=instance, is_supervised=link.is_supervised), link)
+
+
+@dataclass(slots=True)
+class _Wants:
+    """What goes into the next round, beside what the runs themselves have to say."""
+
+    unreported: dict[int, float] = field(default_factory=dict)
+    """Started runs the database has not heard of -> when it must, at the latest."""
+    release: list[int] = field(default_factory=list)
+    watch_at: float | None = None
+    live_at: float = 0.0
+
+
+class WorkerService:
+    """Claims, runs and finishes dispatches; see the package for the whole picture."""
+
+    def __init__(
+        self, config: Config, *, instance: str, is_supervised: bool = False, clock: Clock | None = None
+    ) -> None:
+        self.finished = False
+        self._config = config
+        self._settings = config.worker
+        self._instance = instance
+        self._is_supervised = is_supervised
+        self._clock = clock or SystemClock()
+        self._wants = _Wants()
+        self._unsent: list[RunResult] = []
+        """Ends that are not in the database, also those that are on their way there."""
+        self._sent_at = 0.0
+        self._is_draining = False
+        self._is_leaving = False
+        self._leave_at: float | None = None
+        self._error: Exception | None = None
+        self._listener: Listener | None = None
+        self._thread: DatabaseThread | None = None
+
+    # The service protocol
+
+    def start(self, loop: Loop) -> dict[str, Any]:
+        procs.set_subreaper()
+        self._loop = loop
+        settings = self._settings
+        self._slots = Slots(
+            loop,
+            self._clock,
+            self._instance,
+            Runners(
+                loop, instance=self._instance, python_path=settings.python_path, idle_max=max(1, settings.concurrency)
+            ),
+        )
+        database = Database(self._config.database.url, synchronous=self._config.database.synchronous, clock=self._clock)
+        try:
+            worker_id = self._register(database)
+            self._listener = Listener(database, "worker")
+        except BaseException:
+            database.close()
+            raise
+        self._is_fenced = not database.is_sqlite  # on one host the process table tells that we live
+        self._worker_id = worker_id
+        self._pulse = Pulse(settings.heartbeat_interval.total_seconds(), loop.monotonic())
+        self._appetite = Appetite(
+            self._clock,
+            poll_seconds=settings.poll_interval.total_seconds(),
+            poll_seconds_max=settings.max_poll_interval.total_seconds(),
+        )
+        self._thread = DatabaseThread(
+            database,
+            Worker(worker_id, self._config.supervisor.node, settings.queues),
+            wake=loop.wake,
+            free_space_min=self._config.database.free_space_min,
+        )
+        self._thread.start()
+        loop.watch(self._listener.fileno(), self._woken)
+        emit("worker.registered", f"Worker {worker_id} registered successfully", worker_id=worker_id)
+        return {"worker_id": worker_id}
+
+    def poll(self) -> float:
+        self._take_reply()
+        self._slots.tick()
+        self._take_results()
+        self._fence()
+        self._send()
+        self._see_to_leaving()
+        if self._error is not None and self.finished:
+            raise self._error
+        return self._seconds()
+
+    def handle(self, message: dict[str, Any]) -> None:
+        """The supervisor has nothing to tell a worker that signals do not."""
+
+    def drain(self) -> None:
+        self._is_draining = True
+        self._pulse.hurry(self._loop.monotonic())
+
+    def cancel(self) -> None:
+        self._is_draining = True
+        self._leave_at = self._leave_at or self._loop.monotonic() + LEAVE_SECONDS_MAX
+        for one in self._slots.runs:
+            self._slots.end(one, _SHUTDOWN, grace=min(one.claim.job.kill_grace, CANCEL_GRACE_MAX))
+
+    def close(self) -> None:
+        if self._thread is None:
+            return
+        self._slots.close()
+        if self._listener is not None:
+            self._loop.unwatch(self._listener.fileno())
+            self._listener.close()
+        self._thread.close()
+
+    # Getting ready
+
+    def _register(self, database: Database) -> str:
+        """Write our registration, waiting for a database that is away for as long as `[database] wait` says."""
+        settings = self._settings
+        identity = procs.host_identity(self._config.supervisor.node)
+        facts = WorkerFacts(
+            node=identity.node,
+            boot_id=identity.boot_id,
+            pid_namespace=identity.pid_ns,
+            process_id=os.getpid(),
+            process_started=procs.start_time(os.getpid()) or 0,
+            heartbeat_interval=settings.heartbeat_interval,
+            concurrency=settings.concurrency,
+            queues=settings.queues,
+        )
+        give_up_at = self._loop.monotonic() + self._config.database.wait.total_seconds()
+        while True:
+            try:
+                if not self._is_supervised:
+                    _close_lost(database, facts)
+                return workers.register(database, facts, version("jobsup"))
+            except DatabaseUnavailableError as error:
+                if self._loop.monotonic() >= give_up_at:
+                    raise
+                emit("database.away", f"worker: {error}; waiting for it", level=logging.WARNING, error=str(error))
+                threading.Event().wait(random.uniform(0.1, REGISTER_RETRY_SECONDS_MAX))  # noqa: S311
+
+    # What comes in
+
+    def _woken(self) -> None:
+        if self._listener is None or not self._listener.drain():
+            return
+        self._appetite.whet()
+        if self._wants.watch_at is None:
+            self._wants.watch_at = max(self._loop.monotonic(), self._sent_at + WATCH_SECONDS_MIN)
+
+    def _take_reply(self) -> None:
+        reply = self._database.receive()
+        if reply is None:
+            return
+        if reply.answer is None:
+            self._fail(reply.error or ExpelledError(f"{self._worker_id}: the database gave no answer"))
+            return
+        self._written(reply)
+        if reply.is_starved:
+            self._appetite.starved()
+        elif reply.request.claim:
+            self._appetite.fed(len(reply.answer.claims), reply.request.claim, reply.answer.next_available_at)
+        if not reply.answer.is_registered:
+            self._fail(ExpelledError(f"{self._worker_id}: its registration is gone; its runs were ended"))
+            return
+        if reply.request.heartbeat is not None:
+            self._pulse.renewed(self._sent_at)
+        self._start_claims(reply.answer)
+        self._cancel_runs(reply.answer)
+
+    def _written(self, reply: Reply) -> None:
+        done = {result.dispatch_id for result in reply.request.results}
+        self._unsent = [result for result in self._unsent if result.dispatch_id not in done]
+        for dispatch_id in reply.answer.refused if reply.answer else ():
+            emit(
+                "dispatch.refused",
+                f"Dispatch {dispatch_id}: its end came too late, it had been closed before",
+                level=logging.WARNING,
+                dispatch_id=dispatch_id,
+            )
+
+    def _start_claims(self, answer: Answer) -> None:
+        for claim in answer.claims:
+            failpoints.reach("worker.claimed")
+            report.claimed(claim)
+            if self._is_draining:
+                self._wants.release.append(claim.dispatch_id)
+            else:
+                self._start_claim(claim)
+
+    def _start_claim(self, claim: Claim) -> None:
+        self._slots.start(claim)
+        self._wants.unreported[claim.dispatch_id] = self._loop.monotonic() + STARTED_WITHIN_SECONDS
+
+    def _cancel_runs(self, answer: Answer) -> None:
+        for dispatch_id, reason in answer.cancels.items():
+            one = self._slots.get(dispatch_id)
+            if one is not None:
+                text = "replaced by a newer run" if reason is Reason.REPLACED else "cancelled"
+                self._slots.end(one, Cause(Status.CANCELLED, reason, text))
+
+    def _take_results(self) -> None:
+        for result in self._slots.results:
+            self._wants.unreported.pop(result.dispatch_id, None)
+            self._unsent.append(result)
+        self._slots.results.clear()
+
+    def _fail(self, error: Exception) -> None:
+        """Leave with an error: what runs is killed, for it is no longer ours to finish."""
+        self._error = self._error or error
+        self._is_draining = True
+        self._leave_at = self._loop.monotonic()
+        for one in self._slots.runs:
+            self._slots.end(one, _CUT_OFF, grace=timedelta())
+
+    def _fence(self) -> None:
+        if self._is_fenced and self._slots.runs and self._loop.monotonic() >= self._pulse.fence_at:
+            for one in self._slots.runs:
+                self._slots.end(one, _CUT_OFF, grace=timedelta())
+
+    # What goes out
+
+    def _send(self) -> None:
+        """Put a round together as soon as the last one is answered and there is something to say."""
+        if not self._database.is_idle or self._is_leaving or self._error is not None:
+            return
+        now = self._loop.monotonic()
+        if self._next_round_at(now) > now:
+            return
+        if self._unsent:
+            failpoints.reach("worker.before_finish")
+        self._database.send(self._round(now))
+        self._sent_at = now
+
+    def _round(self, now: float) -> Round:
+        wants, runs = self._wants, self._slots.runs
+        self._wants = _Wants(live_at=wants.live_at)
+        is_beat_due = self._pulse.is_due(now)
+        if is_beat_due:
+            self._slots.sweep()
+        claim = self._free() if self._unsent or self._appetite.seconds() <= 0 else 0
+        if claim:
+            self._appetite.asked()
+        chunks, dropped = self._live(now)
+        return Round(
+            started={one.dispatch_id: one.started_at for one in runs if one.dispatch_id in wants.unreported},
+            chunks=chunks,
+            dropped=dropped,
+            results=tuple(self._unsent),
+            release=tuple(wants.release),
+            claim=claim,
+            # The picture others have of us is put right whenever a lasting run is reported, or the last one ended.
+            heartbeat=self._beat(now, is_worth_it=bool(wants.unreported) or not runs),
+            watch_cancels=bool(runs) and (wants.watch_at is not None or is_beat_due),
+        )
+
+    def _beat(self, now: float, *, is_worth_it: bool) -> Heartbeat | None:
+        runs = self._slots.runs
+        beat = heartbeat.beat(
+            runs=len(runs),
+            is_draining=self._is_draining,
+            processed=self._slots.processed,
+            current_job_id=runs[0].claim.job_id if runs else None,
+        )
+        if not self._pulse.is_due(now) and not (is_worth_it and self._pulse.is_news(beat)):
+            return None
+        self._pulse.sent(beat, now)
+        return beat
+
+    def _live(self, now: float) -> tuple[list[OutputChunk], dict[int, tuple[int, int]]]:
+        if now < self._live_at():
+            return [], {}
+        self._wants.live_at = now + LIVE_SECONDS
+        return self._slots.take_live(self._clock.now())
+
+    def _live_at(self) -> float:
+        """Return when the next piece of live output goes out; a run that is over before it needs none."""
+        printing = [one.started for one in self._slots.runs if one.capture.has_live]
+        return max(self._wants.live_at, min(printing) + LIVE_SECONDS) if printing else math.inf
+
+    def _next_round_at(self, now: float) -> float:
+        """Return when the next round should go; now or earlier: at once."""
+        if self._unsent or self._wants.release:
+            return now
+        moments = [self._pulse.due_at, *self._wants.unreported.values()]
+        if self._free():
+            moments.append(now + self._appetite.seconds())
+        if self._wants.watch_at is not None and self._slots.runs:
+            moments.append(self._wants.watch_at)
+        moments.append(self._live_at())
+        return min(moments)
+
+    def _free(self) -> int:
+        return 0 if self._is_draining else max(0, self._settings.concurrency - len(self._slots))
+
+    # Leaving
+
+    def _see_to_leaving(self) -> None:
+        if not self._is_draining or len(self._slots):
+            return
+        if self._error is not None:
+            self.finished = True
+        elif self._is_leaving:
+            self.finished = self._database.is_closed
+        elif self._database.is_idle and not self._unsent and not self._wants.release:
+            self._database.leave()
+            self._is_leaving = True
+        if self._leave_at is not None and not self.finished and self._loop.monotonic() >= self._leave_at:
+            self._error = DatabaseUnavailableError(
+                f"{self._worker_id}: left while the database did not answer; {len(self._unsent)} results are not "
+                "written and count as lost"
+            )
+            self.finished = True
+
+    def _seconds(self) -> float:
+        now = self._loop.monotonic()
+        moments = [now + IDLE_SECONDS_MAX]
+        moments += [one.due_at for one in self._slots.runs if one.due_at is not None]
+        if self._database.is_idle and not self._is_leaving:
+            moments.append(self._next_round_at(now))
+        if self._is_fenced and self._slots.runs:
+            moments.append(self._pulse.fence_at)
+        if self._leave_at is not None:
+            moments.append(self._leave_at)
+        return max(0.0, min(moments) - now)
+
+    @property
+    def _database(self) -> DatabaseThread:
+        if self._thread is None:
+            raise JobsupError("the worker was not started")
+        return self._thread
+
+
+def _close_lost(database: Database, facts: WorkerFacts) -> None:
+    """A worker without a supervisor closes what dead workers left itself: nobody else may be here to do it."""
+    lost = rescue.find_lost(
+        database,
+        node=facts.node,
+        boot_id=facts.boot_id,
+        pid_namespace=facts.pid_namespace,
+        is_alive=procs.is_alive,
+    )
+    rescue.close_lost(database, lost)

@@ -1,0 +1,382 @@
+"""The runs a worker has: starting them, reading them, ending them in time, and collecting their results."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+
+from jobsup.clock import Clock
+from jobsup.events import emit
+from jobsup.model import STDERR, STDOUT, Claim, JobKind, OutputChunk, RunResult, Status
+from jobsup.runtime import failpoints, procs
+from jobsup.runtime.service import Loop
+from jobsup.worker import command, report
+from jobsup.worker.failure import NotStartedError, clean, explain
+from jobsup.worker.output import Capture
+from jobsup.worker.run import Cause, Exit, Phase, Run, deadline_cause, exit_of, exit_of_call, result_of
+from jobsup.worker.runner import Runner, Runners
+from jobsup.worker.tree import Tree
+
+READ_BYTES_MAX = 64 << 10
+"""Read from one pipe in one turn of the loop, so that one run that prints without end starves nobody."""
+REST_READS_MAX = 17
+"""Read at once after the exit: a whole pipe, also one the run has made as large as it may."""
+DRAIN_SECONDS_MAX = 1.5
+"""How long output is waited for that something outside the run holds open after its exit."""
+LEFT_BEHIND_GRACE_SECONDS = 1.0
+"""Between TERM and KILL for what a run left behind."""
+LOOK_SECONDS = 0.02
+"""Between two looks at processes we have no descriptor of."""
+KILL_AGAIN_SECONDS = 0.1
+GIVE_UP_SECONDS = 5.0
+"""A process that outlives KILL for so long is stuck in the kernel: its run ends without it."""
+
+
+@dataclass(slots=True)
+class _Handles:
+    """What the kernel gave us for a run."""
+
+    process: subprocess.Popen[bytes]
+    pidfd: int
+    runner: Runner | None = None
+
+
+@dataclass(slots=True)
+class Slots:
+    """All runs of a worker. Everything here happens in the loop's thread and waits for nothing."""
+
+    loop: Loop
+    clock: Clock
+    instance: str
+    runners: Runners
+    results: list[RunResult] = field(default_factory=list)
+    """Ends that nobody has taken yet."""
+    processed: int = 0
+    _runs: dict[int, Run] = field(default_factory=dict)
+    _handles: dict[int, _Handles] = field(default_factory=dict)
+    _tree: Tree = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._tree = Tree(self.instance)
+
+    @property
+    def runs(self) -> list[Run]:
+        """Return the runs that have not ended, oldest first."""
+        return list(self._runs.values())
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def get(self, dispatch_id: int) -> Run | None:
+        return self._runs.get(dispatch_id)
+
+    def start(self, claim: Claim) -> None:
+        """Start a claimed dispatch; when that fails, its end is among the results."""
+        failpoints.reach("worker.before_spawn")
+        try:
+            run = self._start(claim)
+        except NotStartedError as error:
+            self._not_started(claim, error)
+            return
+        except OSError as error:  # descriptors or memory ran out on the way
+            self._not_started(claim, explain(error, "the run"))
+            return
+        failpoints.reach("worker.after_spawn")
+        self._runs[claim.dispatch_id] = run
+        emit("run.started", dispatch_id=claim.dispatch_id, job=claim.job.name, pid=run.pid)
+
+    def end(self, run: Run, cause: Cause, *, grace: timedelta | None = None) -> None:
+        """End a run for `cause`: TERM to its tree, and KILL after the grace (None: the job's). Only once."""
+        if run.phase is not Phase.RUNNING:
+            self._hasten(run, grace)
+            return
+        run.cause = cause
+        run.phase = Phase.TERMINATING
+        run.grace = (run.claim.job.kill_grace if grace is None else grace).total_seconds()
+        run.act_at = self.loop.monotonic() + run.grace
+        if run.grace:
+            self._tree.terminate(run, self._known(), self._others(run))
+
+    def tick(self) -> float | None:
+        """Do what is due; return when the next thing is, on the monotonic clock (None: nothing is)."""
+        for run in self.runs:
+            due_at = run.due_at
+            if due_at is not None and due_at <= self.loop.monotonic():
+                _DUE[run.phase](self, run)
+        return min((run.due_at for run in self.runs if run.due_at is not None), default=None)
+
+    def sweep(self) -> None:
+        """Clear away processes of runs long ended, as long as no run is there."""
+        if not self._runs:
+            self._tree.sweep(self._known())
+
+    def take_live(self, at: datetime) -> tuple[list[OutputChunk], dict[int, tuple[int, int]]]:
+        """Return the live output of all runs, and which of it is to be taken back."""
+        chunks: list[OutputChunk] = []
+        taken_back: dict[int, tuple[int, int]] = {}
+        for run in self.runs:
+            new, old = run.capture.take_live(at)
+            chunks += new
+            if old is not None:
+                taken_back[run.dispatch_id] = old
+        return chunks, taken_back
+
+    def close(self) -> None:
+        """Kill whatever still runs, and let go of everything."""
+        for run in self.runs:
+            self._tree.kill(run, self._known(), self._others(run))
+            handles = self._handles[run.dispatch_id]
+            with suppress(subprocess.TimeoutExpired):
+                handles.process.wait(KILL_AGAIN_SECONDS)
+            self._release(run)
+            if handles.runner is not None:
+                self.runners.forget(handles.runner)
+            else:
+                os.close(handles.pidfd)
+        self.runners.close()
+        self._tree.sweep(set())
+
+    # Starting
+
+    def _start(self, claim: Claim) -> Run:
+        streams = (STDOUT,) if claim.job.stderr == "merge" else (STDOUT, STDERR)
+        reading, writing = _pipes(len(streams))
+        try:
+            handles = self._spawn(claim, writing[0], writing[-1])
+        except BaseException:
+            _close(reading)
+            raise
+        finally:
+            _close(writing)
+        now = self.loop.monotonic()
+        timeout = claim.job.timeout
+        run = Run(
+            claim=claim,
+            capture=Capture(claim.dispatch_id, claim.job.output_limit),
+            pid=handles.process.pid,
+            process_started=handles.runner.process_started if handles.runner else None,
+            started_at=self.clock.now(),
+            started=now,
+            deadline=None if timeout is None else now + timeout.total_seconds(),
+            is_call=handles.runner is not None,
+            pipes=dict(zip(reading, streams, strict=True)),
+        )
+        self._handles[claim.dispatch_id] = handles
+        self._watch(run, handles)
+        return run
+
+    def _spawn(self, claim: Claim, stdout: int, stderr: int) -> _Handles:
+        if claim.job.kind is JobKind.PYTHON:
+            runner = self.runners.call(claim, stdout, stderr)
+            return _Handles(runner.process, runner.pidfd, runner)
+        process = command.spawn(command.prepare(claim, self.instance), stdout, stderr)
+        return _Handles(process, command.open_handle(process))
+
+    def _watch(self, run: Run, handles: _Handles) -> None:
+        for fd in run.pipes:
+            self.loop.watch(fd, partial(self._pipe_readable, run, fd))
+        self.loop.watch(handles.pidfd, partial(self._process_exited, run))
+        if handles.runner is not None:
+            self.loop.watch(handles.runner.socket.fileno(), partial(self._call_returned, run))
+
+    def _not_started(self, claim: Claim, error: NotStartedError) -> None:
+        now = self.clock.now()
+        message = clean(str(error))
+        result = RunResult(claim.dispatch_id, Status.FAILED, error.reason, now, error_message=message)
+        self._ended(claim, result)
+
+    # What happens to a run
+
+    def _pipe_readable(self, run: Run, fd: int) -> None:
+        self._read(run, fd)
+
+    def _read(self, run: Run, fd: int) -> bool:
+        """Read once; False when there is nothing more for now, or for ever."""
+        try:
+            data = os.read(fd, READ_BYTES_MAX)
+        except BlockingIOError:
+            return False
+        if data:
+            run.capture.add(run.pipes[fd], data)
+            return True
+        self._close_pipe(run, fd)
+        if run.phase is Phase.DRAINING:
+            run.act_at = self.loop.monotonic()
+        return False
+
+    def _process_exited(self, run: Run) -> None:
+        """Take leave of the process itself; a runner that exits in mid-call ends its call so."""
+        failpoints.reach("worker.after_exit")
+        handles = self._handles[run.dispatch_id]
+        self.loop.unwatch(handles.pidfd)
+        _, status, usage = os.wait4(run.pid, 0)
+        handles.process.returncode = os.waitstatus_to_exitcode(status)
+        ending = exit_of(status, usage, self.clock.now())
+        if handles.runner is None:
+            os.close(handles.pidfd)
+        else:
+            self.loop.unwatch(handles.runner.socket.fileno())
+            self.runners.forget(handles.runner)
+        self._exited(run, ending)
+
+    def _call_returned(self, run: Run) -> None:
+        runner = self._handles[run.dispatch_id].runner
+        if runner is None:
+            return
+        reply = runner.reply()
+        self.loop.unwatch(runner.socket.fileno())
+        if reply is None:
+            return  # it has died, or closed its end and will: its descriptor tells
+        failpoints.reach("worker.after_exit")
+        self.loop.unwatch(runner.pidfd)
+        ending = exit_of_call(reply, self.clock.now())
+        left = procs.children(runner.pid)
+        if run.cause is None and not left:
+            self.runners.give_back(runner)
+        else:
+            # It has heard our TERM, or has children of this call: no next call should meet them.
+            run.left_behind.update(left)
+            self.runners.discard(runner)
+        self._exited(run, ending)
+
+    def _exited(self, run: Run, ending: Exit) -> None:
+        run.exit = ending
+        run.phase = Phase.DRAINING
+        for fd in list(run.pipes):
+            for _ in range(REST_READS_MAX):
+                if not self._read(run, fd):
+                    break
+        run.give_up_at = None
+        run.drain_until = self.loop.monotonic() + DRAIN_SECONDS_MAX
+        self._drain(run)
+
+    # What is due by itself, one for each phase
+
+    def _deadline_passed(self, run: Run) -> None:
+        self.end(run, deadline_cause(run))
+
+    def _kill(self, run: Run) -> None:
+        now = self.loop.monotonic()
+        if run.phase is Phase.TERMINATING:
+            run.phase = Phase.KILLED
+            run.give_up_at = now + GIVE_UP_SECONDS
+            if run.grace:
+                run.notes.append("it did not end on SIGTERM and was killed")
+        self._tree.kill(run, self._known(), self._others(run))
+        run.act_at = now + KILL_AGAIN_SECONDS
+        if run.give_up_at is not None and now >= run.give_up_at:
+            self._abandon(run)
+
+    def _drain(self, run: Run) -> None:
+        """Finish once nothing is left behind and the output is read to its end, or was waited for long enough."""
+        now = self.loop.monotonic()
+        left = self._tree.left_behind(run, self._known(), self._others(run))
+        if left:
+            self._end_left_behind(run, left, now)
+            return
+        if run.pipes and now < run.drain_until:
+            run.act_at = run.drain_until
+            return
+        if run.pipes:
+            run.notes.append("its output was still held open by another process")
+        self._finish(run)
+
+    def _end_left_behind(self, run: Run, left: list[int], now: float) -> None:
+        known = self._known()
+        if run.give_up_at is None:
+            run.give_up_at = now + LEFT_BEHIND_GRACE_SECONDS
+        fresh = set(left) - run.left_behind
+        run.left_behind |= fresh
+        if now >= run.give_up_at + GIVE_UP_SECONDS:
+            run.notes.append(f"process {left[0]} could not be killed")
+            self._finish(run)
+            return
+        if now >= run.give_up_at:
+            self._tree.end(left, signal.SIGKILL, known)
+        elif fresh:
+            self._tree.end(fresh, signal.SIGTERM, known)
+        run.act_at = now + LOOK_SECONDS
+
+    def _abandon(self, run: Run) -> None:
+        handles = self._handles[run.dispatch_id]
+        self.loop.unwatch(handles.pidfd)
+        if handles.runner is not None:
+            self.loop.unwatch(handles.runner.socket.fileno())
+            self.runners.forget(handles.runner)
+        else:
+            os.close(handles.pidfd)
+        run.notes.append(f"process {run.pid} could not be killed")
+        run.exit = Exit(self.clock.now())
+        self._finish(run)
+
+    def _hasten(self, run: Run, grace: timedelta | None) -> None:
+        """A run that is being ended already may be ended sooner, never later."""
+        if run.phase is Phase.TERMINATING and grace is not None and run.act_at is not None:
+            run.act_at = min(run.act_at, self.loop.monotonic() + grace.total_seconds())
+
+    # The end
+
+    def _finish(self, run: Run) -> None:
+        run.phase = Phase.ENDED
+        self._release(run)
+        self._ended(run.claim, result_of(run), self.loop.monotonic() - run.started)
+
+    def _release(self, run: Run) -> None:
+        for fd in list(run.pipes):
+            self._close_pipe(run, fd)
+        del self._runs[run.dispatch_id]
+        del self._handles[run.dispatch_id]
+
+    def _ended(self, claim: Claim, result: RunResult, seconds: float | None = None) -> None:
+        self.processed += 1
+        self.results.append(result)
+        report.ended(claim, result, seconds)
+
+    def _close_pipe(self, run: Run, fd: int) -> None:
+        self.loop.unwatch(fd)
+        del run.pipes[fd]
+        os.close(fd)
+
+    def _known(self) -> set[int]:
+        """Return the processes that belong somewhere; any other child of ours was left behind."""
+        return self.runners.pids | {
+            handles.process.pid for handles in self._handles.values() if handles.process.returncode is None
+        }
+
+    def _others(self, run: Run) -> list[Run]:
+        return [other for other in self._runs.values() if other is not run]
+
+
+_DUE: dict[Phase, Callable[[Slots, Run], None]] = {
+    Phase.RUNNING: Slots._deadline_passed,
+    Phase.TERMINATING: Slots._kill,
+    Phase.KILLED: Slots._kill,
+    Phase.DRAINING: Slots._drain,
+}
+
+
+def _pipes(count: int) -> tuple[list[int], list[int]]:
+    """Open pipes: the ends we read never wait, the ends the run writes do, as every program expects."""
+    reading: list[int] = []
+    writing: list[int] = []
+    try:
+        for _ in range(count):
+            read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(read_fd, False)
+            reading.append(read_fd)
+            writing.append(write_fd)
+    except OSError as error:
+        _close(reading + writing)
+        raise explain(error, "its output pipes") from None
+    return reading, writing
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)

@@ -1,0 +1,184 @@
+"""A real worker process on a real database, and what a test wants to see of it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from jobsup.config.settings import Config, DatabaseSettings, LoggingSettings, SupervisorSettings, WorkerSettings
+from jobsup.runtime import logs, procs
+from jobsup.runtime.link import AloneLink
+from jobsup.store import dispatches
+from jobsup.store.engine import Database
+from jobsup.store.models import JobDispatch, JobExecutionLog, JobOutputChunk
+from jobsup.worker import service
+from tests.support.store import add_job, create_database
+from tests.support.waiting import until
+
+NEVER = timedelta(seconds=3600)
+"""Polls so seldom that only wake-ups and timers can have done the work."""
+END_SECONDS = 20.0
+INSTANCE = "test-instance"
+
+
+@dataclass
+class Bench:
+    """A database with a worker at it."""
+
+    folder: Path
+    database: Database
+    process: Any
+    log: Path
+    instance: str
+
+    @property
+    def pid(self) -> int:
+        return int(self.process.pid)
+
+    def run(self, name: str | None = None, *, params: dict[str, Any] | None = None, **spec: Any) -> int:
+        """Define a job, ask for one run of it, and return the dispatch's id."""
+        spec.setdefault("max_retries", 0)
+        job = add_job(self.database, name, **spec)
+        return self.again(job.spec.name, params)
+
+    def again(self, name: str, params: dict[str, Any] | None = None) -> int:
+        return dispatches.create_manual(self.database, name, params=params or {}, requested_by="test").dispatch_id
+
+    def row(self, dispatch_id: int) -> dict[str, Any]:
+        with self.database.read() as connection:
+            statement = select(JobDispatch.__table__).where(JobDispatch.id == dispatch_id)
+            return dict(connection.execute(statement).mappings().one())
+
+    def execution(self, dispatch_id: int) -> dict[str, Any] | None:
+        """Return the log row of a run."""
+        with self.database.read() as connection:
+            statement = select(JobExecutionLog.__table__).where(JobExecutionLog.dispatch_id == dispatch_id)
+            found = connection.execute(statement).mappings().one_or_none()
+            return None if found is None else dict(found)
+
+    def output(self, dispatch_id: int) -> bytes:
+        found = self.execution(dispatch_id)
+        return b"" if found is None else bytes(found["log_output"])
+
+    def live(self, dispatch_id: int) -> bytes:
+        """Return the live output that is in the database now."""
+        with self.database.read() as connection:
+            statement = (
+                select(JobOutputChunk.data)
+                .where(JobOutputChunk.dispatch_id == dispatch_id)
+                .order_by(JobOutputChunk.offset)
+            )
+            return b"".join(connection.execute(statement).scalars())
+
+    def until_ended(self, dispatch_id: int, seconds: float = END_SECONDS) -> dict[str, Any]:
+        """Wait for the end of a run and return its row."""
+        return (
+            until(
+                lambda: row if (row := self.row(dispatch_id))["completed_at"] is not None else None,
+                seconds,
+                f"the end of run {dispatch_id}",
+                self.told,
+            )
+            or {}
+        )
+
+    def until_started(self, dispatch_id: int, seconds: float = END_SECONDS) -> dict[str, Any]:
+        return (
+            until(
+                lambda: row if (row := self.row(dispatch_id))["started_at"] is not None else None,
+                seconds,
+                f"the start of run {dispatch_id}",
+                self.told,
+            )
+            or {}
+        )
+
+    def until_file(self, name: str, seconds: float = END_SECONDS) -> str:
+        """Wait until a job has written a line to a file in the folder, and return it."""
+        path = self.folder / name
+        return until(
+            lambda: text if path.exists() and (text := path.read_text()).endswith("\n") else "",
+            seconds,
+            f"file {name}",
+            self.told,
+        ).strip()
+
+    def until_logged(self, text: str, seconds: float = END_SECONDS) -> None:
+        until(lambda: text in self.told(), seconds, f'"{text}" in the log', self.told)
+
+    def told(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
+
+    def signal(self, signum: int) -> None:
+        os.kill(self.pid, signum)
+
+    def join(self, seconds: float = END_SECONDS) -> int:
+        """Wait for the worker's own end and return its exit code."""
+        self.process.join(seconds)
+        assert self.process.exitcode is not None, f"the worker did not end in {seconds} s\n{self.told()}"
+        return int(self.process.exitcode)
+
+    def survivors(self) -> list[int]:
+        """List live processes that carry our mark."""
+        return procs.tagged(self.instance)
+
+
+@contextmanager
+def working(folder: Path, *, environ: dict[str, str] | None = None, **changes: Any) -> Iterator[Bench]:
+    """Run a worker that only wake-ups move, with settings changed by name; nothing is left of it afterwards."""
+    changes = {"poll_interval": NEVER, "max_poll_interval": NEVER, **changes}
+    free_space_min = changes.pop("free_space_min", 0)
+    config = Config(
+        path=str(folder / "jobsup.toml"),
+        database=DatabaseSettings(
+            url=f"sqlite:///{folder}/jobsup.db", synchronous="off", free_space_min=free_space_min
+        ),
+        supervisor=SupervisorSettings(node="test-node"),
+        worker=replace(WorkerSettings(), **changes),
+        logging=LoggingSettings(level="DEBUG", file=str(folder / "worker.log")),
+    )
+    instance = f"{INSTANCE}:{folder}"
+    create_database(folder / "jobsup.db").close()  # SQLite must not be open across a fork
+    process = multiprocessing.get_context("fork").Process(target=_work, args=(config, instance, environ or {}))
+    process.start()
+    database = Database(config.database.url, synchronous="off")
+    bench = Bench(folder, database, process, folder / "worker.log", instance)
+    try:
+        bench.until_logged("registered successfully")
+        yield bench
+        if process.exitcode is None:
+            os.kill(bench.pid, signal.SIGTERM)
+            os.kill(bench.pid, signal.SIGCONT)
+            process.join(1)
+            if process.exitcode is None:
+                os.kill(bench.pid, signal.SIGQUIT)
+                process.join(8)
+        assert process.exitcode is not None, f"the worker does not end\n{bench.told()}"
+    finally:
+        if process.exitcode is None:
+            process.kill()
+            process.join(5)
+        procs.kill_tree(tag=instance)
+        database.close()
+
+
+def quiet_seconds(seconds: float) -> None:
+    """Let time pass in which something must not happen."""
+    time.sleep(seconds)
+
+
+def _work(config: Config, instance: str, environ: dict[str, str]) -> None:
+    os.setsid()
+    os.environ.update(environ)
+    logs.configure(config.logging, "worker")
+    os._exit(service.run(config, AloneLink("worker"), instance=instance))
