@@ -51,6 +51,7 @@ def prepare(config_path: str, old: Prepared | None) -> Prepared:
     """
     from jobsup.config.load import load
 
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # which plugins it has is nobody's business here
     config = load(config_path)
     for warning in config.warnings:
         emit("config.warning", str(warning), level=logging.WARNING)

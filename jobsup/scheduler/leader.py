@@ -28,7 +28,7 @@ STANDBY_MARGIN_SECONDS = 0.02
 
 
 class Leader:
-    """This process's part in the election; `attend` when `seconds_left` has run down, then ask `lease`."""
+    """This process's part in the election; `attend` each turn, at the latest in `seconds_left`, then ask `lease`."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Leader:
 
     @property
     def seconds_left(self) -> float:
-        """Seconds until `attend` has something to do."""
+        """Seconds until `attend` has a statement to send."""
         return max(0.0, self._attend_at - self._clock.monotonic())
 
     def look_now(self) -> None:
@@ -78,7 +78,7 @@ class Leader:
 
     def attend(self) -> None:
         """Renew, or try to begin a term, if it is time; raises DatabaseError when the database does not answer."""
-        if self.seconds_left > 0:
+        if self.seconds_left > 0 and not self._has_leader_died():
             return
         if self._term is not None and self.lease is None:
             self.step_down("it could not be renewed in time")
@@ -100,6 +100,7 @@ class Leader:
         term, self._term = self._term, None
         self._trusted_until = -math.inf
         self._attend_at = math.inf
+        self._seen_lease = None
         if term is None:
             return
         try:
@@ -141,6 +142,7 @@ class Leader:
 
     def _hold(self, term: Lease, asked_at: float) -> None:
         self._term = term
+        self._seen_lease = None
         self._trusted_until = asked_at + self._duration.total_seconds() * TRUSTED_SHARE
         self._attend_at = asked_at + self.renewal.total_seconds()
 
@@ -148,6 +150,10 @@ class Leader:
         if facts.holder in (leases.NOBODY, self._holder) or facts.until <= now:
             return True
         return self._is_dead(facts.holder)
+
+    def _has_leader_died(self) -> bool:
+        """Ask the kernel, not the database, whether the leader we stand by for was of this host and is gone."""
+        return self._term is None and self._seen_lease is not None and self._is_dead(self._seen_lease[0])
 
     def _is_stale(self, facts: LeaderFacts, monotonic: float) -> bool:
         """Say whether a lease stood unrenewed for its whole length while we watched: its end may be a wrong clock's."""

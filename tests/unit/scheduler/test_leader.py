@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
 import pytest
@@ -26,7 +26,7 @@ def leader_on(db: Database, clock: FakeClock) -> Iterator[Make]:
     """Make schedulers' parts in the election, each on its own connection to one database."""
     opened: list[Database] = []
 
-    def make(holder: str, *, dead: tuple[str, ...] = ()) -> Leader:
+    def make(holder: str, *, dead: Sequence[str] = ()) -> Leader:
         database = connect(db)
         opened.append(database)
         return Leader(database, clock, holder=holder, node="here", duration=LEASE, is_dead=lambda other: other in dead)
@@ -145,6 +145,20 @@ def test_a_dead_predecessor_of_this_host_is_followed_at_once(leader_on: Make, cl
     assert second.lease is not None
     assert second.predecessor_seen == START
     assert not second.succeeds_itself
+
+
+def test_a_standby_on_the_same_host_does_not_wait_for_a_dead_leaders_lease(leader_on: Make, clock: FakeClock) -> None:
+    leader_on("first").attend()
+    dead: list[str] = []
+    second = leader_on("second", dead=dead)
+    second.attend()
+    clock.advance(1)
+    second.attend()
+    assert second.lease is None
+    dead.append("first")
+    clock.advance(1)
+    second.attend()
+    assert second.lease is not None
 
 
 def test_a_clock_set_back_does_not_keep_a_dead_leaders_lease_alive(leader_on: Make, clock: FakeClock) -> None:
