@@ -50,7 +50,8 @@ def judge(supervisor: dict[str, Any], database: Database | None, *, set_name: st
     `trouble` says why there is no database to ask.
     """
     problems, warnings = [trouble] if trouble else [], []
-    work, running = None, ()
+    work: Summary | None = None
+    running: tuple[RunRow, ...] = ()
     if database is not None:
         work = overview.summary(database)
         running = tuple(overview.runs(database, status=Status.IN_PROGRESS, last=RUNNING_MAX))
@@ -130,7 +131,8 @@ def _drift(supervisor: dict[str, Any], database: Database, set_name: str) -> lis
     drift = jobs.drift(database, set_name, ours) if ours else None
     if drift is None:
         return []
-    return [
+    text = (
         f'the jobs of set "{set_name}" in the database are those of {drift.path} on {drift.node} '
         f"(since {rfc3339(drift.synced_at)}), not those of this host: reload, or make the files equal"
-    ]
+    )
+    return [text]

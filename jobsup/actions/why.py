@@ -154,7 +154,7 @@ def _say_waiting(teller: _Teller, run: RunRow, subject: str) -> None:
 def _ended(run: RunRow) -> str:
     took = ""
     if run.started_at and run.completed_at:
-        took = f" after {(run.completed_at - run.started_at).total_seconds():.3g} s"
+        took = f" after {_seconds(run.completed_at - run.started_at)}"
     where = f" on {run.worker_id}" + (f" at {run.host}" if run.host else "") if run.worker_id else ""
     verb = {
         Status.COMPLETED: "completed",
@@ -174,7 +174,7 @@ def _cause(run: RunRow) -> str:
         words.append(f"signal {run.signal}")
     if run.error_message:
         words.append(run.error_message)
-    return f": {', '.join(words)}" if words else ""
+    return f": {', '.join(dict.fromkeys(words))}" if words else ""
 
 
 def _late(run: RunRow) -> str:
@@ -182,7 +182,11 @@ def _late(run: RunRow) -> str:
     due = max(run.scheduled_for, run.available_at) if run.retry_of and run.scheduled_for else run.scheduled_for
     if run.started_at is None or due is None or run.started_at - due < LATE:
         return ""
-    return f", started {(run.started_at - due).total_seconds():.3g} s late"
+    return f", started {_seconds(run.started_at - due)} late"
+
+
+def _seconds(duration: timedelta) -> str:
+    return f"{duration.total_seconds():.1f} s"
 
 
 def _say_next(teller: _Teller, facts: JobFacts) -> None:

@@ -145,7 +145,7 @@ def _print(facts: JobFacts, now: datetime) -> None:
     said = [
         (key, value)
         for key, value in _definition(facts).items()
-        if key not in skipped and value not in (None, [], {}, "")
+        if key not in skipped and (value is False or not _is_empty(value))
     ]
     said += [(key, value) for key, value in _definition(facts)["schedule"].items() if value is not None]
     click.echo(pairs([*told, *((key, clean(_words(value))) for key, value in said)]))
@@ -157,8 +157,13 @@ def _words(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} = {shown(each)}" for key, each in value.items())
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return "; ".join(_words({k: v for k, v in each.items() if v not in (None, [], "", False)}) for each in value)
+        return "; ".join(_words({key: said for key, said in each.items() if not _is_empty(said)}) for each in value)
     return value if isinstance(value, str) else shown(value)
+
+
+def _is_empty(value: Any) -> bool:
+    """Say whether a key says nothing; 0 says something."""
+    return value is None or value is False or value in ([], {}, "")
 
 
 def _print_runs(last: list[RunRow], runs_table: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -82,7 +83,7 @@ def _ask(here: Here) -> dict[str, Any]:
         answer = client.call(socket, {"do": "status"}, timeout=ANSWER_SECONDS_MAX)
     except UnreachableError:
         return {}
-    return dict(answer.get("status", {}))
+    return dict(answer.get("status") or answer)
 
 
 def _show(here: Here, health: Health, *, as_json: bool) -> None:
@@ -144,7 +145,7 @@ def _supervisor_rows(health: Health, config: str) -> list[tuple[str, str]]:
     running = f", pid {facts['pid']}, generation {facts['generation']}" if facts else ""
     rows = [("jobsup", f"{status(health.state)}{running}"), ("Config", clean(facts.get("config") or config))]
     if started := facts.get("started_at"):
-        rows.append(("Started", clean(started)))
+        rows.append(("Started", local(datetime.fromisoformat(started))))
     return rows
 
 
@@ -172,7 +173,7 @@ def _process_rows(health: Health) -> list[tuple[str, ...]]:
     """Return a row for each process of this host, then one for each worker that is not one of them."""
     running = {run.worker_id: f"run {run.id} {clean(run.job)}" for run in health.running}
     known = {row.worker_id: row for row in (health.work.workers if health.work else ())}
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for child in health.supervisor.get("children", ()):
         worker_id = str((child.get("facts") or {}).get("worker_id", ""))
         known.pop(worker_id, None)
