@@ -138,6 +138,10 @@ class Machine:
         """Run `systemctl` inside."""
         return self.run("systemctl", *words, timeout=timeout)
 
+    def path(self, inside: str | Path) -> Path:
+        """Return where a file of the machine is seen from here, to read it or to write it."""
+        return Path(f"/proc/{self.pid}/root") / str(inside).lstrip("/")
+
     def add_unit(self, name: str, text: str) -> None:
         """Install a unit file; a drop-in is named `NAME.service.d/ANY.conf`. A running systemd reads it at once."""
         path = self.folder / "units" / name
@@ -155,7 +159,7 @@ class Machine:
 
     def processes(self, unit: str) -> dict[int, str]:
         """Return the pid, as seen from here, and the command line of each process of a unit, sub-groups included."""
-        group = Path(f"/proc/{self.pid}/root/sys/fs/cgroup/system.slice") / unit
+        group = self.path("/sys/fs/cgroup/system.slice") / unit
         return {pid: _command_line(pid) for folder, _, _ in os.walk(group) for pid in _members(Path(folder))}
 
     def main_pid(self, unit: str) -> int:
