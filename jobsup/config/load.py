@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from jobsup.clock import Clock, SystemClock
 from jobsup.config import jobs, places, sections
+from jobsup.config.local_zone import local_zone
 from jobsup.config.report import Report, shown
 from jobsup.config.sections import Given
 from jobsup.config.settings import Config
@@ -72,16 +72,12 @@ def _job_defaults(config: Config, given: Given, report: Report) -> dict[str, Any
 
 def _local_zone(report: Report) -> str:
     """Return the IANA name of the machine's zone."""
-    import tzlocal
-
     try:
-        name = tzlocal.get_localzone_name()
-        ZoneInfo(name)
-    except (ValueError, OSError, KeyError, TypeError) as error:  # KeyError: ZoneInfoNotFoundError
+        return local_zone()
+    except ValueError as error:
         message = f"the machine's time zone has no known name ({error}): jobs without a timezone use {FALLBACK_ZONE}"
         report.add(Problem(message, table="[defaults]", key="timezone", warning=True))
         return FALLBACK_ZONE
-    return name
 
 
 def _included(main: Source, report: Report) -> list[Source]:

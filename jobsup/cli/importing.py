@@ -1,0 +1,191 @@
+"""`jobsup import`: jobs of cron, of systemd's timers and of a Job Trigger Portal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from jobsup.cli.here import Here
+from jobsup.cli.main import complain
+from jobsup.cli.text import clean, plural, say
+from jobsup.cli.verb import noun, verb
+from jobsup.errors import ConfigError, ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from jobsup.importing.draft import Fault, Harvest
+    from jobsup.importing.naming import Names
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+@noun(
+    "import",
+    ("jobsup import crontab", "print your crontab as jobs, in TOML"),
+    ("jobsup import portal --from sqlite:///reflex.db", "bring over a Job Trigger Portal"),
+)
+def import_(here: Here) -> None:
+    """Bring over jobs of cron, of systemd's timers, or of a Job Trigger Portal."""
+
+
+def _write_options(function: _Function) -> _Function:
+    """Let a verb save what it would print."""
+    force = click.option("--force", is_flag=True, help="Replace the file of --write.")
+    write = click.option(
+        "--write",
+        metavar="[FILE|DIR]",
+        is_flag=False,
+        flag_value="",
+        help="Save the TOML there, instead of printing it; alone: in jobs.d/ beside the configuration.",
+    )
+    return write(force(function))
+
+
+@verb(
+    "crontab",
+    ("jobsup import crontab", "print your own crontab as jobs"),
+    ("jobsup import crontab --system --write", "save the system's in jobs.d/"),
+    group=import_,
+)
+@click.argument("file", required=False, metavar="[FILE|-]")
+@click.option("--user", metavar="USER", help="This user's crontab.")
+@click.option("--system", is_flag=True, help="/etc/crontab, /etc/cron.d and the scripts of /etc/cron.daily etc.")
+@click.option("--user-column", is_flag=True, help="FILE has a column for the user, as those of the system do.")
+@click.option("--root", metavar="DIR", default="/", help="Look for cron's files below DIR instead of /.")
+@_write_options
+@click.pass_context
+def crontab(
+    ctx: click.Context,
+    here: Here,
+    *,
+    file: str | None,
+    user: str | None,
+    system: bool,
+    user_column: bool,
+    root: str,
+    write: str | None,
+    force: bool,
+) -> None:
+    """Print a crontab as jobs in TOML; without FILE your own.
+
+    Whatever does not mean the same is noted above its job and on standard error. A line that cannot be read is named
+    there too and left out; the exit code is then 1.
+    """
+    if sum((file is not None, user is not None, system)) > 1:
+        raise UsageError("say one of FILE, --user and --system")
+    saving = _Saving(here, write, force)
+    source, harvest = _from_cron(file, user, saving.source_names, system=system, has_user=user_column, root=Path(root))
+    from jobsup.importing.cron_jobs import HEADER
+
+    saving.finish(ctx, source, harvest, (f"From {source}, by `jobsup import crontab`.", *HEADER))
+
+
+def _from_cron(
+    file: str | None, user: str | None, names: Callable[[str], Names], *, system: bool, has_user: bool, root: Path
+) -> tuple[str, Harvest]:
+    """Return what the source is called, and its jobs."""
+    from jobsup.importing import cron_places
+
+    if system:
+        return "system-crontabs", cron_places.system(_setting(None), names("system-crontabs"), root)
+    if file is None:
+        own = cron_places.own_name()
+        content, title = cron_places.of_user(user or own, is_own=user in (None, own), root=root)
+        setting = _setting(None if user in (None, own) else user)
+        source = f"crontab-{user or own}"
+    elif file == "-":
+        content, title, source, setting = sys.stdin.buffer.read(), "standard input", "crontab", _setting(None)
+    else:
+        path = Path(file)
+        content, title, source, setting = cron_places.read_file(path), file, path.stem, _setting(None)
+        has_user = has_user or cron_places.is_system_file(path)
+    return source, cron_places.from_bytes(content, title, setting, has_user=has_user, names=names(source))
+
+
+def _setting(user: str | None) -> Any:
+    """Return whose crontab is read, where its jobs start, and the machine's zone."""
+    import os
+    import pwd
+
+    from jobsup.importing.cron_jobs import Setting
+
+    try:
+        home = (pwd.getpwnam(user) if user else pwd.getpwuid(os.geteuid())).pw_dir
+    except KeyError:
+        home = None
+    return Setting(user, home, _zone())
+
+
+def _zone() -> str | None:
+    from jobsup.config.local_zone import local_zone
+
+    try:
+        return local_zone()
+    except ValueError as error:
+        say(f"the machine's time zone has no known name ({error}): the jobs run by the timezone of [defaults]")
+        return None
+
+
+class _Saving:
+    """Where the jobs go: to standard output, or to a file beside the configuration."""
+
+    def __init__(self, here: Here, write: str | None, force: bool) -> None:
+        self._wish = write
+        self._force = force
+        self._config = _config_path(here)
+        if force and write is None:
+            raise UsageError("--force goes with --write")
+
+    def source_names(self, source: str) -> Names:
+        """Return what gives out the names that nobody has where the jobs are going."""
+        from jobsup.importing import naming, saving
+
+        return naming.Names(saving.taken_names(self._config, self._target(source)))
+
+    def finish(self, ctx: click.Context, source: str, harvest: Harvest, header: tuple[str, ...]) -> None:
+        """Tell the notes and the faults, print or save the jobs, and end with 1 when there was a fault."""
+        from jobsup.importing import saving, toml_text
+
+        _tell(harvest)
+        text = toml_text.write(harvest.drafts, harvest.faults, header=header)
+        path = self._target(source)
+        if path is None:
+            click.echo(text, nl=False)
+        elif harvest.drafts:
+            saving.save(text, path, force=self._force, config=self._config)
+            click.echo(path)
+            if self._config is not None and not saving.is_included(path, self._config):
+                say(saving.include_advice(path, self._config))
+        missing = f", {len(harvest.faults)} not taken over" if harvest.faults else ""
+        say(f"{plural(len(harvest.drafts), 'job')}{missing}")
+        ctx.exit(ExitCode.FAILED if harvest.faults else ExitCode.OK)
+
+    def _target(self, source: str) -> Path | None:
+        from jobsup.importing import saving
+
+        return None if self._wish is None else saving.target(self._wish, source, self._config)
+
+
+def _config_path(here: Here) -> Path | None:
+    """Return the configuration, if there is one; a wrong `-c` is an error all the same."""
+    try:
+        return here.path()
+    except ConfigError:
+        if here.option is not None:
+            raise
+        return None
+
+
+def _tell(harvest: Harvest) -> None:
+    for draft in harvest.drafts:
+        for note in draft.notes:
+            say(clean(f"{draft.place}: {draft.name}: {note}"))
+    _complain_of(harvest.faults)
+
+
+def _complain_of(faults: tuple[Fault, ...]) -> None:
+    for fault in faults:
+        complain(clean(str(fault)))

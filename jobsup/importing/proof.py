@@ -1,0 +1,54 @@
+"""Whether a draft's table is one that the configuration accepts: its own checks are asked."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from jobsup.clock import Clock, SystemClock
+from jobsup.config import jobs
+from jobsup.config.report import Report
+from jobsup.config.source import Source
+from jobsup.errors import Problem
+from jobsup.importing.draft import Basket, Draft, Fault, Harvest
+
+_DEFAULTS: dict[str, Any] = {"timezone": "UTC", "timeout": timedelta(seconds=600), "max_retries": 3}
+
+
+def faults(table: dict[str, Any], clock: Clock | None = None) -> list[str]:
+    """Return what the configuration would refuse in the table, a sentence each."""
+    now = (clock or SystemClock()).now()
+    report = Report()
+    source = Source("", Path("/jobs.toml"), "", {"job": [table]})
+    jobs.read_jobs([source], dict(_DEFAULTS), now, report)
+    return [_sentence(problem) for problem in report.errors()]
+
+
+def _sentence(problem: Problem) -> str:
+    """Name the key, unless the sentence begins with it."""
+    if not problem.key or problem.message.startswith(problem.key):
+        return problem.message
+    return f"{problem.key}: {problem.message}"
+
+
+def proved(harvest: Harvest) -> Harvest:
+    """Turn the drafts that the configuration would refuse into faults."""
+    basket = Basket(faults=list(harvest.faults))
+    for draft in harvest.drafts:
+        found = faults(draft.table)
+        if found:
+            basket.faults.append(Fault(draft.place, "; ".join(found)))
+        else:
+            basket.drafts.append(draft)
+    return basket.harvest()
+
+
+def is_runnable_as(table: dict[str, Any], user: str) -> bool:
+    """Say whether whoever runs this command could run the table's job as that user."""
+    return not any(fault.startswith("user:") for fault in faults({**table, "user": user}))
+
+
+def disabled(draft: Draft, *notes: str) -> Draft:
+    """Return the draft switched off, with the reasons."""
+    return Draft(draft.place, {**draft.table, "enabled": False}, (*draft.notes, *notes))
