@@ -74,6 +74,10 @@ class Reason(StrEnum):
     """SKIPPED: more ticks were missed than `catch_up_limit` allows to run."""
     DST_GAP = "dst_gap"
     """SKIPPED: its local time did not exist that day (`dst = "skip"`)."""
+    CALENDAR = "calendar"
+    """SKIPPED: the job's calendar leaves that day out."""
+    BLACKOUT = "blackout"
+    """SKIPPED: it fell into a blackout window whose policy is `skip`."""
 
 
 class Source(StrEnum):
@@ -161,14 +165,82 @@ class Dst(StrEnum):
     """A gap as with cron; a repeated hour runs in both passes."""
 
 
+class CalendarRule(StrEnum):
+    """What the days of a job's named calendar do to its ticks.
+
+    A business day is neither one of the calendar's days nor at the weekend, which is Saturday and Sunday unless
+    the calendar has `weekdays` of its own.
+    """
+
+    SKIP = "skip"
+    """A tick on one of them does not run."""
+    NEXT_BUSINESS_DAY = "next_business_day"
+    """A tick that is not on a business day runs at the same time of the next one."""
+    PREVIOUS_BUSINESS_DAY = "previous_business_day"
+    """A tick that is not on a business day runs at the same time of the one before."""
+    ONLY = "only"
+    """A tick on any other day does not run."""
+
+    @property
+    def moves(self) -> bool:
+        return self in (CalendarRule.NEXT_BUSINESS_DAY, CalendarRule.PREVIOUS_BUSINESS_DAY)
+
+
+class DependsWhen(StrEnum):
+    """Which end of a job that this one depends on counts."""
+
+    SUCCESS = "success"
+    """It COMPLETED."""
+    FAILURE = "failure"
+    """It ended in any other way, after its last retry."""
+    ANY = "any"
+    """It ended."""
+
+
+class DependsMode(StrEnum):
+    """How many of the jobs that this one depends on must have ended so."""
+
+    ALL = "all"
+    """Each of them, since this job's last run."""
+    ANY = "any"
+    """Any one of them."""
+
+
+class BlackoutPolicy(StrEnum):
+    """What becomes of a tick in a blackout window."""
+
+    HOLD = "hold"
+    """It waits until the window has ended; several held ticks of one job become one run."""
+    SKIP = "skip"
+    """It is SKIPPED/blackout."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedCalendar:
+    """A set of days, as `[calendars.NAME]` says it, with all that it includes already in it.
+
+    All three are sorted and without doubles, so that equal calendars are equal values.
+    """
+
+    name: str
+    days: tuple[str, ...] = ()
+    """Dates and ranges, both ends in: `2026-12-24`, `2026-12-24/2027-01-02`."""
+    yearly: tuple[str, ...] = ()
+    """Days of each year, `12-25`; `02-29` is there in leap years only."""
+    weekdays: tuple[str, ...] = ()
+    """Days of each week, `SAT`."""
+
+
 @dataclass(frozen=True, slots=True)
 class CalendarSpec:
-    """Every N days, weeks, months or years at a wall time, counted from a start date."""
+    """Every N days, weeks, months, years or business days at a wall time, counted from a start date."""
 
     days: int = 0
     weeks: int = 0
     months: int = 0
     years: int = 0
+    business_days: int = 0
+    """Monday to Friday, or what the job's named calendar makes of them."""
     at: str = "00:00:00"
     start_date: str = "2000-01-01"
 
@@ -185,6 +257,11 @@ class ScheduleSpec:
     at: datetime | None = None
     timezone: str = "UTC"
     dst: Dst = Dst.CRON
+    use_calendar: NamedCalendar | None = None
+    """The whole calendar, so that a definition alone tells its ticks, and a changed calendar is a changed schedule."""
+    calendar_rule: CalendarRule = CalendarRule.SKIP
+    also: tuple[ScheduleSpec, ...] = ()
+    """Further schedules of the job, each complete in itself and without an `also`; an instant of two is one tick."""
 
     @property
     def is_manual(self) -> bool:
@@ -232,9 +309,19 @@ class JobSpec:
     retry_backoff_max: timedelta = timedelta(hours=1)
     retry_on_lost: bool = True
     overlap: Overlap = Overlap.SKIP
+    queue_limit: int = 100
+    """Runs that may wait with `overlap = "queue"`."""
     catch_up: CatchUp = CatchUp.LATEST
     catch_up_limit: int = 100
     misfire_grace: timedelta | None = None
+    jitter: timedelta = timedelta(0)
+    """Each tick starts later by up to so much, always by the same for one tick."""
+    pool: str | None = None
+    """The resource that a run takes one place of."""
+    depends_on: tuple[str, ...] = ()
+    """Jobs whose ends start this one."""
+    depends_when: DependsWhen = DependsWhen.SUCCESS
+    depends_mode: DependsMode = DependsMode.ALL
     params: tuple[ParamSpec, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     env_file: str | None = None
@@ -245,6 +332,44 @@ class JobSpec:
     """Bytes kept of one run's output: half from its head, half from its tail."""
     stderr: str = "separate"
     """`separate` marks which bytes were stderr; `merge` gives both streams one exact order."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlackoutSpec:
+    """A time in which jobs do not start: once, from an instant until another, or by a schedule for a duration.
+
+    It covers the jobs that any of `jobs`, `tags` and `queues` names; when all three are empty it covers all.
+    """
+
+    name: str
+    start: datetime | None = None
+    """With `end`: the window is [start, end)."""
+    end: datetime | None = None
+    schedule: ScheduleSpec | None = None
+    """With `duration`: a window begins with each of its ticks."""
+    duration: timedelta | None = None
+    jobs: tuple[str, ...] = ()
+    """Names, with `*` and `?` standing for any characters and any one."""
+    tags: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()
+    policy: BlackoutPolicy = BlackoutPolicy.HOLD
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSpec:
+    """A resource that so many runs may use at a time."""
+
+    name: str
+    places: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetSpec:
+    """What the jobs of a definition set share; each in the order of its names."""
+
+    calendars: tuple[NamedCalendar, ...] = ()
+    blackouts: tuple[BlackoutSpec, ...] = ()
+    pools: tuple[PoolSpec, ...] = ()
 
 
 STDOUT, STDERR = 1, 2

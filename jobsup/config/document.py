@@ -10,14 +10,38 @@ from enum import StrEnum
 from typing import Any
 
 from jobsup.config.durations import format_duration, parse, parse_or_none
-from jobsup.model import CalendarSpec, CatchUp, Dst, JobKind, JobSpec, Overlap, ParamSpec, ScheduleSpec
+from jobsup.model import (
+    BlackoutPolicy,
+    BlackoutSpec,
+    CalendarRule,
+    CalendarSpec,
+    CatchUp,
+    DependsMode,
+    DependsWhen,
+    Dst,
+    JobKind,
+    JobSpec,
+    NamedCalendar,
+    Overlap,
+    ParamSpec,
+    PoolSpec,
+    ScheduleSpec,
+    SetSpec,
+)
 
 HASH_HEX_DIGITS = 16
 
-_JOB_DURATIONS = ("kill_grace", "retry_backoff", "retry_backoff_max")
+_JOB_DURATIONS = ("kill_grace", "retry_backoff", "retry_backoff_max", "jitter")
 _JOB_OPTIONAL_DURATIONS = ("timeout", "misfire_grace")
-_JOB_TUPLES = ("args", "tags", "success_exit_codes")
-_JOB_ENUMS: dict[str, type[StrEnum]] = {"kind": JobKind, "overlap": Overlap, "catch_up": CatchUp}
+_JOB_TUPLES = ("args", "tags", "success_exit_codes", "depends_on")
+_JOB_ENUMS: dict[str, type[StrEnum]] = {
+    "kind": JobKind,
+    "overlap": Overlap,
+    "catch_up": CatchUp,
+    "depends_when": DependsWhen,
+    "depends_mode": DependsMode,
+}
+_VALUES = (ScheduleSpec, ParamSpec, CalendarSpec, NamedCalendar, BlackoutSpec, PoolSpec)
 
 
 def jobspec_to_dict(job: JobSpec) -> dict[str, Any]:
@@ -45,6 +69,19 @@ def jobspec_from_dict(document: dict[str, Any]) -> JobSpec:
     return JobSpec(**values)
 
 
+def setspec_to_dict(shared: SetSpec) -> dict[str, Any]:
+    """Return what a set's jobs share, with JSON values only, as `jobspec_to_dict` does."""
+    return {spec.name: _plain(getattr(shared, spec.name)) for spec in fields(shared)}
+
+
+def setspec_from_dict(document: dict[str, Any]) -> SetSpec:
+    """Return what `setspec_to_dict` wrote, as `jobspec_from_dict` does."""
+    values = _known(SetSpec, document)
+    for key, read in (("calendars", _named_calendar), ("blackouts", _blackout), ("pools", _pool)):
+        values[key] = tuple(read(each) for each in values.get(key, ()))
+    return SetSpec(**values)
+
+
 def config_hash(job: JobSpec) -> str:
     """Return hex digits that are equal for equal definitions, on every host and in every process."""
     return hashlib.sha256(canonical_json(job).encode()).hexdigest()[:HASH_HEX_DIGITS]
@@ -59,7 +96,7 @@ def _plain(value: Any) -> Any:
     """Turn one field into JSON values; a dict is the user's own (`kwargs`, `env`) and already is."""
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, ScheduleSpec | ParamSpec | CalendarSpec):
+    if isinstance(value, _VALUES):
         return {spec.name: _plain(getattr(value, spec.name)) for spec in fields(value)}
     if isinstance(value, timedelta):
         return format_duration(value)
@@ -85,7 +122,30 @@ def _schedule(document: dict[str, Any]) -> ScheduleSpec:
     _convert(values, ("anchor", "at"), datetime.fromisoformat)
     _convert(values, ("dst",), Dst)
     _convert(values, ("calendar",), lambda calendar: CalendarSpec(**_known(CalendarSpec, calendar)))
+    _convert(values, ("use_calendar",), _named_calendar)
+    _convert(values, ("calendar_rule",), CalendarRule)
+    _convert(values, ("also",), lambda also: tuple(_schedule(each) for each in also))
     return ScheduleSpec(**values)
+
+
+def _named_calendar(document: dict[str, Any]) -> NamedCalendar:
+    values = _known(NamedCalendar, document)
+    _convert(values, ("days", "yearly", "weekdays"), tuple)
+    return NamedCalendar(**values)
+
+
+def _blackout(document: dict[str, Any]) -> BlackoutSpec:
+    values = _known(BlackoutSpec, document)
+    _convert(values, ("start", "end"), datetime.fromisoformat)
+    _convert(values, ("schedule",), _schedule)
+    _convert(values, ("duration",), parse)
+    _convert(values, ("jobs", "tags", "queues"), tuple)
+    _convert(values, ("policy",), BlackoutPolicy)
+    return BlackoutSpec(**values)
+
+
+def _pool(document: dict[str, Any]) -> PoolSpec:
+    return PoolSpec(**_known(PoolSpec, document))
 
 
 def _param(document: dict[str, Any]) -> ParamSpec:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from jobsup.errors import Problem
-from jobsup.model import JobKind, JobSpec
+from jobsup.model import JobKind, JobSpec, SetSpec
 
 DEFAULT_ORIGIN = "default"
 """The origin of a value that neither the file nor the environment gives."""
@@ -100,6 +100,8 @@ class Config:
     defaults: JobSpec = field(default_factory=lambda: JobSpec("", JobKind.COMMAND))
     """A job that says nothing of itself: what `[defaults]` and the settings above give to each job."""
     jobs: tuple[JobSpec, ...] = ()
+    shared: SetSpec = field(default_factory=SetSpec)
+    """Calendars, blackouts and pools: what the jobs of the set have in common."""
     files: tuple[str, ...] = ()
     """Absolute paths of all files that were read, the main one first."""
     origins: dict[str, str] = field(default_factory=dict)

@@ -12,8 +12,31 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobsup.config.document import config_hash, jobspec_from_dict, jobspec_to_dict
-from jobsup.model import CalendarSpec, CatchUp, Dst, JobKind, JobSpec, Overlap, ParamSpec, ScheduleSpec
+from jobsup.config.document import (
+    config_hash,
+    jobspec_from_dict,
+    jobspec_to_dict,
+    setspec_from_dict,
+    setspec_to_dict,
+)
+from jobsup.model import (
+    BlackoutPolicy,
+    BlackoutSpec,
+    CalendarRule,
+    CalendarSpec,
+    CatchUp,
+    DependsMode,
+    DependsWhen,
+    Dst,
+    JobKind,
+    JobSpec,
+    NamedCalendar,
+    Overlap,
+    ParamSpec,
+    PoolSpec,
+    ScheduleSpec,
+    SetSpec,
+)
 
 words = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=8)
 durations = st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=9999))
@@ -24,7 +47,9 @@ json_values: st.SearchStrategy[Any] = st.recursive(
     max_leaves=5,
 )
 calendars = st.builds(CalendarSpec, days=st.integers(0, 9), months=st.integers(0, 9), at=words, start_date=words)
-schedules = st.builds(
+texts = st.lists(words, max_size=2).map(tuple)
+named_calendars = st.builds(NamedCalendar, name=words, days=texts, yearly=texts, weekdays=texts)
+simple_schedules = st.builds(
     ScheduleSpec,
     cron=st.none() | words,
     every=st.none() | durations,
@@ -34,6 +59,27 @@ schedules = st.builds(
     at=st.none() | instants,
     timezone=words,
     dst=st.sampled_from(Dst),
+    use_calendar=st.none() | named_calendars,
+    calendar_rule=st.sampled_from(CalendarRule),
+)
+schedules = st.builds(replace, simple_schedules, also=st.lists(simple_schedules, max_size=2).map(tuple))
+blackouts = st.builds(
+    BlackoutSpec,
+    name=words,
+    start=st.none() | instants,
+    end=st.none() | instants,
+    schedule=st.none() | simple_schedules,
+    duration=st.none() | durations,
+    jobs=texts,
+    tags=texts,
+    queues=texts,
+    policy=st.sampled_from(BlackoutPolicy),
+)
+shared = st.builds(
+    SetSpec,
+    calendars=st.lists(named_calendars, max_size=2).map(tuple),
+    blackouts=st.lists(blackouts, max_size=2).map(tuple),
+    pools=st.lists(st.builds(PoolSpec, name=words, places=st.integers(1)), max_size=2).map(tuple),
 )
 params = st.builds(
     ParamSpec,
@@ -69,6 +115,12 @@ jobs = st.builds(
     catch_up=st.sampled_from(CatchUp),
     catch_up_limit=st.integers(),
     misfire_grace=st.none() | durations,
+    queue_limit=st.integers(),
+    jitter=durations,
+    pool=st.none() | words,
+    depends_on=texts,
+    depends_when=st.sampled_from(DependsWhen),
+    depends_mode=st.sampled_from(DependsMode),
     params=st.lists(params, max_size=2).map(tuple),
     env=st.dictionaries(words, words, max_size=2),
     env_file=st.none() | words,
@@ -86,6 +138,12 @@ def test_a_job_survives_being_written_as_json_and_read(job: JobSpec) -> None:
     read = jobspec_from_dict(json.loads(json.dumps(jobspec_to_dict(job))))
     assert read == job
     assert config_hash(read) == config_hash(job)
+
+
+@settings(max_examples=60, deadline=None)
+@given(shared)
+def test_what_a_set_shares_survives_being_written_as_json_and_read(common: SetSpec) -> None:
+    assert setspec_from_dict(json.loads(json.dumps(setspec_to_dict(common)))) == common
 
 
 def test_a_document_of_another_version_is_read_with_defaults_for_what_it_lacks() -> None:
