@@ -128,7 +128,8 @@ class Instance:
             answer = client.call(self.folder / "run" / "control.sock", {"do": "status"}, timeout=5)
         except JobsupError:
             return []
-        return [child for child in answer["status"]["children"] if kind in (None, child["kind"]) and child["kind"] != "guardian"]
+        children = [child for child in answer["status"]["children"] if child["kind"] != "guardian"]
+        return [child for child in children if kind in (None, child["kind"])]
 
     def pids(self, kind: str | None = None) -> list[int]:
         """Return the children's process ids, in order of their slots."""
