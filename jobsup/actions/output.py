@@ -56,8 +56,8 @@ class OutputReader:
 def _placed(kept: CapturedOutput) -> Iterator[tuple[int, int, bytes]]:
     """Put each piece of the kept output where it stood in all that the run printed."""
     position = 0
-    for length, stream in kept.marks or ((len(kept.data), STDOUT),):
-        end = position + length
+    for length, stream in (*kept.marks, (len(kept.data), STDOUT)):  # what no mark speaks of is printed all the same
+        end = min(position + length, len(kept.data))
         for start, stop in _parted(position, end, kept.gap_at):
             moved = kept.dropped if kept.gap_at is not None and start >= kept.gap_at else 0
             yield start + moved, stream, kept.data[start:stop]
