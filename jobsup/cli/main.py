@@ -36,7 +36,7 @@ _SETUP, _RUNNING, _JOBS, _RUNS = "Set up", "The supervisor", "Jobs", "Runs"
 
 VERBS: dict[str, Entry] = {
     "init": Entry(_SETUP, "setup", "init", "Write a commented starter configuration."),
-    "check": Entry(_SETUP, "setup", "check", "Report every problem of the configuration; preview the next runs."),
+    "check": Entry(_SETUP, "setup", "check", "Report all problems at once; preview the next runs."),
     "config": Entry(_SETUP, "settings", "config", "Show the effective settings and where each is from."),
     "db": Entry(_SETUP, "db", "db", "Upgrade or check the database schema."),
     "systemd": Entry(_SETUP, "systemd", "systemd", "Print a systemd unit for this installation."),
