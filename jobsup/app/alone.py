@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from jobsup.app import places
+from jobsup.app import places, warden
 from jobsup.app.prepare import Prepared, apply, prepare
 from jobsup.config.settings import LoggingSettings
 from jobsup.errors import JobsupError
@@ -14,7 +14,6 @@ from jobsup.events import emit
 from jobsup.runtime import logs
 from jobsup.runtime.link import AloneLink
 from jobsup.runtime.service import Loop
-from jobsup.supervisor import guardian
 from jobsup.supervisor.task import Outcome, Task
 
 
@@ -33,7 +32,7 @@ def run_worker(config_path: str) -> int:
     left = places.sweep_alone()
     if left:
         emit("worker.swept", f"{left} processes of dead workers were ended", level=logging.WARNING, count=left)
-    guard = guardian.start(tag)
+    guard = warden.start(tag)
     from jobsup.worker import service
 
     try:

@@ -16,12 +16,14 @@ from jobsup.clock import Clock, rfc3339
 from jobsup.events import emit
 from jobsup.runtime import procs
 from jobsup.runtime.procs import HostIdentity
-from jobsup.store import rescue
+from jobsup.store import notifier, rescue
 from jobsup.store.attempts import Ended
 from jobsup.store.engine import Database
 
 LOOK_SECONDS = 15.0
 """Between two reads of the registered workers: finds those of other hosts that have fallen silent."""
+NEWCOMER_SECONDS = 1.0
+"""How long after a worker has begun to listen on this host it is registered: it is read then, and watched."""
 BACKSTOP_SECONDS = 60.0
 """Between two looks for runs that are past their deadline or have no owner: no way of losing them is known."""
 OVERDUE_MARGIN = timedelta(seconds=30)
@@ -37,6 +39,7 @@ class Rescuer:
         self._here = here
         self._threshold = threshold
         self._local: set[tuple[int, int]] = set()
+        self._listeners: frozenset[str] = frozenset()
         self._look_at = self._backstop_at = -math.inf
         self._reported: list[str] = []
 
@@ -56,6 +59,7 @@ class Rescuer:
         if self._reported:
             self._close_lost(self._reported)
             self._reported = []
+        self._notice_newcomers()
         if self._clock.monotonic() >= self._look_at or self._has_local_loss():
             self._close_lost(self._find_lost())
             self._look_at = self._clock.monotonic() + LOOK_SECONDS
@@ -64,6 +68,13 @@ class Rescuer:
                 _tell(rescue.close_overdue(self._database, OVERDUE_MARGIN), "passed its deadline and was not ended")
                 _tell(rescue.close_ownerless(self._database, self._threshold), "had no owner")
             self._backstop_at = self._clock.monotonic() + BACKSTOP_SECONDS
+
+    def _notice_newcomers(self) -> None:
+        """Look at the registered workers soon after one has come to this host, so that its death is noticed."""
+        listeners = notifier.listeners(self._database, "worker")
+        if not listeners <= self._listeners:
+            self._look_at = min(self._look_at, self._clock.monotonic() + NEWCOMER_SECONDS)
+        self._listeners = listeners
 
     def _has_local_loss(self) -> bool:
         """Ask the kernel, not the database, whether a worker of this host has ended since the last look."""

@@ -43,6 +43,17 @@ def wake(database: Database, kind: str, count: int = 1) -> None:
             _send(sender, at(path.name), path)
 
 
+def listeners(database: Database, kind: str) -> frozenset[str]:
+    """Name those of `kind` on this host that listen, or died listening: a change tells that one has come or gone."""
+    folder = _folder(database)
+    if folder is None:
+        return frozenset()
+    try:
+        return frozenset(entry.name for entry in folder.iterdir() if entry.name.startswith(f"{_checked(kind)}."))
+    except OSError:
+        return frozenset()  # nobody has ever listened here
+
+
 class Listener:
     """A descriptor that becomes readable when somebody wakes this kind; made and closed by one process."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -375,6 +376,32 @@ def test_at_its_start_a_scheduler_closes_what_dead_workers_of_this_host_left(
     run = add_dispatch(db, job, Status.IN_PROGRESS)
     scheduler()
     assert dispatch_row(db, run)["reason"] == Reason.WORKER_LOST
+
+
+def test_the_death_of_a_worker_alone_on_this_host_is_noticed_without_a_report(
+    db: Database, scheduler: Callable[..., Turned]
+) -> None:
+    here = procs.host_identity("here")
+    job = add_job(db)
+    one = scheduler()
+    one.run_to(START + timedelta(seconds=3))
+    with subprocess.Popen(["sleep", "60"]) as process:
+        listener = notifier.Listener(db, "worker")
+        add_worker(
+            db,
+            node="here",
+            boot_id=here.boot_id,
+            pid_namespace=here.pid_ns,
+            process_id=process.pid,
+            process_started=procs.start_time(process.pid),
+        )
+        run = add_dispatch(db, job, Status.IN_PROGRESS)
+        one.run_to(START + timedelta(seconds=5.5))
+        assert dispatch_row(db, run)["status"] == "IN_PROGRESS"
+        process.kill()
+    one.turn(1)
+    assert dispatch_row(db, run)["reason"] == Reason.WORKER_LOST
+    listener.close()
 
 
 def test_a_worker_of_another_host_is_lost_after_four_silent_intervals(
