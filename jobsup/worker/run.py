@@ -79,7 +79,9 @@ class Run:
     act_at: float | None = None
     """When the phase wants to be looked at again, at the latest."""
     give_up_at: float | None = None
-    """When a killed tree, or what is left of one, counts as unkillable."""
+    """When a killed tree counts as unkillable."""
+    kill_left_at: float | None = None
+    """When what outlived its process is killed."""
     grace: float = 0.0
     """Seconds between TERM and KILL, once it is being ended."""
     drain_until: float = 0.0

@@ -39,6 +39,10 @@ class Runner:
     process_started: int | None
     pidfd: int
     socket: socket.socket
+    calls: int = 0
+    """How many it has been given."""
+    is_unread: bool = False
+    """It died without having taken its call: the call never began."""
 
     @property
     def pid(self) -> int:
@@ -48,6 +52,9 @@ class Runner:
         """Read the answer to the call; None when the runner has died instead."""
         try:
             data = self.socket.recv(REPLY_BYTES_MAX)
+        except ConnectionResetError:  # the kernel says so when a socket is closed with something unread in it
+            self.is_unread = True
+            return None
         except OSError:
             return None
         return json.loads(data) if data else None
@@ -81,6 +88,7 @@ class Runners:
                 except OSError:
                     self.discard(runner)
                 else:
+                    runner.calls += 1
                     return runner
         finally:
             os.close(call)

@@ -7,13 +7,13 @@ import signal
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from jobsup.clock import Clock
 from jobsup.events import emit
-from jobsup.model import STDERR, STDOUT, Claim, JobKind, OutputChunk, RunResult, Status
+from jobsup.model import STDERR, STDOUT, Claim, JobKind, OutputChunk, Reason, RunResult, Status
 from jobsup.runtime import failpoints, procs
 from jobsup.runtime.service import Loop
 from jobsup.worker import command, report
@@ -222,8 +222,24 @@ class Slots:
             os.close(handles.pidfd)
         else:
             self.loop.unwatch(handles.runner.socket.fileno())
+            reply = handles.runner.reply()
+            if reply is not None:  # it had answered before it died
+                ending = exit_of_call(reply, ending.at)
             self.runners.forget(handles.runner)
+            if handles.runner.is_unread and run.phase is Phase.RUNNING:
+                self._never_begun(run, handles.runner, ending)
+                return
         self._exited(run, ending)
+
+    def _never_begun(self, run: Run, runner: Runner, ending: Exit) -> None:
+        """A runner that died while it was idle gets a successor; a new one that cannot even begin does not."""
+        if runner.calls > 1:
+            self._release(run)
+            self.start(run.claim)
+            return
+        said = f"exit code {ending.code}" if ending.signal is None else f"signal {ending.signal}"
+        error = f"its Python runner ended before the call began: {said}"
+        self._exited(run, replace(ending, reason=Reason.INTERNAL, error=error))
 
     def _call_returned(self, run: Run) -> None:
         runner = self._handles[run.dispatch_id].runner
@@ -247,13 +263,16 @@ class Slots:
 
     def _exited(self, run: Run, ending: Exit) -> None:
         run.exit = ending
+        now = self.loop.monotonic()
+        if run.cause is not None:
+            # Its other processes have heard TERM as well, and keep what is left of their grace.
+            run.kill_left_at = run.act_at if run.phase is Phase.TERMINATING else now
         run.phase = Phase.DRAINING
         for fd in list(run.pipes):
             for _ in range(REST_READS_MAX):
                 if not self._read(run, fd):
                     break
-        run.give_up_at = None
-        run.drain_until = self.loop.monotonic() + DRAIN_SECONDS_MAX
+        run.drain_until = now + DRAIN_SECONDS_MAX
         self._drain(run)
 
     # What is due by itself, one for each phase
@@ -288,18 +307,20 @@ class Slots:
         self._finish(run)
 
     def _end_left_behind(self, run: Run, left: list[int], now: float) -> None:
+        """TERM and KILL for what a run left; after our own TERM only the KILL, without a word about it."""
         known = self._known()
-        if run.give_up_at is None:
-            run.give_up_at = now + LEFT_BEHIND_GRACE_SECONDS
-        fresh = set(left) - run.left_behind
-        run.left_behind |= fresh
-        if now >= run.give_up_at + GIVE_UP_SECONDS:
+        if run.kill_left_at is None:
+            run.kill_left_at = now + LEFT_BEHIND_GRACE_SECONDS
+        if now >= run.kill_left_at + GIVE_UP_SECONDS:
             run.notes.append(f"process {left[0]} could not be killed")
             self._finish(run)
             return
-        if now >= run.give_up_at:
+        fresh = set(left) - run.left_behind
+        if run.cause is None:
+            run.left_behind |= fresh.union(*map(procs.descendants, fresh))  # counted before they are gone
+        if now >= run.kill_left_at:
             self._tree.end(left, signal.SIGKILL, known)
-        elif fresh:
+        elif fresh and run.cause is None:
             self._tree.end(fresh, signal.SIGTERM, known)
         run.act_at = now + LOOK_SECONDS
 

@@ -45,14 +45,21 @@ class Bench:
     def pid(self) -> int:
         return int(self.process.pid)
 
-    def run(self, name: str | None = None, *, params: dict[str, Any] | None = None, **spec: Any) -> int:
-        """Define a job, ask for one run of it, and return the dispatch's id."""
+    def run(
+        self,
+        name: str | None = None,
+        *,
+        given: dict[str, Any] | None = None,
+        at: timedelta | None = None,
+        **spec: Any,
+    ) -> int:
+        """Define a job, ask for one run of it (`at`: so much later), and return the dispatch's id."""
         spec.setdefault("max_retries", 0)
         job = add_job(self.database, name, **spec)
-        return self.again(job.spec.name, params)
-
-    def again(self, name: str, params: dict[str, Any] | None = None) -> int:
-        return dispatches.create_manual(self.database, name, params=params or {}, requested_by="test").dispatch_id
+        later = None if at is None else self.database.now() + at
+        return dispatches.create_manual(
+            self.database, job.spec.name, params=given or {}, requested_by="test", at=later
+        ).dispatch_id
 
     def row(self, dispatch_id: int) -> dict[str, Any]:
         with self.database.read() as connection:
@@ -138,6 +145,7 @@ def working(folder: Path, *, environ: dict[str, str] | None = None, **changes: A
     """Run a worker that only wake-ups move, with settings changed by name; nothing is left of it afterwards."""
     changes = {"poll_interval": NEVER, "max_poll_interval": NEVER, **changes}
     free_space_min = changes.pop("free_space_min", 0)
+    log = folder / f"worker-{len(list(folder.glob('worker-*.log')))}.log"
     config = Config(
         path=str(folder / "jobsup.toml"),
         database=DatabaseSettings(
@@ -145,14 +153,15 @@ def working(folder: Path, *, environ: dict[str, str] | None = None, **changes: A
         ),
         supervisor=SupervisorSettings(node="test-node"),
         worker=replace(WorkerSettings(), **changes),
-        logging=LoggingSettings(level="DEBUG", file=str(folder / "worker.log")),
+        logging=LoggingSettings(level="DEBUG", file=str(log)),
     )
     instance = f"{INSTANCE}:{folder}"
-    create_database(folder / "jobsup.db").close()  # SQLite must not be open across a fork
+    if not (folder / "jobsup.db").exists():
+        create_database(folder / "jobsup.db").close()  # SQLite must not be open across a fork
     process = multiprocessing.get_context("fork").Process(target=_work, args=(config, instance, environ or {}))
     process.start()
     database = Database(config.database.url, synchronous="off")
-    bench = Bench(folder, database, process, folder / "worker.log", instance)
+    bench = Bench(folder, database, process, log, instance)
     try:
         bench.until_logged("registered successfully")
         yield bench
