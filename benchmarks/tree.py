@@ -36,9 +36,9 @@ def wakeups(pid: int) -> int:
     return _field(f"/proc/{pid}/status", "voluntary_ctxt_switches:")
 
 
-def command_line(pid: int) -> str:
-    """Return what `ps` shows of a process; empty when it is gone."""
-    return _or_empty(lambda: Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+def name(pid: int) -> str:
+    """Return the name a process gave itself; empty when it is gone."""
+    return _or_empty(Path(f"/proc/{pid}/comm").read_text).strip()
 
 
 def _tasks(pid: int, file: str) -> list[str]:
