@@ -8,6 +8,7 @@ from typing import Any
 
 from jobsup.app import places, warden
 from jobsup.app.prepare import Prepared, apply, prepare
+from jobsup.clock import SystemClock
 from jobsup.config.settings import LoggingSettings
 from jobsup.errors import JobsupError
 from jobsup.events import emit
@@ -19,10 +20,12 @@ from jobsup.supervisor.task import Outcome, Task
 
 def run_scheduler(config_path: str) -> int:
     """Run a scheduler in this process; several on one database share the work safely, one leads."""
+    up_since = SystemClock().now()
     prepared = _begin(config_path, "scheduler")
     from jobsup.scheduler import service
 
-    return service.run(prepared.config, AloneLink("scheduler"), instance=places.alone_tag("scheduler"))
+    tag = places.alone_tag("scheduler")
+    return service.run(prepared.config, AloneLink("scheduler"), instance=tag, up_since=up_since)
 
 
 def run_worker(config_path: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from jobsup.app.prepare import Prepared
@@ -15,11 +16,11 @@ SCHEDULER_DRAIN_SECONDS = 5.0
 """A scheduler has nothing to finish: it resigns and leaves."""
 
 
-def compose(prepared: Prepared, instance: str) -> Plan:
-    """Make the plan of one generation."""
+def compose(prepared: Prepared, instance: str, now: datetime) -> Plan:
+    """Make the plan of one generation, which begins now: its definitions are put into force after this."""
     config = prepared.config
     return Plan(
-        specs=(_scheduler(config, instance), _worker(config, instance)),
+        specs=(_scheduler(config, instance, now), _worker(config, instance)),
         config=config.path,
         lines=prepared.lines,
         facts={"set": config.set, "node": config.supervisor.node, "jobs": len(config.jobs)},
@@ -35,11 +36,11 @@ def preload(config: Config) -> None:
     store_preload.load_driver(config.database.url)
 
 
-def _scheduler(config: Config, instance: str) -> ChildSpec:
+def _scheduler(config: Config, instance: str, up_since: datetime) -> ChildSpec:
     def run(link: Link) -> int:
         from jobsup.scheduler import service
 
-        return service.run(_lean(config), link, instance=instance)
+        return service.run(_lean(config), link, instance=instance, up_since=up_since)
 
     return ChildSpec("scheduler", 1, run, drain_timeout=SCHEDULER_DRAIN_SECONDS, **_common(config, config.scheduler))
 

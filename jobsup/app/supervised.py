@@ -8,6 +8,7 @@ from typing import Any
 
 from jobsup.app import children, places
 from jobsup.app.prepare import Prepared, apply, prepare
+from jobsup.clock import SystemClock
 from jobsup.config.quick import peek
 from jobsup.config.settings import Config, LoggingSettings
 from jobsup.config.urls import masked
@@ -53,7 +54,7 @@ class _Composer:
         if self._first is None:
             children.preload(prepared.config)
             self._first = prepared
-        return children.compose(prepared, self._instance)
+        return children.compose(prepared, self._instance, SystemClock().now())
 
     def greet(self, _status: dict[str, Any]) -> None:
         """Tell whoever started it what has begun, once all of it has."""

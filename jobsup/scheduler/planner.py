@@ -16,6 +16,8 @@ from jobsup.schedule import Schedule
 
 MOMENT = timedelta(microseconds=1)
 """The smallest step of an instant: (t - MOMENT, u] is [t, u]."""
+SKIPS_AHEAD = timedelta(days=366)
+"""How far ahead a job without a next tick is looked through for ticks that must be told as SKIPPED."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +55,16 @@ def plan(job: DueJob, schedule: Schedule | None, *, now: datetime, watched_since
     runs += _ticks(schedule, fresh)
     skips += _skips(schedule, too_late, Reason.MISFIRE_GRACE)
     skips += _skips(schedule, [paused], Reason.PAUSED)
-    skips += _gap_skips(schedule, due)
+    skips += _left_out(schedule, due)
     skips.sort(key=lambda skip: skip.first)
     return TickPlan(job.job_id, job.next_run, next_instant(schedule, now), tuple(sorted(runs)), tuple(skips))
 
 
 def next_instant(schedule: Schedule, after: datetime) -> datetime | None:
-    """Return when the job is due next: its next tick, or a gap before it whose ticks must be told as SKIPPED."""
+    """Return when the job is due next: its next tick, or the end of ticks before it that are told as SKIPPED."""
     tick = schedule.next_after(after)
-    if tick is None:
-        return None
-    return next(iter(schedule.skipped_between(after, tick)), tick)
+    skip = next(schedule.skips(after, tick or after + SKIPS_AHEAD), None)
+    return tick if skip is None else skip.last
 
 
 def _split_pause(job: DueJob, due: Span, now: datetime) -> tuple[Span, list[Span]]:
@@ -144,10 +145,10 @@ def _skips(schedule: Schedule, spans: Iterable[Span], reason: Reason) -> list[Sk
     return found
 
 
-def _gap_skips(schedule: Schedule, due: Span) -> list[Skip]:
-    """Tell the ticks that a clock change swallowed; where the gap's end is a tick itself, that one stands for it."""
+def _left_out(schedule: Schedule, due: Span) -> list[Skip]:
+    """Tell the ticks that a clock change or a calendar took away; where a tick runs then, it stands for one of them."""
     return [
-        Skip(gap, gap, 1, Reason.DST_GAP)
-        for gap in schedule.skipped_between(due.after, due.until)
-        if schedule.last_before(gap) != gap
+        skip
+        for skip in schedule.skips(due.after, due.until)
+        if skip.count > 1 or schedule.last_before(skip.first) != skip.first
     ]

@@ -33,15 +33,26 @@ BACKOFF_SECONDS_MAX = 5.0
 """How long the loop leaves a database alone that did not answer, doubling, with jitter."""
 
 
-def run(config: Config, link: Link, *, instance: str, clock: Clock | None = None) -> int:
-    """Be a scheduler until told to stop; returns the exit code of its process."""
-    return serve(SchedulerService(config, link, instance=instance, clock=clock), link)
+def run(config: Config, link: Link, *, instance: str, up_since: datetime | None = None) -> int:
+    """Be a scheduler until told to stop; returns the exit code of its process.
+
+    `up_since`: when its start began, before the definitions were synchronised; ticks since then are not missed.
+    """
+    return serve(SchedulerService(config, link, instance=instance, up_since=up_since), link)
 
 
 class SchedulerService:
     """Leads or stands by; implements `runtime.service.Service`."""
 
-    def __init__(self, config: Config, link: Link, *, instance: str, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        link: Link,
+        *,
+        instance: str,
+        up_since: datetime | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self.finished = False
         self._config = config
         self._link = link
@@ -50,7 +61,7 @@ class SchedulerService:
         self._here = procs.host_identity(config.supervisor.node)
         self._database = Database(config.database.url, synchronous=config.database.synchronous, clock=self._clock)
         self._listener: notifier.Listener | None = None
-        self._watch = Watch()
+        self._watch = Watch(up_since)
         self._leader = self._new_leader()
         self._rescuer = Rescuer(
             self._database, self._clock, here=self._here, threshold=config.scheduler.job_timeout_threshold

@@ -14,7 +14,9 @@ HANDOVER_MAX = timedelta(seconds=2)
 class Watch:
     """Ticks since `since` are on time however late the loop gets to them; those before it were missed by all."""
 
-    def __init__(self) -> None:
+    def __init__(self, up_since: datetime | None = None) -> None:
+        """Take `up_since`, when the start of this process began, as watched, if it begins to lead soon after."""
+        self._up_since = up_since
         self.since: datetime | None = None
         """None while this process does not lead."""
         self._seen: datetime | None = None
@@ -24,6 +26,8 @@ class Watch:
         before, self.since, self._seen = self.since, now, now
         if predecessor_seen is not None and timedelta(0) <= now - predecessor_seen <= allowed:
             self.since = min(before or predecessor_seen, predecessor_seen)
+        if self._up_since is not None and timedelta(0) <= now - self._up_since <= LAPSE_MAX:
+            self.since = min(self.since, self._up_since)
 
     def look(self, now: datetime) -> None:
         """Note the time; a lapse since the last look, or a clock set back, begins the watch anew."""

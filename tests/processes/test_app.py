@@ -143,19 +143,6 @@ def test_a_newer_schema_ends_the_start_at_once(instances: list[Instance]) -> Non
     assert "9999" in done.stderr
 
 
-def test_a_start_waits_visibly_for_a_locked_database(instances: list[Instance]) -> None:
-    instance = make(instances, HELLO, workers=1)
-    instance.cli("db", "upgrade")
-    with closing(sqlite3.connect(instance.folder / "jobsup.db", isolation_level=None)) as holder:
-        holder.execute("BEGIN EXCLUSIVE")
-        holder.execute("CREATE TABLE held (x)")
-        process = instance.spawn("start")
-        until(lambda: "waiting up to" in instance.log, 15, "the start to say that it waits", lambda: instance.log)
-        assert process.poll() is None
-        holder.execute("ROLLBACK")
-    instance.wait_run("hello", "COMPLETED", 15)
-
-
 def test_a_reboot_job_runs_once_per_start(instances: list[Instance]) -> None:
     instance = make(instances, '[[job]]\nname = "boot"\ncommand = "true"\ncron = "@reboot"\n', workers=1).start()
     instance.wait_run("boot", "COMPLETED")

@@ -171,3 +171,4 @@ def test_each_reason_for_a_skipped_tick_comes_from_its_cause(instances: list[Ins
         assert row["skipped_count"] >= 1
         seconds = (instant(row["skipped_until"]) - instant(row["scheduled_for"])).total_seconds()
         assert row["skipped_count"] == seconds + 1
+    instance.kill()

@@ -18,7 +18,7 @@ from jobsup.errors import ConfigError, DatabaseUnavailableError
 from jobsup.runtime import procs
 from jobsup.store import jobs
 from jobsup.store.engine import Database
-from tests.support.store import dispatches_of
+from tests.support.store import START, dispatches_of
 from tests.support.waiting import until
 
 TOML = """
@@ -100,9 +100,9 @@ def test_a_database_that_does_not_answer_is_waited_for_as_long_as_the_settings_s
     assert len(tries) == 3
 
 
-def test_a_database_that_answers_again_is_used() -> None:
+def test_a_database_that_answers_again_is_used_and_the_wait_was_said_once(caplog: pytest.LogCaptureFixture) -> None:
     config = Config(path="jobsup.toml")
-    answers = iter([DatabaseUnavailableError("locked"), None])
+    answers = iter([DatabaseUnavailableError("locked"), DatabaseUnavailableError("locked"), None])
 
     def work() -> str:
         if error := next(answers):
@@ -110,6 +110,7 @@ def test_a_database_that_answers_again_is_used() -> None:
         return "done"
 
     assert prepare._wait_for(config, work) == "done"
+    assert [record.getMessage() for record in caplog.records] == ["locked; waiting up to 30 s for it"]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_what_no_reload_can_change_is_refused_by_its_key(config_path: str, chang
 
 
 def fingerprints(config_path: str) -> dict[str, str]:
-    plan = children.compose(Prepared(load(config_path), is_first=True), "tag")
+    plan = children.compose(Prepared(load(config_path), is_first=True), "tag", START)
     return {spec.kind: spec.fingerprint for spec in plan.specs}
 
 

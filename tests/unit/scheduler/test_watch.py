@@ -32,6 +32,18 @@ def test_a_slow_handover_is_down_time() -> None:
     assert watch.since == START
 
 
+def test_the_time_a_start_takes_is_watched() -> None:
+    watch = Watch(after(-3))
+    watch.begin(START, None, ALLOWED)
+    assert watch.since == after(-3)
+
+
+def test_a_start_long_ago_says_nothing_of_the_time_before_a_restart() -> None:
+    watch = Watch(after(-3600))
+    watch.begin(START, None, ALLOWED)
+    assert watch.since == START
+
+
 def test_a_lapse_begins_the_watch_anew() -> None:
     watch = Watch()
     watch.begin(START, None, ALLOWED)
