@@ -68,7 +68,7 @@ def draft(entry: Entry, setting: Setting, names: naming.Names) -> Draft:
         table["cwd"] = home
     table |= AS_CRON
     _tell(entry, table["name"], notes)
-    return _as_user(Draft(entry.place, table, tuple(notes.lines)), user)
+    return proof.run_as(Draft(entry.place, table, tuple(notes.lines)), user)
 
 
 class _Notes:
@@ -159,19 +159,6 @@ def _tell(entry: Entry, name: str, notes: _Notes) -> None:
         notes.add(f"RANDOM_DELAY={variables['RANDOM_DELAY']} is not kept: it starts at the instant itself")
     if entry.is_quiet:
         notes.add("the leading - keeps cron from logging it: every run is recorded here")
-
-
-def _as_user(draft: Draft, user: str | None) -> Draft:
-    """Let the job run as the user; switch it off when it cannot."""
-    if user is None:
-        return draft
-    if proof.is_runnable_as(draft.table, user):
-        table = dict(draft.table)
-        return Draft(draft.place, {**table, "user": user}, draft.notes)
-    if _home_of(user) is None:
-        return proof.disabled(draft, f"switched off: it runs as user {user}, whom this machine does not know")
-    note = f'switched off: it runs as another user; start jobsup as root, and write user = "{user}", enabled = true'
-    return proof.disabled(draft, note)
 
 
 def scripts(line: Entry, folder: str, files: Sequence[Path]) -> list[Entry]:

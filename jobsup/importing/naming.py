@@ -15,51 +15,63 @@ FALLBACK = "job"
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=\S*", re.ASCII)
 _WORD = re.compile(r"[A-Za-z][\w-]*", re.ASCII)
 _BAD_CHARS = re.compile(r"[^A-Za-z0-9_.-]+")
-_GUARDS = (
-    "test",
-    "[",
-    "[[",
-    "command",
-    "cd",
-    "umask",
-    ".",
-    "source",
-    "export",
-    "sleep",
-    "true",
-    ":",
-    "set",
-    "if",
-    "then",
+_GUARDS = frozenset(
+    [
+        "test",
+        "[",
+        "[[",
+        "command",
+        "cd",
+        "umask",
+        ".",
+        "source",
+        "export",
+        "sleep",
+        "true",
+        ":",
+        "set",
+        "if",
+        "fi",
+        "done",
+        "esac",
+    ]
 )
 _QUOTED = re.compile(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"")
 _PARTS = re.compile(r"&&|\|\||;|\||\n|[{}()]")
-_WRAPPERS = {
-    "nice": 1,
-    "ionice": 2,
-    "chronic": 0,
-    "nohup": 0,
-    "env": 0,
-    "exec": 0,
-    "time": 0,
-    "sudo": 0,
-    "flock": 1,
-    "timeout": 1,
-    "setsid": 0,
-    "systemd-cat": 0,
-    "bash": 0,
-    "sh": 0,
-    "dash": 0,
-    "zsh": 0,
-    "python": 0,
-    "python3": 0,
-    "perl": 0,
-    "php": 0,
-    "ruby": 0,
-    "node": 0,
-}
-"""Programs that run the one that matters, and how many plain words of their own may come first."""
+_OWN_WORD = {"timeout": re.compile(r"\d"), "flock": re.compile(r"[/\d]")}
+"""Wrappers that take one plain word before the program they run, and how it begins."""
+_WRAPPERS = frozenset(
+    [
+        "nice",
+        "ionice",
+        "chronic",
+        "nohup",
+        "env",
+        "exec",
+        "time",
+        "sudo",
+        "flock",
+        "timeout",
+        "setsid",
+        "systemd-cat",
+        "then",
+        "do",
+        "else",
+        "bash",
+        "sh",
+        "dash",
+        "zsh",
+        "python",
+        "python3",
+        "perl",
+        "php",
+        "ruby",
+        "node",
+    ]
+)
+"""Programs, and words of the shell, that run the one that matters."""
 _TAKE_A_WORD = ("-u", "-n", "-c", "-t", "-w", "-E", "-g", "-k", "-s")
+_ENDINGS = (".sh", ".bash", ".py", ".pl", ".rb", ".php", ".js", ".bin", ".exe")
 
 
 class Names:
@@ -90,7 +102,7 @@ def from_command(command: str) -> str:
     """Return a readable name for a shell line: the program that matters in it, and what it is told to do."""
     unquoted = _QUOTED.sub(lambda match: match[0][1:-1] if match[0][1:-1].isalnum() else "", command)
     parts = [words for part in _PARTS.split(unquoted) if part.strip() and (words := _unwrapped(part.split()))]
-    telling = [words for words in parts if words[0] not in _GUARDS and _stem(words[0]) not in _WRAPPERS]
+    telling = [words for words in parts if words and words[0] not in _GUARDS and _stem(words[0]) not in _WRAPPERS]
     if not parts:
         return FALLBACK
     words = (telling or parts)[0]
@@ -106,26 +118,25 @@ def _unwrapped(words: list[str]) -> list[str]:
         if _ASSIGNMENT.fullmatch(rest[0]):
             rest = rest[1:]
             continue
-        own_words = _WRAPPERS.get(PurePosixPath(rest[0]).name)
-        inner = None if own_words is None else _inner(rest[1:], own_words)
+        program = PurePosixPath(rest[0]).name
+        inner = _inner(rest[1:], _OWN_WORD.get(program)) if program in _WRAPPERS else None
         if not inner:
             return rest
         rest = inner
     return rest
 
 
-def _inner(words: list[str], own_words: int) -> list[str]:
-    """Return what a wrapper runs: its words without its options and its own arguments."""
+def _inner(words: list[str], own_word: re.Pattern[str] | None) -> list[str]:
+    """Return what a wrapper runs: its words without its options and its own argument."""
     rest = list(words)
     while rest and rest[0].startswith("-"):
         takes_one = rest[0] in _TAKE_A_WORD and len(rest) > 1 and not rest[1].startswith(("-", "/"))
-        own_words -= takes_one and own_words > 0
         rest = rest[2 if takes_one else 1 :]
-    if own_words and len(rest) > 1 and (rest[0][0].isdigit() or rest[0].startswith("/")):
+    if own_word and len(rest) > 1 and own_word.match(rest[0]):
         rest = rest[1:]
     return [word for word in rest if word]
 
 
 def _stem(program: str) -> str:
     name = PurePosixPath(program).name
-    return PurePosixPath(name).stem or name
+    return next((name.removesuffix(ending) for ending in _ENDINGS if name.endswith(ending)), name)

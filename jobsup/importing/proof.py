@@ -44,11 +44,19 @@ def proved(harvest: Harvest) -> Harvest:
     return basket.harvest()
 
 
-def is_runnable_as(table: dict[str, Any], user: str) -> bool:
-    """Say whether whoever runs this command could run the table's job as that user."""
-    return not any(fault.startswith("user:") for fault in faults({**table, "user": user}))
-
-
 def disabled(draft: Draft, *notes: str) -> Draft:
     """Return the draft switched off, with the reasons."""
     return Draft(draft.place, {**draft.table, "enabled": False}, (*draft.notes, *notes))
+
+
+def run_as(draft: Draft, user: str | None) -> Draft:
+    """Let the draft's job run as a user; switch it off, with the reason, when it could not. None: as jobsup."""
+    if user is None:
+        return draft
+    refused = [fault for fault in faults({**draft.table, "user": user}) if fault.startswith("user:")]
+    if not refused:
+        return Draft(draft.place, {**draft.table, "user": user}, draft.notes)
+    if "no user" in refused[0]:
+        return disabled(draft, f"switched off: it runs as user {user}, whom this machine does not know")
+    note = f'switched off: it runs as another user; start jobsup as root, and write user = "{user}", enabled = true'
+    return disabled(draft, note)
