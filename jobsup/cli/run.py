@@ -72,9 +72,7 @@ def run(
         document = _document(made)
         last = made
         if (wait or follow) and created.status is not Status.SKIPPED:
-            if not as_json and not follow:
-                click.echo(made.id)
-            last = _wait(database, made, follow=follow)
+            last = _wait(database, made, follow=follow, prints_id=not as_json and not follow)
             document["last"] = _document(last)
         elif not as_json:
             click.echo(made.id)
@@ -109,7 +107,7 @@ def _announce(database: Database, made: RunRow, *, is_quiet: bool) -> None:
         say(f"warning: no worker that runs serves the queue {made.queue!r}: the run waits until one does")
 
 
-def _wait(database: Database, made: RunRow, *, follow: bool) -> RunRow:
+def _wait(database: Database, made: RunRow, *, follow: bool, prints_id: bool) -> RunRow:
     from jobsup.actions import runs as actions
     from jobsup.cli.printer import Printer
 
@@ -120,6 +118,8 @@ def _wait(database: Database, made: RunRow, *, follow: bool) -> RunRow:
         say(clean(attempt_words(attempt, database.now())))
 
     try:
+        if prints_id:
+            click.echo(made.id)
         return actions.wait(database, made.id, on_output=printer.write if follow else None, on_attempt=tell)
     except KeyboardInterrupt:
         say(f"\nrun {made.id} goes on: `jobsup cancel {made.id}` ends it")
