@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -141,8 +141,13 @@ class Bench:
 
 
 @contextmanager
-def working(folder: Path, *, environ: dict[str, str] | None = None, **changes: Any) -> Iterator[Bench]:
-    """Run a worker that only wake-ups move, with settings changed by name; nothing is left of it afterwards."""
+def working(
+    folder: Path, *, environ: dict[str, str] | None = None, before: Callable[[], object] = dict, **changes: Any
+) -> Iterator[Bench]:
+    """Run a worker that only wake-ups move, with settings changed by name; nothing is left of it afterwards.
+
+    `before` is called in the worker's process before it begins.
+    """
     changes = {"poll_interval": NEVER, "max_poll_interval": NEVER, **changes}
     free_space_min = changes.pop("free_space_min", 0)
     log = folder / f"worker-{len(list(folder.glob('worker-*.log')))}.log"
@@ -158,7 +163,7 @@ def working(folder: Path, *, environ: dict[str, str] | None = None, **changes: A
     instance = f"{INSTANCE}:{folder}"
     if not (folder / "jobsup.db").exists():
         create_database(folder / "jobsup.db").close()  # SQLite must not be open across a fork
-    process = multiprocessing.get_context("fork").Process(target=_work, args=(config, instance, environ or {}))
+    process = multiprocessing.get_context("fork").Process(target=_work, args=(config, instance, environ or {}, before))
     process.start()
     database = Database(config.database.url, synchronous="off")
     bench = Bench(folder, database, process, log, instance)
@@ -186,8 +191,9 @@ def quiet_seconds(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def _work(config: Config, instance: str, environ: dict[str, str]) -> None:
+def _work(config: Config, instance: str, environ: dict[str, str], before: Callable[[], object]) -> None:
     os.setsid()
     os.environ.update(environ)
+    before()
     logs.configure(config.logging, "worker")
     os._exit(service.run(config, AloneLink("worker"), instance=instance))

@@ -16,6 +16,7 @@ import pytest
 from jobsup.model import ParamSpec
 from jobsup.runtime import procs
 from jobsup.store import dispatches
+from tests.support.waiting import until
 from tests.support.worker import Bench, working
 
 MODULE = """
@@ -208,6 +209,4 @@ def test_no_runner_outlives_its_worker(tmp_path_factory: pytest.TempPathFactory)
         pid = int(call(bench, "pid")[1]["result"])
         bench.signal(signal.SIGKILL)
         bench.join()
-        from tests.support.waiting import until
-
         until(lambda: not procs.is_alive(pid, None), 1, "the runner to be gone")

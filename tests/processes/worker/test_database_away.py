@@ -9,9 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+from sqlalchemy import text
+
+from jobsup.errors import ExitCode
 from jobsup.runtime import procs
+from jobsup.runtime.service import Loop
 from jobsup.store import notifier
+from jobsup.worker.service import WorkerService
 from tests.support.waiting import until
 from tests.support.worker import Bench, quiet_seconds, working
 
@@ -92,3 +98,45 @@ def test_a_worker_told_to_leave_at_once_does_not_wait_for_ever_for_the_database(
             bench.signal(signal.SIGQUIT)
             until(lambda: not bench.survivors(), 3, "the job to be gone", bench.told)
         assert bench.join(15) in (0, 1)
+
+
+def fence() -> None:
+    """Treat the file as a server that other hosts use as well."""
+    start = WorkerService.start
+
+    def fenced(self: WorkerService, loop: Loop) -> dict[str, Any]:
+        facts = start(self, loop)
+        self._is_fenced = True
+        return facts
+
+    WorkerService.start = fenced  # type: ignore[method-assign]
+
+
+def test_cut_off_from_a_shared_database_a_worker_ends_its_runs_before_others_start_them(tmp_path: Path) -> None:
+    with working(tmp_path, heartbeat_interval=timedelta(seconds=0.3), before=fence) as bench:
+        run = bench.run(command="sleep 60")
+        bench.until_started(run)
+        with held_exclusive(bench):
+            until(lambda: not bench.survivors(), 4 * 0.3 + 0.2, "its job to be ended in time", bench.told)
+        row = bench.until_ended(run, 8)
+        assert (row["status"], row["reason"]) == ("TIMEOUT", "worker_lost")
+
+
+def test_on_one_host_a_worker_lets_its_runs_go_on_however_long_the_database_is_away(tmp_path: Path) -> None:
+    with working(tmp_path, heartbeat_interval=timedelta(seconds=0.2)) as bench:
+        run = bench.run(command="sleep 1.5; echo done")
+        bench.until_started(run)
+        with held_exclusive(bench):
+            quiet_seconds(1.6)
+        assert bench.until_ended(run, 8)["status"] == "COMPLETED"
+
+
+def test_a_database_that_is_broken_for_good_ends_the_worker_and_its_runs(tmp_path: Path) -> None:
+    with working(tmp_path, heartbeat_interval=timedelta(seconds=0.2)) as bench:
+        run = bench.run(command="sleep 60")
+        bench.until_started(run)
+        with bench.database.write() as connection:
+            connection.execute(text("DROP TABLE worker_registration"))
+        assert bench.join(8) == ExitCode.CONFIG
+        assert "run `jobsup db upgrade`" in bench.told()
+        assert bench.survivors() == []

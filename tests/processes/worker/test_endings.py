@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from jobsup.runtime import procs
-from jobsup.store import dispatches
+from jobsup.store import dispatches, workers
+from jobsup.store.models import JobDispatch
 from tests.support.waiting import until
 from tests.support.worker import Bench, working
 
@@ -133,10 +135,6 @@ def test_a_job_that_kills_by_name_of_its_group_hurts_nobody_else(bench: Bench) -
 
 
 def test_a_result_that_comes_too_late_changes_nothing(bench: Bench) -> None:
-    from sqlalchemy import update
-
-    from jobsup.store.models import JobDispatch
-
     run = bench.run(command="sleep 0.8; echo late")
     bench.until_started(run)
     with bench.database.write() as connection:
@@ -152,8 +150,6 @@ def test_a_result_that_comes_too_late_changes_nothing(bench: Bench) -> None:
 
 
 def test_a_long_run_is_reported_as_started_and_the_worker_as_busy(bench: Bench) -> None:
-    from jobsup.store import workers
-
     run = bench.run("long", command="sleep 1")
     row = bench.until_started(run, 1)
     assert row["status"] == "IN_PROGRESS"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from jobsup.store import dispatches
 from jobsup.store.models import JobExecutionLog
 from tests.support.waiting import until
 from tests.support.worker import Bench, quiet_seconds, working
@@ -76,8 +77,6 @@ def test_live_output_can_be_read_while_the_run_goes_on(bench: Bench) -> None:
     until(lambda: bench.live(run) == b"first\n", 0.6, "the first live line", bench.told)
     until(lambda: bench.live(run) == b"first\nsecond\n", 1.5, "the second live line", bench.told)
     assert bench.execution(run) is None
-    from jobsup.store import dispatches
-
     dispatches.cancel(bench.database, run, "test")
     bench.until_ended(run)
     assert bench.live(run) == b""
@@ -93,8 +92,6 @@ def test_live_output_past_the_cap_is_the_head_and_the_latest(bench: Bench) -> No
     assert live.startswith(b"".join(b"%09d\n" % number for number in range(400)))
     assert b"%09d\n" % 1999 in live
     assert len(live) <= 2 * 8_000
-    from jobsup.store import dispatches
-
     dispatches.cancel(bench.database, run, "test")
     log = bench.until_ended(run) and bench.execution(run)
     assert log is not None
@@ -102,8 +99,6 @@ def test_live_output_past_the_cap_is_the_head_and_the_latest(bench: Bench) -> No
 
 
 def test_one_run_that_prints_without_end_starves_no_other(bench: Bench) -> None:
-    from jobsup.store import dispatches
-
     loud = bench.run(command="yes", output_limit=1_000)
     bench.until_started(loud)
     quiet = bench.run(command="echo quiet")

@@ -6,12 +6,18 @@ import json
 import os
 import pwd
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
-from jobsup.model import ParamSpec
+from jobsup.model import Overlap, ParamSpec
+from jobsup.store import dispatches
+from jobsup.store.models import JobDispatch
 from tests.support.worker import Bench, working
 
 
@@ -61,8 +67,6 @@ def test_a_run_a_signal_ended_says_which(bench: Bench) -> None:
 
 
 def test_a_failed_run_is_retried_by_a_timer_and_counts_its_attempts(bench: Bench) -> None:
-    from datetime import timedelta
-
     run = bench.run(
         "flaky",
         command="echo attempt $JOBSUP_ATTEMPT; test $JOBSUP_ATTEMPT = 2",
@@ -181,10 +185,6 @@ def test_what_cannot_be_started_fails_for_good_with_one_line(bench: Bench) -> No
         assert "\n" not in row["error_message"]
         assert bench.execution(run) is None
     with bench.database.read() as connection:
-        from sqlalchemy import func, select
-
-        from jobsup.store.models import JobDispatch
-
         retries = select(func.count()).where(JobDispatch.retry_of.in_(cases.values()))
         assert connection.execute(retries).scalar_one() == 0
     assert "Traceback" not in bench.told()
@@ -196,3 +196,33 @@ def test_secrets_of_the_worker_reach_no_job_and_no_log(bench: Bench) -> None:
     assert b"hunter2" not in bench.output(run)
     assert "hunter2" not in bench.told()
     assert Path(f"/proc/{bench.pid}").exists()
+
+
+def test_a_replaced_run_is_cancelled_and_the_newer_one_takes_its_place(bench: Bench) -> None:
+    old = bench.run("newest", command="exec sleep 60", overlap=Overlap.REPLACE)
+    bench.until_started(old)
+    new = dispatches.create_manual(bench.database, "newest", params={}, requested_by="test").dispatch_id
+    row = bench.until_ended(old, 3)
+    assert (row["status"], row["reason"], row["error_message"]) == ("CANCELLED", "replaced", "replaced by a newer run")
+    bench.until_started(new, 3)
+    dispatches.cancel(bench.database, new, "test")
+    assert bench.until_ended(new, 3)["reason"] == "cancelled"
+    assert row["completed_at"] <= bench.row(new)["started_at"]
+
+
+def test_a_queued_run_starts_when_the_one_before_it_has_ended(bench: Bench) -> None:
+    first = bench.run("one-by-one", command="sleep 0.3", overlap=Overlap.QUEUE)
+    second = dispatches.create_manual(bench.database, "one-by-one", params={}, requested_by="test").dispatch_id
+    assert bench.until_ended(second, 3)["started_at"] >= bench.row(first)["completed_at"]
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run jobs as another user")
+def test_a_callable_of_another_user_has_that_users_rights(bench: Bench) -> None:
+    nobody = pwd.getpwnam("nobody")
+    readable = subprocess.run([sys.executable, "-c", "import jobsup"], user="nobody", cwd="/", check=False)
+    if readable.returncode:
+        pytest.skip("nobody cannot read this installation of jobsup")
+    run = bench.run(python="os:getresuid", user="nobody")
+    assert bench.until_ended(run)["error_message"] is None
+    assert json.loads((bench.execution(run) or {})["result"]) == [nobody.pw_uid] * 3
