@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jobsup.importing.naming import Names
     from jobsup.importing.portal import Brought, Plan
     from jobsup.store.engine import Database
-    from jobsup.store.portal_import import OldPortal
+    from jobsup.store.portal_import import Known, OldPortal
 
 LABEL_CHARS_MAX = 32
 """A label and a number must fit into a tag."""
@@ -88,7 +88,8 @@ def crontab(
     source, harvest = _from_cron(file, user, saving.source_names, system=system, has_user=user_column, root=Path(root))
     from jobsup.importing.cron_jobs import HEADER
 
-    saving.finish(ctx, source, harvest, (f"From {source}, by `jobsup import crontab`.", *HEADER))
+    saving.save(source, harvest, (f"From {source}, by `jobsup import crontab`.", *HEADER))
+    saving.finish(ctx, harvest)
 
 
 @verb(
@@ -118,7 +119,8 @@ def systemd_timers(
     saving = _Saving(here, write, force)
     folders = [Path(folder).absolute() for folder in unit_dirs] or timers.standard_folders()
     harvest = timers.harvest(folders, saving.source_names("systemd-timers"), _zone())
-    saving.finish(ctx, "systemd-timers", harvest, ("By `jobsup import systemd-timers`.", *timers.HEADER))
+    saving.save("systemd-timers", harvest, ("By `jobsup import systemd-timers`.", *timers.HEADER))
+    saving.finish(ctx, harvest)
 
 
 @verb(
@@ -185,9 +187,8 @@ def _bring_all(ctx: click.Context, here: Here, old: OldPortal, plan: Plan, *, pa
     for note in brought.notes:
         say(clean(note))
     _complain_of(tuple(brought.faults))
-    say(
-        f"{plural(len(brought.added), 'job')} added, {len(brought.changed)} changed, {plural(brought.runs, 'run')} added"
-    )
+    jobs = f"{plural(len(brought.added), 'job')} added, {len(brought.changed)} changed"
+    say(f"{jobs}, {plural(brought.runs, 'run')} added")
     _tell_history(brought, config.scheduler.cleanup_retention_days)
     if brought.added and not paused:
         say("they run here from now on: stop the old system, or `jobsup pause` them until you do")
@@ -197,22 +198,34 @@ def _bring_all(ctx: click.Context, here: Here, old: OldPortal, plan: Plan, *, pa
 
 
 def _save_portal(ctx: click.Context, saving: _Saving, here: Here, old: OldPortal, plan: Plan) -> None:
-    """Save the jobs as TOML, and bring the history of those that the database has already."""
-    from jobsup.errors import JobsupError
+    """Save the jobs as TOML, and bring the history of those that the database has already.
+
+    Jobs that an earlier import made in the database are handed over to the file, once it is read.
+    """
+    from jobsup.errors import UnreachableError
     from jobsup.importing import portal as old_portal
 
     source = plan.label
-    harvest = old_portal.drafts(old, plan, saving.source_names(source))
+    known: dict[int, Known] = {}
+    waiting = 0
     try:
         with here.database() as database:
             brought = old_portal.bring_history(database, old, plan)
+            known = old_portal.known_jobs(database, old, plan)
         say(f"{plural(brought.runs, 'run')} added")
         waiting = brought.waiting
-    except JobsupError:
-        waiting = len(harvest.drafts)
+    except UnreachableError:
+        waiting = len(old.jobs())
     if waiting:
         say(f"the history of {plural(waiting, 'job')} comes when this is done again after the jobs were loaded")
-    saving.finish(ctx, source, harvest, (f"From a Job Trigger Portal, {old.where}.", *old_portal.HEADER))
+    harvest = old_portal.drafts(old, plan, saving.source_names(source), known)
+    is_read = saving.save(source, harvest, (f"From a Job Trigger Portal, {old.where}.", *old_portal.HEADER))
+    if is_read and known:
+        with here.database() as database:
+            names = old_portal.hand_over(database, known.values(), harvest, here.peek().set)
+        if names:
+            say(f"handed over to the file: {', '.join(names)}")
+    saving.finish(ctx, harvest)
 
 
 def _tell_history(brought: Brought, retention_days: int) -> None:
@@ -304,20 +317,25 @@ class _Saving:
 
         return naming.Names(saving.taken_names(self._config, self._target(source)))
 
-    def finish(self, ctx: click.Context, source: str, harvest: Harvest, header: tuple[str, ...]) -> None:
-        """Tell the notes and the faults, print or save the jobs, and end with 1 when there was a fault."""
+    def save(self, source: str, harvest: Harvest, header: tuple[str, ...]) -> bool:
+        """Tell the notes and the faults, print or save the jobs; say whether the configuration reads them now."""
         from jobsup.importing import saving, toml_text
 
         _tell(harvest)
         text = toml_text.write(harvest.drafts, harvest.faults, header=header)
         path = self._target(source)
-        if path is None:
-            click.echo(text, nl=False)
-        elif harvest.drafts:
-            saving.save(text, path, force=self._force, config=self._config)
-            click.echo(path)
-            if self._config is not None and not saving.is_included(path, self._config):
-                say(saving.include_advice(path, self._config))
+        if path is None or not harvest.drafts:
+            click.echo("" if path else text, nl=False)
+            return False
+        saving.save(text, path, force=self._force, config=self._config)
+        click.echo(path)
+        if self._config is None or saving.is_included(path, self._config):
+            return self._config is not None
+        say(saving.include_advice(path, self._config))
+        return False
+
+    def finish(self, ctx: click.Context, harvest: Harvest) -> None:
+        """Say how many there were, and end with 1 when there was a fault."""
         missing = f", {len(harvest.faults)} not taken over" if harvest.faults else ""
         say(f"{plural(len(harvest.drafts), 'job')}{missing}")
         ctx.exit(ExitCode.FAILED if harvest.faults else ExitCode.OK)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,18 +75,35 @@ class Brought:
     faults: list[Fault] = field(default_factory=list)
 
 
-def drafts(old: OldPortal, plan: Plan, names: naming.Names) -> Harvest:
-    """Return the old jobs as drafts."""
+def drafts(old: OldPortal, plan: Plan, names: naming.Names, known: Mapping[int, Known]) -> Harvest:
+    """Return the old jobs as drafts; those that are here already (`known`, by old id) keep their names."""
     made: list[Draft] = []
     faults: list[Fault] = []
-    for row in old.jobs():
+    rows = old.jobs()
+    kept = {row["id"]: names.give(known[row["id"]].name) for row in rows if row["id"] in known}
+    for row in rows:
         try:
             draft = _draft(row, plan)
         except ValueError as error:
             faults.append(Fault(_place(row), str(error)))
             continue
-        made.append(Draft(draft.place, {**draft.table, "name": names.give(draft.name)}, draft.notes))
+        name = kept.get(row["id"]) or names.give(draft.name)
+        made.append(Draft(draft.place, {**draft.table, "name": name}, draft.notes))
     return proof.proved(Harvest(tuple(made), tuple(faults)))
+
+
+def known_jobs(database: Database, old: OldPortal, plan: Plan) -> dict[int, Known]:
+    """Return the old jobs that are here already, by their old ids."""
+    tags = {plan.tag(row["id"]): row["id"] for row in old.jobs()}
+    return {tags[tag]: known for tag, known in portal_import.known_jobs(database, list(tags)).items()}
+
+
+def hand_over(database: Database, known: Iterable[Known], harvest: Harvest, set_name: str) -> list[str]:
+    """Let jobs of the command line belong to the file that now says the same of them; returns their names."""
+    written = {draft.name for draft in harvest.drafts}
+    ours = [each for each in known if each.origin is Origin.CLI and each.name in written]
+    portal_import.hand_over(database, [each.job_id for each in ours], set_name)
+    return sorted(each.name for each in ours)
 
 
 @dataclass(frozen=True, slots=True)

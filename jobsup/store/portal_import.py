@@ -147,6 +147,13 @@ def change_job(database: Database, known: Known, spec: JobSpec) -> bool:
         return connection.execute(statement.values(**values)).rowcount == 1
 
 
+def hand_over(database: Database, job_ids: Sequence[int], set_name: str) -> None:
+    """Let jobs belong to a definition set, whose next synchronisation takes them for its own."""
+    with database.write() as connection:
+        for job_id in job_ids:
+            connection.execute(update(Job).where(Job.id == job_id).values(origin=Origin.FILE, set_name=set_name))
+
+
 def add_runs(database: Database, job_id: int, label: str, runs: Sequence[OldRun]) -> int:
     """Write runs that are not here yet, as ended manual ones; returns how many.
 
