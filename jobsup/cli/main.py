@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -38,6 +39,8 @@ VERBS: dict[str, Entry] = {
     "init": Entry(_SETUP, "setup", "init", "Write a commented starter configuration."),
     "check": Entry(_SETUP, "setup", "check", "Report all problems at once; preview the next runs."),
     "config": Entry(_SETUP, "settings", "config", "Show the effective settings and where each is from."),
+    "import": Entry(_SETUP, "importing", "import_", "Bring over jobs of cron, systemd or another portal."),
+    "export": Entry(_SETUP, "exporting", "export", "Print jobs of the database as TOML or as a crontab."),
     "db": Entry(_SETUP, "db", "db", "Upgrade or check the database schema."),
     "systemd": Entry(_SETUP, "systemd", "systemd", "Print a systemd unit for this installation."),
     "completion": Entry(_SETUP, "shell", "completion", "Print a completion script for bash, zsh or fish."),
@@ -116,6 +119,7 @@ def cli(ctx: click.Context) -> None:
 
 def run(args: Sequence[str]) -> int:
     """Do what the words say; return the exit code. Every expected fault is a line on standard error."""
+    _mend_streams()
     if COMPLETION_VARIABLE in os.environ:
         cli.main(args=list(args), prog_name=PROGRAM)
     try:
@@ -141,7 +145,19 @@ def _invoke(args: Sequence[str]) -> int:
     except JobsupError as error:
         complain(str(error))
         return error.exit_code
+    except UnicodeEncodeError as error:
+        complain(f"{error.object!r} is not UTF-8 text, which the database takes alone")
+        return ExitCode.USAGE
     return ExitCode.OK
+
+
+def _mend_streams() -> None:
+    """Put something in place of closed streams, and let no name of a file be too odd to print."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: PTH123, SIM115  (for good)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _usage_fault(error: click.ClickException) -> int:
