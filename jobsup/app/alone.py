@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from jobsup.app import places, warden
@@ -54,9 +55,8 @@ def _begin(config_path: str, role: str) -> Prepared:
 
 
 def _prepare_alone(config_path: str) -> Prepared:
-    prepared = prepare(config_path, None)
     # `@reboot` is the supervisor's start, not a further worker's.
-    return Prepared(prepared.config, is_first=False, lines=prepared.lines)
+    return replace(prepare(config_path, None), is_first=False)
 
 
 def _in_child(name: str, work: Callable[[], Any]) -> Any:

@@ -23,7 +23,13 @@ def compose(prepared: Prepared, instance: str, now: datetime) -> Plan:
         specs=(_scheduler(config, instance, now), _worker(config, instance)),
         config=config.path,
         lines=prepared.lines,
-        facts={"set": config.set, "node": config.supervisor.node, "jobs": len(config.jobs)},
+        facts={
+            "set": config.set,
+            "node": config.supervisor.node,
+            "jobs": len(config.jobs),
+            "content_hash": prepared.content_hash,
+            "free_space_min": config.database.free_space_min,
+        },
     )
 
 
@@ -42,7 +48,8 @@ def _scheduler(config: Config, instance: str, up_since: datetime) -> ChildSpec:
 
         return service.run(_lean(config), link, instance=instance, up_since=up_since)
 
-    return ChildSpec("scheduler", 1, run, drain_timeout=SCHEDULER_DRAIN_SECONDS, **_common(config, config.scheduler))
+    settings = replace(config.scheduler, max_retry_attempts=0)  # part of each job's definition by now
+    return ChildSpec("scheduler", 1, run, drain_timeout=SCHEDULER_DRAIN_SECONDS, **_common(config, settings))
 
 
 def _worker(config: Config, instance: str) -> ChildSpec:
@@ -52,7 +59,8 @@ def _worker(config: Config, instance: str) -> ChildSpec:
         return service.run(_lean(config), link, instance=instance)
 
     drain = config.supervisor.drain_timeout.total_seconds()
-    settings = replace(config.worker, count=0)  # the count scales the pool and changes no worker
+    # The count scales the pool and changes no worker; the time-out is part of each job's definition by now.
+    settings = replace(config.worker, count=0, job_timeout=None)
     return ChildSpec(
         "worker", config.worker.count, run, drain_timeout=drain, is_scalable=True, **_common(config, settings)
     )
@@ -61,8 +69,9 @@ def _worker(config: Config, instance: str) -> ChildSpec:
 def _common(config: Config, settings: Any) -> dict[str, Any]:
     """Return what every kind has: its deadlines, and a fingerprint of the settings it depends on."""
     supervisor = config.supervisor
+    database = replace(config.database, migrate=True)  # done before there are children
     return {
-        "fingerprint": _fingerprint(config.database, supervisor.node, supervisor.watchdog, config.logging, settings),
+        "fingerprint": _fingerprint(database, supervisor.node, supervisor.watchdog, config.logging, settings),
         "boot_timeout": supervisor.boot_timeout.total_seconds(),
         "watchdog": supervisor.watchdog.total_seconds(),
     }

@@ -39,6 +39,8 @@ class Prepared:
     config: Config
     is_first: bool
     """False: it replaces one that is in force."""
+    content_hash: str = ""
+    """Over all definitions: tells whether another host has put others into force since."""
     lines: tuple[str, ...] = ()
     """For people: what it changes, or, at the first start, what begins."""
 
@@ -50,6 +52,7 @@ def prepare(config_path: str, old: Prepared | None) -> Prepared:
     when it did not answer for `[database] wait`.
     """
     from jobsup.config.load import load
+    from jobsup.store.jobs import content_hash
 
     logging.getLogger("alembic").setLevel(logging.WARNING)  # which plugins it has is nobody's business here
     config = load(config_path)
@@ -58,7 +61,7 @@ def prepare(config_path: str, old: Prepared | None) -> Prepared:
     if old is None or old.config.database.url == config.database.url:
         _ready_database(config)  # another database is made ready by the restart that a change needs
     lines = _beginning(config) if old is None else _changes(old.config, config)
-    return Prepared(config, is_first=old is None, lines=tuple(lines))
+    return Prepared(config, is_first=old is None, content_hash=content_hash(config.jobs), lines=tuple(lines))
 
 
 def apply(prepared: Prepared) -> None:
@@ -73,7 +76,7 @@ def apply(prepared: Prepared) -> None:
                 database,
                 config.set,
                 config.jobs,
-                content_hash=jobs.content_hash(config.jobs),
+                content_hash=prepared.content_hash,
                 node=config.supervisor.node,
                 path=config.path,
             )

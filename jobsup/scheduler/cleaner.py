@@ -66,6 +66,7 @@ class Cleaner:
         if count >= DELETE_BATCH_SIZE:
             return True
         retention.delete_offline_workers(self._database, before, DELETE_BATCH_SIZE)
+        retention.delete_stray_chunks(self._database, DELETE_BATCH_SIZE)
         if self._deleted:
             days = self._settings.cleanup_retention_days
             emit("cleanup.done", f"Deleted {self._deleted} runs older than {days} days", count=self._deleted)

@@ -91,7 +91,7 @@ class Leader:
         """Stop acting as leader at once, without the database; the next `attend` looks who leads."""
         if self._term is not None:
             text = f"Leadership of term {self._term.epoch} ended: {why}"
-            emit("leader.lost", text, level=logging.WARNING, epoch=self._term.epoch)
+            emit("leader.lost", text, epoch=self._term.epoch)
         self._term = None
         self._trusted_until = self._attend_at = -math.inf
 

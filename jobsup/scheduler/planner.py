@@ -8,7 +8,7 @@ arithmetic, so that years of down-time cost no more than a second of it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from jobsup.model import CatchUp, DueJob, Reason, Skip, TickPlan
@@ -54,7 +54,7 @@ def plan(job: DueJob, schedule: Schedule | None, *, now: datetime, watched_since
     too_late, fresh = _split_grace(job, on_time, now)
     runs += _ticks(schedule, fresh)
     skips += _skips(schedule, too_late, Reason.MISFIRE_GRACE)
-    skips += _skips(schedule, [paused], Reason.PAUSED)
+    skips += [replace(skip, text=_pause_text(job)) for skip in _skips(schedule, [paused], Reason.PAUSED)]
     skips += _left_out(schedule, due)
     skips.sort(key=lambda skip: skip.first)
     return TickPlan(job.job_id, job.next_run, next_instant(schedule, now), tuple(sorted(runs)), tuple(skips))
@@ -78,6 +78,12 @@ def _split_pause(job: DueJob, due: Span, now: datetime) -> tuple[Span, list[Span
     if paused.is_empty:
         return empty, [due]
     return paused, [due.before(job.paused_at), due.since(job.paused_until)]
+
+
+def _pause_text(job: DueJob) -> str | None:
+    """Keep who paused the job and why with the ticks it cost: the pause itself is forgotten when it ends."""
+    by = f"by {job.paused_by}" if job.paused_by else ""
+    return ": ".join(part for part in (by, job.paused_reason) if part) or None
 
 
 def _catch_up(job: DueJob, schedule: Schedule, missed: list[Span], now: datetime) -> tuple[list[datetime], list[Skip]]:

@@ -79,8 +79,9 @@ def _current(connection: Connection) -> str | None:
 def _refuse_foreign(database: Database, found: str | None) -> None:
     if found is None:
         with database.read() as connection:
+            found = _current(connection)  # once more, in one state with the tables: another start may have made both
             taken = sorted(set(inspect(connection).get_table_names()) & set(Base.metadata.tables))
-        if taken:
+        if taken and found is None:
             raise DatabaseError(
                 f"{_where(database)} has a table {taken[0]!r} that jobsup did not make: give jobsup one of its own"
             )

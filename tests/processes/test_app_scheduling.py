@@ -119,6 +119,17 @@ def test_a_frozen_leader_is_replaced_when_its_lease_has_passed_and_writes_nothin
     assert_ticks_whole(instance)
 
 
+def test_a_scheduler_killed_between_its_steps_loses_and_doubles_no_tick(instances: list[Instance]) -> None:
+    instance = make(instances, TICKING)
+    for point in ("scheduler.before_dispatch", "scheduler.after_dispatch"):
+        process = instance.spawn("scheduler", JOBSUP_FAILPOINT=f"{point}:1")
+        assert process.wait(timeout=15) == -signal.SIGKILL, instance.log
+    instance.spawn("scheduler")
+    count = len(instance.runs("ticking"))
+    until(lambda: len(instance.runs("ticking")) > count + 1, 10, "ticks to go on", lambda: instance.log)
+    assert_ticks_whole(instance)
+
+
 REASONS = """
 [[job]]
 name = "missed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from jobsup.config.load import load
 from jobsup.config.settings import Config, DatabaseSettings
 from jobsup.errors import ConfigError, DatabaseUnavailableError
 from jobsup.runtime import procs
-from jobsup.store import jobs
+from jobsup.store import jobs, schema
 from jobsup.store.engine import Database
 from tests.support.store import START, dispatches_of
 from tests.support.waiting import until
@@ -58,6 +59,24 @@ def test_the_first_preparation_makes_the_tables_and_tells_what_begins(config_pat
     assert prepared.lines[3].split()[1] == "hourly"
 
 
+def test_several_that_prepare_a_new_database_at_once_all_find_it_ready(config_path: str) -> None:
+    code = "import sys; from jobsup.app.prepare import prepare; prepare(sys.argv[1], None)"
+    starts = [
+        subprocess.Popen([sys.executable, "-c", code, config_path], stderr=subprocess.PIPE, text=True) for _ in range(4)
+    ]
+    said = [start.communicate(timeout=30)[1] for start in starts]
+    assert [start.returncode for start in starts] == [0] * 4, said
+
+
+def test_tables_made_by_another_start_meanwhile_are_not_taken_for_foreign_ones(config_path: str) -> None:
+    prepared = prepare.prepare(config_path, None)
+    database = Database(prepared.config.database.url)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(schema, "current", lambda _: None)
+        schema.ensure(database, migrate=True)
+    database.close()
+
+
 def test_a_later_preparation_tells_what_it_changes(config_path: str) -> None:
     first = prepare.prepare(config_path, None)
     write(config_path, ('every = "1h"', 'every = "2h"'), more='[[job]]\nname = "new"\ncommand = "true"\n')
@@ -73,6 +92,7 @@ def test_definitions_are_in_the_database_once_applied(config_path: str) -> None:
     database = Database(prepared.config.database.url)
     facts = jobs.get_job(database, "hourly")
     assert facts.next_run is not None
+    assert jobs.drift(database, "default", prepared.content_hash) is None
     database.close()
 
 
@@ -80,7 +100,7 @@ def test_a_reboot_job_runs_at_a_first_start_only(config_path: str) -> None:
     write(config_path, more='[[job]]\nname = "boot"\ncommand = "true"\ncron = "@reboot"\n')
     prepared = prepare.prepare(config_path, None)
     prepare.apply(prepared)
-    prepare.apply(Prepared(prepared.config, is_first=False))
+    prepare.apply(replace(prepared, is_first=False))
     database = Database(prepared.config.database.url)
     (row,) = dispatches_of(database, jobs.get_job(database, "boot"))
     assert (row["status"], row["requested_by"]) == ("PENDING", "@reboot")
@@ -140,6 +160,7 @@ def fingerprints(config_path: str) -> dict[str, str]:
     [
         (('every = "1h"', 'every = "2h"'), set()),
         (("[supervisor]", "[worker]\ncount = 9\n[supervisor]"), set()),
+        (("[supervisor]", '[worker]\njob_timeout = "1h"\n[scheduler]\nmax_retry_attempts = 1\n[supervisor]'), set()),
         (("[supervisor]", '[worker]\nqueues = ["heavy"]\n[supervisor]'), {"worker"}),
         (("[supervisor]", '[scheduler]\npoll_interval = "3s"\n[supervisor]'), {"scheduler"}),
         (("[supervisor]", '[logging]\nlevel = "DEBUG"\n[supervisor]'), {"scheduler", "worker"}),
