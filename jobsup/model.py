@@ -469,6 +469,8 @@ class Skip:
     last: datetime
     count: int
     reason: Reason
+    text: str | None = None
+    """More about it for a person: who paused the job, and why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 
 from jobsup.actions.output import OutputReader, Piece
@@ -24,6 +25,8 @@ FOLLOW_RECHECK_SECONDS = 0.25
 """The same for output, which may come without one."""
 
 SIGNAL_BASE = 128
+RUN_ID_MAX = (1 << 63) - 1
+"""What the database's numbers reach to."""
 
 
 def run(
@@ -43,7 +46,7 @@ def run(
 
 def get(database: Database, dispatch_id: int) -> RunRow:
     """Return one run; NotFoundError when there is none of that number."""
-    found = overview.runs(database, ids=[dispatch_id])
+    found = overview.runs(database, ids=[dispatch_id]) if dispatch_id <= RUN_ID_MAX else []
     if not found:
         raise NotFoundError(f"no run {dispatch_id}: see `jobsup runs`")
     return found[0]
@@ -67,12 +70,13 @@ def retry(database: Database, dispatch_id: int, by: str) -> int:
 
 def find(database: Database, target: str, *, to_follow: bool) -> int:
     """Return the run that a run id or a job's name means: the job's last one that has, or will have, output."""
-    if target.isascii() and target.isdigit() and overview.runs(database, ids=[int(target)]):
-        return int(target)
+    if is_run_id(target):
+        with suppress(NotFoundError):
+            return get(database, int(target)).id
     try:
         facts = jobs.get_job(database, target)
     except NotFoundError:
-        if target.isdigit():
+        if is_run_id(target):
             raise NotFoundError(f"no run {target}: see `jobsup runs`") from None
         raise
     if to_follow:
@@ -82,6 +86,11 @@ def find(database: Database, target: str, *, to_follow: bool) -> int:
     if found is None:
         raise NotFoundError(f"job {target!r} has not run yet: `jobsup next {target}` says when, `jobsup run` runs it")
     return found
+
+
+def is_run_id(text: str) -> bool:
+    """Say whether a word can be the number of a run."""
+    return text.isascii() and text.isdigit() and len(text) <= len(str(RUN_ID_MAX))
 
 
 def wait(

@@ -86,7 +86,7 @@ def _story_of(database: Database, facts: JobFacts, dispatch_id: int, at: datetim
     first, last = chain[0], chain[-1]
     _say_origin(teller, facts, first, at)
     for attempt in chain:
-        _say_attempt(teller, facts, attempt, is_only=len(chain) == 1)
+        _say_attempt(teller, attempt, is_only=len(chain) == 1)
     if last.status.is_terminal:
         _say_next(teller, facts)
     return Story(facts.name, at or first.scheduled_for, last.status, tuple(teller.told), chain, facts.next_run)
@@ -105,11 +105,11 @@ def _say_origin(teller: _Teller, facts: JobFacts, run: RunRow, at: datetime | No
         teller.say(f"Run {run.id} was asked for{by} at {rfc3339(run.created_at)}.")
 
 
-def _say_attempt(teller: _Teller, facts: JobFacts, run: RunRow, *, is_only: bool) -> None:
+def _say_attempt(teller: _Teller, run: RunRow, *, is_only: bool) -> None:
     subject = "It" if is_only else f"Attempt {run.retry_count + 1} (run {run.id})"
     match run.status:
         case Status.SKIPPED:
-            teller.say(_skipped(facts, run))
+            teller.say(_skipped(run))
         case Status.PENDING:
             _say_waiting(teller, run, subject)
         case Status.IN_PROGRESS:
@@ -122,12 +122,10 @@ def _say_attempt(teller: _Teller, facts: JobFacts, run: RunRow, *, is_only: bool
             teller.say(f"{subject} {_ended(run)}.")
 
 
-def _skipped(facts: JobFacts, run: RunRow) -> str:
+def _skipped(run: RunRow) -> str:
     count = run.skipped_count or 1
     which = f"{count} ticks, up to {rfc3339(run.skipped_until)}, were" if count > 1 else "It was"
     why = _SKIP_WORDS.get(run.reason, str(run.reason))
-    if run.reason is Reason.PAUSED and facts.paused_at is not None and not run.error_message:
-        why = f"the job was {pause_words(facts)}"
     detail = f" ({run.error_message})" if run.error_message else ""
     return f"{which} skipped: {why}{detail}."
 

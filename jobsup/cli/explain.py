@@ -12,7 +12,7 @@ import click
 from jobsup.cli.definition import N_DEFAULT, N_MAX, question_from_json, schedule_from_json, unknown_keys
 from jobsup.cli.here import Here
 from jobsup.cli.text import clean, print_json, say, table
-from jobsup.cli.times import PAST, Instant, Zone, away
+from jobsup.cli.times import PAST, Instant, Zone, away, written
 from jobsup.cli.verb import json_option, verb
 from jobsup.clock import SystemClock, rfc3339
 from jobsup.errors import JobsupError
@@ -137,15 +137,13 @@ _zone: str | None = None
 
 
 def _print_answer(answer: dict[str, Any], after: datetime) -> None:
-    from zoneinfo import ZoneInfo
-
-    zone = ZoneInfo(answer["timezone"])
-    click.echo(f"{answer['words']} ({answer['timezone']})")
+    zone = answer["timezone"]
+    click.echo(answer["words"] if zone in answer["words"] else f"{answer['words']} ({zone})")
     notes = answer.get("notes") or [""] * len(answer["next"])
     rows = []
     for text, note in zip(answer["next"], notes, strict=True):
         instant = datetime.fromisoformat(text)
-        shown = instant.astimezone(zone).strftime("%a %Y-%m-%d %H:%M:%S %Z")
+        shown = written(instant, answer["timezone"], "%a %Y-%m-%d %H:%M:%S %Z")
         rows.append((shown, text, away(instant, after), note))
     if rows:
         click.echo(table(("NEXT", "UTC", "", ""), rows))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jobsup.store.overview import RunRow
 
 RUNS_MAX = 10_000
+RUN_ID_MAX = (1 << 63) - 1
 LAST_DEFAULT = 20
 
 
@@ -63,7 +64,7 @@ def runs(
     ("jobsup cancel 17", "end a run that waits or runs"),
     ("jobsup cancel 17 18 19", "several"),
 )
-@click.argument("run_ids", nargs=-1, required=True, type=click.IntRange(1), metavar="RUN...")
+@click.argument("run_ids", nargs=-1, required=True, type=click.IntRange(1, RUN_ID_MAX), metavar="RUN...")
 @json_option
 @click.pass_context
 def cancel(ctx: click.Context, here: Here, *, run_ids: tuple[int, ...], as_json: bool) -> None:
@@ -86,7 +87,7 @@ def cancel(ctx: click.Context, here: Here, *, run_ids: tuple[int, ...], as_json:
     ("jobsup retry 17", "run it once more, with the same parameters"),
     ("jobsup retry 17 --json", "and print the new run for a program"),
 )
-@click.argument("run_ids", nargs=-1, required=True, type=click.IntRange(1), metavar="RUN...")
+@click.argument("run_ids", nargs=-1, required=True, type=click.IntRange(1, RUN_ID_MAX), metavar="RUN...")
 @json_option
 @click.pass_context
 def retry(ctx: click.Context, here: Here, *, run_ids: tuple[int, ...], as_json: bool) -> None:

@@ -114,9 +114,15 @@ def _nearest(match: re.Match[str], now: datetime, side: int, text: str) -> datet
 
 def local(instant: datetime | None, zone: str | None = None) -> str:
     """Write an instant in the machine's zone or another, to the second."""
-    if instant is None:
-        return "-"
-    return instant.astimezone(ZoneInfo(zone) if zone else None).strftime("%Y-%m-%d %H:%M:%S")
+    return "-" if instant is None else written(instant, zone, "%Y-%m-%d %H:%M:%S")
+
+
+def written(instant: datetime, zone: str | None, form: str) -> str:
+    """Write an instant on a zone's clock; where that is past the calendar's end, in UTC."""
+    try:
+        return instant.astimezone(ZoneInfo(zone) if zone else None).strftime(form)
+    except (OverflowError, ValueError):
+        return instant.strftime(form)
 
 
 def brief(duration: timedelta) -> str:

@@ -26,9 +26,10 @@ from jobsup.clock import rfc3339
 def why(ctx: click.Context, here: Here, *, target: str, at: datetime | None, as_json: bool) -> None:
     """Say why a job ran, was skipped, waits, or did not run: from what is recorded, and what comes next."""
     from jobsup.actions import why as actions
+    from jobsup.actions.runs import is_run_id
     from jobsup.cli.runs import run_document
 
-    is_run = target.isascii() and target.isdigit()
+    is_run = is_run_id(target)
     if is_run and at is not None:
         raise click.UsageError("--at goes with a job, not with a run", ctx)
     with here.database() as database:

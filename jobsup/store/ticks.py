@@ -123,7 +123,13 @@ def _rows(
         job, running = jobs[plan.job_id], live.get(plan.job_id, ())
         base = {**_EMPTY, **_common(job, now), "epoch": epoch}
         rows += [
-            {**base, **_skipped(skip.reason, skip.first, now), "skipped_until": skip.last, "skipped_count": skip.count}
+            {
+                **base,
+                **_skipped(skip.reason, skip.first, now),
+                "skipped_until": skip.last,
+                "skipped_count": skip.count,
+                "error_message": skip.text,
+            }
             for skip in plan.skips
         ]
         rows += _run_rows(connection, plan, Overlap(job["overlap"]), running, base, now)

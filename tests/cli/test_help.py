@@ -12,7 +12,7 @@ import pytest
 
 from jobsup.cli.main import VERBS, cli
 from jobsup.errors import ExitCode
-from tests.support.command import jobsup
+from tests.support.command import JOBSUP, jobsup
 
 WANTED = {
     *("start", "stop", "restart", "reload", "status", "check", "init", "config", "list", "show", "next", "why"),
@@ -143,6 +143,25 @@ def test_a_full_disk_under_the_output_is_one_line() -> None:
         )
     assert done.returncode == 1
     assert done.stderr == b"jobsup: No space left on device\n"
+
+
+def test_closed_streams_are_no_fault() -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{JOBSUP} version >&- <&-; {JOBSUP} nonsense 2>&-"],
+        capture_output=True,
+        check=False,
+        timeout=30,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == (b"", b"", ExitCode.USAGE)
+
+
+def test_bytes_that_are_no_text_are_refused_or_printed_escaped(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"\xff.toml")
+    done = jobsup("config", "path", "-c", odd, cwd=tmp_path)
+    assert done.returncode == 7
+    assert "\\udcff.toml does not exist" in done.stderr
+    (tmp_path / odd).touch()
+    assert jobsup("config", "path", "-c", odd, cwd=tmp_path).stdout == f"{tmp_path}/\\udcff.toml\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -12,6 +12,7 @@ import pytest
 from jobsup.model import CatchUp, ParamSpec, Reason, ScheduleSpec, Status
 from jobsup.store.engine import Database
 from tests.support.command import forked as jobsup
+from tests.support.command import jobsup as installed
 from tests.support.store import add_dispatch, add_job, add_log, create_database, job_row
 
 TICK = datetime(2026, 3, 10, 3, 0, tzinfo=UTC)
@@ -258,6 +259,21 @@ def test_retry_makes_a_new_attempt_once(folder: Path, rows: Database) -> None:
     assert "retried already, as run 2" in again.stderr
 
 
+def test_numbers_no_run_can_have_are_not_found(folder: Path, rows: Database) -> None:
+    add_job(rows, "a")
+    for verb in ("logs", "why"):
+        assert jobsup(verb, str(1 << 63), cwd=folder).returncode == 4
+    assert jobsup("cancel", str(1 << 63), cwd=folder).returncode == 2
+
+
+def test_a_shell_completes_the_names_of_jobs(folder: Path, rows: Database) -> None:
+    for name in ("backup", "back", "other"):
+        add_job(rows, name)
+    words = {"_JOBSUP_COMPLETE": "bash_complete", "COMP_WORDS": "jobsup show ba", "COMP_CWORD": "2"}
+    assert installed(cwd=folder, env=words).stdout.split() == ["plain,back", "plain,backup"]
+    assert installed(cwd=folder.parent, env=words).stderr == ""
+
+
 def test_show_has_the_definition_with_secrets_masked(folder: Path, rows: Database) -> None:
     add_job(rows, "a", env={"TOKEN": "hunter2"}, description="does things\x1b[31m", catch_up=CatchUp.ALL)
     text = jobsup("show", "a", cwd=folder).stdout
@@ -292,6 +308,13 @@ def test_why_tells_each_reason_of_a_skip_in_words(folder: Path, rows: Database, 
     assert outcome == "SKIPPED"
     assert words in text
     assert "The next tick is 2099-01-01T03:00:00Z" in text
+
+
+def test_why_tells_who_paused_the_job_when_the_pause_is_long_over(folder: Path, rows: Database) -> None:
+    job = add_job(rows, "a", next_run=FAR, schedule=DAILY)
+    columns = {"reason": Reason.PAUSED, "error_message": "by ann@db1: disk full"}
+    add_dispatch(rows, job, Status.SKIPPED, scheduled_for=TICK, **columns)
+    assert "the job was paused (by ann@db1: disk full)" in _why(folder, "a", "--at", "2026-03-10T03:00:00Z")[1]
 
 
 def test_why_finds_a_tick_within_a_counted_range(folder: Path, rows: Database) -> None:

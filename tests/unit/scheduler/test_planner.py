@@ -149,6 +149,11 @@ def test_nothing_of_a_paused_job_starts() -> None:
     assert decided.next_run == after(180)
 
 
+def test_skipped_ticks_keep_who_paused_the_job_and_why() -> None:
+    [skip] = decide(now=after(1), paused_at=after(-60), paused_by="ann@db1", paused_reason="disk full").skips
+    assert skip.text == "by ann@db1: disk full"
+
+
 def test_a_pause_that_is_over_has_skipped_its_own_ticks_only() -> None:
     decided = decide(
         now=after(301), watched_since=after(301), catch_up=CatchUp.ALL, paused_at=after(100), paused_until=after(240)

@@ -1,0 +1,107 @@
+"""When `status` calls it healthy, and what it says when it does not."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from jobsup.actions.health import Health, holder_pid, judge, role
+from jobsup.cli.status import exit_code
+from jobsup.store import jobs, leases
+from jobsup.store.engine import Database
+from tests.support.clock import FakeClock
+from tests.support.store import add_job, add_worker, job_spec
+
+DURATION = timedelta(seconds=8)
+
+
+def answer(state: str = "running", child_state: str = "ready", **facts: Any) -> dict[str, Any]:
+    scheduler = {
+        "kind": "scheduler",
+        "slot": 1,
+        "pid": 77,
+        "state": child_state,
+        "restarts": 2,
+        "last_exit": "signal 9",
+    }
+    return {"state": state, "supervisor": {"pid": 1, "last_reload": None}, "children": [scheduler], **facts}
+
+
+def judged(db: Database | None, **kinds: Any) -> Health:
+    return judge(answer(**kinds), db, set_name="default")
+
+
+@pytest.mark.parametrize(
+    ("state", "code"), [("running", 0), ("reloading", 0), ("degraded", 1), ("starting", 1), ("stopping", 1)]
+)
+def test_the_supervisors_state_decides_the_exit_code(db: Database, state: str, code: int) -> None:
+    assert exit_code(judged(db, state=state)) == code
+
+
+def test_nothing_running_is_its_own_code(db: Database) -> None:
+    assert exit_code(judge({}, db, set_name="default")) == 3
+
+
+def test_a_child_that_cannot_be_kept_up_is_a_problem(db: Database) -> None:
+    health = judged(db, child_state="config_fault")
+    assert health.state == "degraded"
+    assert health.problems == ("scheduler-1 is in state config_fault, last exit: signal 9",)
+    assert exit_code(health) == 1
+
+
+def test_a_tick_that_waits_too_long_is_a_problem_and_a_short_wait_is_none(db: Database, clock: FakeClock) -> None:
+    add_job(db, next_run=db.now())
+    clock.advance(29)
+    assert judged(db).is_healthy
+    clock.advance(2)
+    [problem] = judged(db).problems
+    assert problem == "a tick has waited for 31 s to be dispatched, and no scheduler leads"
+
+
+def test_an_unreachable_database_is_a_problem_beside_the_processes() -> None:
+    health = judge(answer(), None, set_name="default", trouble="database x: locked")
+    assert health.problems == ("database x: locked",)
+    assert exit_code(health) == 1
+
+
+def test_no_space_left_is_a_problem(db: Database) -> None:
+    assert judged(db, free_space_min=1).is_healthy
+    assert "no job is started" in judged(db, free_space_min=1 << 62).problems[0]
+
+
+def test_definitions_that_another_host_put_into_force_are_a_warning(db: Database) -> None:
+    ours, theirs = [job_spec("a")], [job_spec("a", description="changed")]
+    jobs.sync(db, "default", theirs, content_hash=jobs.content_hash(theirs), node="other", path="/etc/x.toml")
+    health = judged(db, content_hash=jobs.content_hash(ours))
+    assert health.is_healthy
+    assert "are those of /etc/x.toml on other" in health.warnings[0]
+    assert judged(db, content_hash=jobs.content_hash(theirs)).warnings == ()
+
+
+def test_a_clock_that_is_ahead_is_a_warning(db: Database) -> None:
+    add_worker(db, node="ahead", last_heartbeat=db.now() + timedelta(seconds=30))
+    assert judged(db).warnings == ("the clock of ahead is 30 s ahead of this one",)
+
+
+def test_a_failed_reload_is_remembered_as_a_warning(db: Database) -> None:
+    supervisor = {"pid": 1, "last_reload": {"error": "refused"}}
+    health = judge({**answer(), "supervisor": supervisor}, db, set_name="default")
+    assert health.warnings == ("the last reload failed: refused",)
+
+
+def test_the_role_is_leader_only_while_the_lease_is_this_hosts(db: Database, clock: FakeClock) -> None:
+    assert role(judged(db)) == "standby"
+    leases.acquire(db, "here/boot/77/123", "here", DURATION)
+    assert role(judged(db)) == "leader"
+    clock.advance(9)
+    assert role(judged(db)) == "standby"
+    leases.acquire(db, "other/boot/78/123", "other", DURATION)
+    assert role(judged(db)) == "standby"
+    assert role(judge({}, db, set_name="default")) == "none"
+
+
+def test_a_holder_that_is_no_process_has_no_pid() -> None:
+    assert holder_pid("a/b/c/boot/12/345") == 12
+    assert holder_pid("") is None
