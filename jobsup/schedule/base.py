@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from jobsup.errors import ScheduleError
+from jobsup.model import Skip
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND_MIN = -62_135_596_800
@@ -13,6 +15,8 @@ SECOND_MIN = -62_135_596_800
 SECOND_MAX = 253_402_300_799
 """9999-12-31T23:59:59Z, the last whole second a `datetime` can hold."""
 DAY_SECONDS = 86_400
+MOMENT = timedelta(microseconds=1)
+"""The smallest step of an instant: (t - MOMENT, u] is [t, u]."""
 
 
 class Schedule(ABC):
@@ -40,18 +44,23 @@ class Schedule(ABC):
     def note(self, instant: datetime) -> str | None:
         """Say what a clock change did to the tick at `instant`; None when it did nothing, or there is no tick.
 
-        The text begins with `moved`, `merged` or `repeated`.
+        The same for a calendar that moved it. The text begins with `moved`, `merged` or `repeated`.
         """
         _ = instant
         return None
 
-    def skipped_between(self, after: datetime, until: datetime) -> list[datetime]:
-        """Return the instants in (after, until] whose ticks a gap swallowed because of `dst = "skip"`.
+    def skipped_between(self, after: datetime, until: datetime) -> list[Skip]:
+        """Return the ranges of ticks that do not run and end in (after, until], in the order of their ends.
 
-        All ticks of one gap are one instant, the end of the gap.
+        A range is told whole, though it may begin before `after`: what one call returns, no later one repeats.
+        Reasons are DST_GAP (all ticks of a gap are one, at the gap's end) and CALENDAR (a range a day).
         """
+        return list(self.skips(after, until))
+
+    def skips(self, after: datetime, until: datetime) -> Iterator[Skip]:
+        """Yield what `skipped_between` returns, each when it is asked for."""
         _ = (after, until)
-        return []
+        return iter(())
 
     @property
     def warnings(self) -> tuple[str, ...]:

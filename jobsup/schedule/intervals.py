@@ -1,4 +1,4 @@
-"""Calendar intervals: every N days, weeks, months or years at a wall time, counted from a start date.
+"""Calendar intervals: every N days, weeks, months, years or business days at a wall time, counted from a start date.
 
 APScheduler has a trigger for this; it steps from the start once for each tick, answers with dates that are past,
 and loses the times that a clock change takes away. So the arithmetic is here.
@@ -10,11 +10,12 @@ import re
 from datetime import date
 
 from jobsup.errors import ScheduleError
-from jobsup.model import CalendarSpec
+from jobsup.model import CalendarSpec, NamedCalendar
 from jobsup.schedule.almanac import EPOCH_DAY, YEAR_MAX, WallPattern
 from jobsup.schedule.base import DAY_SECONDS
 from jobsup.schedule.fields import shown
 
+UNITS = ("days", "weeks", "months", "years", "business_days")
 STEPS_MAX = 10_000
 """More months or years than the calendar holds: a date that exists comes sooner, or never."""
 _TIME = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?")
@@ -96,15 +97,23 @@ class MonthInterval:
         return (found.toordinal() - EPOCH_DAY) * DAY_SECONDS + self._time
 
 
-def parse_calendar(spec: CalendarSpec) -> WallPattern:
-    """Return the wall times of a calendar interval; ScheduleError says what is off."""
-    steps = {"days": spec.days, "weeks": spec.weeks, "months": spec.months, "years": spec.years}
+def parse_calendar(spec: CalendarSpec, calendar: NamedCalendar | None = None) -> WallPattern:
+    """Return the wall times of a calendar interval; ScheduleError says what is off.
+
+    Business days are Monday to Friday, or what the job's named calendar makes of them.
+    """
+    steps = {unit: getattr(spec, unit) for unit in UNITS}
     given = {unit: step for unit, step in steps.items() if step != 0}
     if len(given) != 1 or min(given.values()) < 1:
         said = ", ".join(f"{unit} = {step}" for unit, step in given.items()) or "nothing"
-        raise ScheduleError(f"calendar: {said} given; write one of days, weeks, months, years, with 1 or more")
+        raise ScheduleError(f"calendar: {said} given; write one of {', '.join(UNITS)}, with 1 or more")
     [(unit, step)] = given.items()
     start, time = _start_date(spec.start_date), _time(spec.at)
+    if unit == "business_days":
+        from jobsup.schedule.day_rules import BusinessDayInterval
+        from jobsup.schedule.days import days_off
+
+        return BusinessDayInterval(start.toordinal() - EPOCH_DAY, step, time, days_off(calendar))
     if unit in ("days", "weeks"):
         return DayInterval(start.toordinal() - EPOCH_DAY, step * (7 if unit == "weeks" else 1), time)
     return MonthInterval(start, step * (12 if unit == "years" else 1), time)

@@ -10,8 +10,9 @@ from jobsup.schedule.base import EPOCH, Schedule, since_epoch
 class AtSchedule(Schedule):
     """One instant."""
 
-    def __init__(self, at: datetime) -> None:
+    def __init__(self, at: datetime, note: str | None = None) -> None:
         self.at = EPOCH + since_epoch(at)
+        self._note = note
 
     def next_after(self, instant: datetime) -> datetime | None:
         return self.at if EPOCH + since_epoch(instant) < self.at else None
@@ -21,6 +22,9 @@ class AtSchedule(Schedule):
 
     def count_between(self, after: datetime, until: datetime) -> int:
         return int(EPOCH + since_epoch(after) < self.at <= EPOCH + since_epoch(until))
+
+    def note(self, instant: datetime) -> str | None:
+        return self._note if EPOCH + since_epoch(instant) == self.at else None
 
 
 class RebootSchedule(Schedule):

@@ -9,10 +9,11 @@ with a wildcard in the minute or hour follow the wall clock as it is. A `Segment
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from jobsup.model import Dst
+from jobsup.model import Dst, Reason, Skip
 from jobsup.schedule.almanac import WallPattern
 from jobsup.schedule.base import DAY_SECONDS, SECOND_MAX, SECOND_MIN, SecondSchedule, floor_second, to_datetime
 from jobsup.schedule.zones import Segment, Zone
@@ -33,7 +34,7 @@ class ClockRule:
     repeats: bool
     """Times that come twice run twice; else only the first time."""
     counts_skipped: bool = False
-    """Times lost in a gap are told by `skipped_between`."""
+    """Times lost in a gap are told by `skips`."""
 
 
 WILDCARD = ClockRule(fills_gaps=False, repeats=True)
@@ -105,15 +106,14 @@ class WallSchedule(SecondSchedule):
                 total += 1
         return total
 
-    def skipped_between(self, after: datetime, until: datetime) -> list[datetime]:
+    def skips(self, after: datetime, until: datetime) -> Iterator[Skip]:
         first, last = floor_second(after), floor_second(until)
         if not self.rule.counts_skipped or first >= last:
-            return []
-        return [
-            to_datetime(segment.start)
-            for segment in self.zone.between(first + 1, last + 1)
-            if segment.start > first and self.misses(segment) and not self._regular_at_start(segment)
-        ]
+            return
+        for segment in self.zone.between(first + 1, last + 1):
+            if segment.start > first and self.misses(segment) and not self._regular_at_start(segment):
+                end = to_datetime(segment.start)
+                yield Skip(end, end, 1, Reason.DST_GAP)
 
     def note(self, instant: datetime) -> str | None:
         second = floor_second(instant)

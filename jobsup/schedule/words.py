@@ -6,7 +6,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 from jobsup.clock import rfc3339
-from jobsup.model import CalendarSpec, ScheduleSpec
+from jobsup.model import CalendarRule, CalendarSpec, ScheduleSpec
 from jobsup.schedule.cron import CronExpression, parse_cron
 from jobsup.schedule.fields import Field
 
@@ -22,6 +22,11 @@ _ORDINALS = ("", "first", "second", "third", "fourth", "fifth")
 
 def describe(spec: ScheduleSpec, *, name: str = "") -> str:
     """Say when a schedule fires; ScheduleError when it cannot be read."""
+    parts = [_one(each, name) + _rule(each) for each in (spec, *spec.also)]
+    return "; and ".join(parts)
+
+
+def _one(spec: ScheduleSpec, name: str) -> str:
     if spec.cron is not None:
         expression = parse_cron(spec.cron, name=name)
         return "when jobsup starts" if expression is None else _cron(expression) + _zone(spec)
@@ -34,6 +39,19 @@ def describe(spec: ScheduleSpec, *, name: str = "") -> str:
     if spec.at is not None:
         return f"once, at {rfc3339(spec.at)}"
     return "only when asked"
+
+
+def _rule(spec: ScheduleSpec) -> str:
+    """Say what the named calendar does to it."""
+    if spec.use_calendar is None or spec.is_manual:
+        return ""
+    words = {
+        CalendarRule.SKIP: "not on the days of",
+        CalendarRule.ONLY: "only on the days of",
+        CalendarRule.NEXT_BUSINESS_DAY: "moved to the next business day of",
+        CalendarRule.PREVIOUS_BUSINESS_DAY: "moved to the business day before, of",
+    }
+    return f", {words[spec.calendar_rule]} calendar {spec.use_calendar.name}"
 
 
 def _zone(spec: ScheduleSpec) -> str:
@@ -117,7 +135,13 @@ def _months(expression: CronExpression) -> str:
 
 
 def _calendar(spec: CalendarSpec) -> str:
-    units = {"day": spec.days, "week": spec.weeks, "month": spec.months, "year": spec.years}
+    units = {
+        "day": spec.days,
+        "week": spec.weeks,
+        "month": spec.months,
+        "year": spec.years,
+        "business day": spec.business_days,
+    }
     every = " and ".join(f"{step} {unit}s" if step != 1 else unit for unit, step in units.items() if step)
     return f"every {every} at {spec.at} from {spec.start_date}"
 

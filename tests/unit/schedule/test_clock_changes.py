@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from jobsup.errors import ScheduleError
-from jobsup.model import Dst, ScheduleSpec
+from jobsup.model import Dst, Reason, ScheduleSpec, Skip
 from jobsup.schedule import compile as compile_schedule
 from jobsup.schedule import explain, fingerprint
 from tests.support.schedules import backward, counted, forward, instant, schedule
@@ -85,7 +85,7 @@ def test_a_start_inside_the_second_pass_given_as_local_time_is_told_apart() -> N
 def test_skip_leaves_the_gap_out_and_tells_of_it() -> None:
     made = schedule(cron="30 2 * * *", timezone=BERLIN, dst=Dst.SKIP)
     assert made.next_after(SPRING - HOUR) == SPRING + DAY - timedelta(minutes=30)
-    assert made.skipped_between(SPRING - HOUR, SPRING) == [SPRING]
+    assert made.skipped_between(SPRING - HOUR, SPRING) == [Skip(SPRING, SPRING, 1, Reason.DST_GAP)]
     assert made.skipped_between(SPRING, SPRING + DAY) == []
     assert made.skipped_between(SPRING - HOUR, SPRING - timedelta(seconds=1)) == []
     assert made.count_between(SPRING - HOUR, SPRING + HOUR) == 0

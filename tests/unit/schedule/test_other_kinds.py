@@ -132,9 +132,8 @@ def test_a_calendar_day_that_a_zone_left_out_does_not_run() -> None:
 def test_a_calendar_time_in_a_gap_may_be_skipped_and_a_repeated_one_run_twice() -> None:
     spec = CalendarSpec(days=1, at="02:30", start_date="2024-01-01")
     skip = schedule(calendar=spec, timezone="Europe/Berlin", dst=Dst.SKIP)
-    assert skip.skipped_between(instant("2024-03-30T12:00Z"), instant("2024-04-01T00:00Z")) == [
-        instant("2024-03-31T01:00Z")
-    ]
+    skipped = skip.skipped_between(instant("2024-03-30T12:00Z"), instant("2024-04-01T00:00Z"))
+    assert [each.first for each in skipped] == [instant("2024-03-31T01:00Z")]
     both = schedule(calendar=spec, timezone="Europe/Berlin", dst=Dst.BOTH)
     assert counted(both, instant("2024-10-27T00:00Z"), instant("2024-10-27T12:00Z")) == 2
 

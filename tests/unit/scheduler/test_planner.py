@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobsup.model import CalendarSpec, CatchUp, Dst, DueJob, Reason, ScheduleSpec, Skip, TickPlan
+from jobsup.model import CalendarSpec, CatchUp, Dst, DueJob, NamedCalendar, Reason, ScheduleSpec, Skip, TickPlan
 from jobsup.schedule import compile as compile_schedule
 from jobsup.scheduler.planner import plan
 
@@ -203,6 +203,24 @@ def test_a_gap_whose_end_is_a_tick_itself_runs_it_instead_of_telling_a_skip() ->
     decided = decide(schedule, next_run=GAP_END, now=after(1, GAP_END), watched_since=GAP_END)
     assert decided.runs == (GAP_END,)
     assert not decided.skips
+
+
+def test_ticks_that_a_calendar_left_out_are_told_at_the_end_of_their_day() -> None:
+    weekends = NamedCalendar("weekends", weekdays=("SAT", "SUN"))
+    schedule = ScheduleSpec(cron="0 * * * *", use_calendar=weekends)
+    friday = datetime(2030, 3, 15, 23, tzinfo=UTC)
+    last = {day: datetime(2030, 3, day, 23, tzinfo=UTC) for day in (16, 17)}
+    decided = decide(schedule, next_run=friday, now=after(1, friday), watched_since=friday)
+    assert (decided.runs, decided.skips, decided.next_run) == ((friday,), (), last[16])
+
+    decided = decide(schedule, next_run=last[16], now=after(1, last[16]), watched_since=friday)
+    assert decided.runs == ()
+    assert decided.skips == (Skip(after(3600, friday), last[16], 24, Reason.CALENDAR),)
+    assert decided.next_run == last[17]
+
+    decided = decide(schedule, next_run=last[17], now=after(1, last[17]), watched_since=friday)
+    assert counts(decided) == {Reason.CALENDAR: 24}
+    assert decided.next_run == datetime(2030, 3, 18, tzinfo=UTC)
 
 
 def test_by_default_a_tick_in_a_gap_runs_right_after_it() -> None:
