@@ -143,25 +143,26 @@ def test_a_newer_schema_ends_the_start_at_once(instances: list[Instance]) -> Non
     assert "9999" in done.stderr
 
 
-def test_a_reboot_job_runs_once_per_start(instances: list[Instance]) -> None:
-    instance = make(instances, '[[job]]\nname = "boot"\ncommand = "true"\ncron = "@reboot"\n', workers=1).start()
+REBOOT = """
+[[job]]
+name = "boot"
+command = "true"
+cron = "@reboot"
+"""
+
+
+def test_a_restart_is_a_start_under_the_same_pid_and_a_reload_is_none(instances: list[Instance]) -> None:
+    instance = make(instances, REBOOT, workers=1).start()
+    assert instance.process is not None
+    before = instance.pids()
     instance.wait_run("boot", "COMPLETED")
     assert instance.cli("reload").returncode == 0
     assert len(instance.runs("boot")) == 1
-    instance.stop()
-    instance.start()
-    until(lambda: len(instance.runs("boot")) == 2, 5, "the second start's run")
-
-
-def test_a_restart_goes_on_under_the_same_pid(instances: list[Instance]) -> None:
-    instance = make(instances, HELLO, workers=1).start()
-    assert instance.process is not None
-    before = instance.pids()
     instance.cli("restart")
-    until(lambda: instance.pids() and not set(instance.pids()) & set(before), 15, "new children", lambda: instance.log)
+    until(lambda: len(instance.runs("boot")) == 2, 15, "the second start's run", lambda: instance.log)
+    instance.wait_run("boot", "COMPLETED")
     assert instance.process.poll() is None
-    count = len(instance.runs("hello"))
-    until(lambda: len(instance.runs("hello")) > count, 10, "another run", lambda: instance.log)
+    assert not set(instance.pids()) & set(before)
 
 
 STRAY = """

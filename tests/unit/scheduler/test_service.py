@@ -6,7 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 from jobsup import events
 from jobsup.config.settings import Config, DatabaseSettings, SchedulerSettings, SupervisorSettings
 from jobsup.errors import DatabaseUnavailableError
-from jobsup.model import CatchUp, Overlap, Reason, ScheduleSpec, Status
+from jobsup.model import CatchUp, Dst, Overlap, Reason, ScheduleSpec, Status
 from jobsup.runtime import procs
 from jobsup.runtime.link import AloneLink
 from jobsup.runtime.service import Loop
@@ -230,6 +230,22 @@ def test_a_tick_over_a_running_one_is_skipped_for_overlap(db: Database, schedule
     add_dispatch(db, job, Status.IN_PROGRESS)
     scheduler().turn()
     assert statuses(db, job)[1:] == [("SKIPPED", "overlap")]
+
+
+def test_a_time_that_does_not_exist_leaves_a_row_at_the_gap(
+    db: Database, scheduler: Callable[..., Turned], clock: FakeClock
+) -> None:
+    day_before, gap = datetime(2030, 3, 9, 7, 30, tzinfo=UTC), datetime(2030, 3, 10, 7, tzinfo=UTC)
+    schedule = ScheduleSpec(cron="30 2 * * *", timezone="America/New_York", dst=Dst.SKIP)
+    job = add_job(db, schedule=schedule, next_run=day_before, overlap=Overlap.ALLOW)
+    clock.set(day_before - timedelta(seconds=1))
+    one = scheduler()
+    one.run_to(day_before)
+    assert job_row(db, job.name)["next_run"] == gap
+    clock.set(gap - timedelta(seconds=1))
+    one.run_to(gap + timedelta(seconds=1))
+    assert statuses(db, job) == [("PENDING", ""), ("SKIPPED", "dst_gap")]
+    assert dispatches_of(db, job)[1]["scheduled_for"] == gap
 
 
 def test_two_schedulers_on_one_database_dispatch_each_tick_once(
