@@ -21,7 +21,7 @@ from jobsup.events import emit
 from jobsup.runtime import procs
 from jobsup.runtime.channel import Channel
 from jobsup.runtime.link import read_beat
-from jobsup.supervisor.exits import Exit, oom_kills
+from jobsup.supervisor.exits import Exit, look, oom_kills
 from jobsup.supervisor.spec import ChildSpec
 
 ABORT_SECONDS = 1.0
@@ -31,6 +31,9 @@ CANCEL_SECONDS = 0.8
 CANCEL_ASKED_SECONDS = 5.0
 """The same when a person was in a hurry while drain time was left."""
 BOOT_LENGTHENINGS_MAX = 4
+"""After so many boot deadlines in a row the time allowed is not doubled any more."""
+SLOW_BOOT_SHARE = 0.5
+"""After this share of its boot time a child is called slow."""
 NEVER = float("inf")
 
 
@@ -175,8 +178,9 @@ class Child:
             self.kill("did not stop in time")
         deadlines = [self._cancel_at, self._kill_at]
         if self.state is State.STARTING:
-            deadlines.append(max(self._started_at, judged_from) + self._boot_seconds)
-        return max(0.0, min(deadline for deadline in deadlines) - now)
+            share = 1.0 if self._told_slow else SLOW_BOOT_SHARE
+            deadlines.append(max(self._started_at, judged_from) + self._boot_seconds * share)
+        return max(0.0, min(deadlines) - now)
 
     def signal(self, signum: int) -> None:
         """Send a signal; a process that is gone does not mind."""
@@ -184,6 +188,10 @@ class Child:
             signal.pidfd_send_signal(self.pidfd, signum)
         except ProcessLookupError:
             return
+
+    def look(self) -> Exit | None:
+        """Look whether it ended, and how."""
+        return look(self._process)
 
     def bury(self, end: Exit) -> str:
         """Reap it and close what we had of it; returns how it ended, in words."""
@@ -205,7 +213,7 @@ class Child:
         if age >= self._boot_seconds:
             self.boot_timed_out = True
             self._stall(f"not ready after {self._boot_seconds:g} s")
-        elif age >= self._boot_seconds / 2 and not self._told_slow:
+        elif age >= self._boot_seconds * SLOW_BOOT_SHARE and not self._told_slow:
             self._told_slow = True
             emit(
                 "child.slow", f"{self.name} (pid {self.pid}) is slow to get ready", level=logging.WARNING, pid=self.pid

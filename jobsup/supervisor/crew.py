@@ -89,7 +89,7 @@ class Crew:
                 self._tell_deaths(heir)
                 break
         pool = self.pools.get(child.spec.kind)
-        return None if pool is None else pool.ended(child, end, text)
+        return None if pool is None else pool.ended(child, end, text, is_final=self.is_stopping)
 
     def stop(self) -> None:
         """Ask all to finish and leave: the scheduler hears it first, so that it resigns before others look for work."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from dataclasses import dataclass
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 
@@ -31,14 +31,16 @@ class Exit:
         return f"{self}, not by us"
 
 
-def reap(pidfd: int) -> Exit | None:
-    """Look at how a child ended without reaping it; None while it runs."""
-    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    if result is None:
+def look(process: ForkProcess) -> Exit | None:
+    """Look whether a child ended, and how; None while it runs.
+
+    Asked of the process object, not of the kernel: starting another process reaps those that have ended, and only
+    the object knows their status then.
+    """
+    code = process.exitcode
+    if code is None:
         return None
-    if result.si_code == os.CLD_EXITED:
-        return Exit(code=result.si_status)
-    return Exit(signum=result.si_status)
+    return Exit(signum=-code) if code < 0 else Exit(code=code)
 
 
 def oom_kills() -> int:

@@ -16,6 +16,7 @@ from multiprocessing.context import ForkProcess
 
 from jobsup.events import emit
 from jobsup.runtime import logs, procs
+from jobsup.supervisor.exits import Exit, look
 from jobsup.supervisor.spawn import close_other_fds, fork
 
 READ_BYTES_MAX = 64 << 10
@@ -51,6 +52,10 @@ class Guardian:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         self.bury()
+
+    def look(self) -> Exit | None:
+        """Look whether it ended, and how."""
+        return look(self._process)
 
     def bury(self) -> None:
         """Reap it and close what we had of it."""

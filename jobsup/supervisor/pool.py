@@ -9,7 +9,7 @@ from jobsup.clock import Clock
 from jobsup.errors import ExitCode
 from jobsup.events import emit
 from jobsup.supervisor.backoff import Backoff, Bucket, Rest
-from jobsup.supervisor.child import Child, State
+from jobsup.supervisor.child import Child
 from jobsup.supervisor.exits import Exit
 from jobsup.supervisor.spec import ChildSpec
 from jobsup.supervisor.yard import Yard
@@ -173,8 +173,8 @@ class Pool:
             slot.was_ready = True
         return None
 
-    def ended(self, child: Child, end: Exit, text: str) -> Slot | None:
-        """Take note that a child is gone; returns its slot when it was a replacement that failed."""
+    def ended(self, child: Child, end: Exit, text: str, *, is_final: bool) -> Slot | None:
+        """Take note that a child is gone (`is_final`: none follows); returns its slot if it was a replacement."""
         slot = self.slots.get(child.slot)
         if slot is None:
             return None
@@ -182,6 +182,7 @@ class Pool:
             slot.replacement = None
             return slot
         if slot.child is child:
+            slot.is_wanted = slot.is_wanted and not is_final
             slot.ended(child, end, text)
         return None
 
@@ -200,5 +201,3 @@ _REST_WORDS = {
     Rest.DEGRADED: "degraded: it ends again and again",
     Rest.CONFIG_FAULT: "configuration fault: mend it and reload",
 }
-
-LEAVING_STATES = (State.DRAINING, State.CANCELLING, State.KILLED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import multiprocessing
 import os
 import random
@@ -10,12 +11,15 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 from jobsup.clock import Clock
+from jobsup.errors import ExitCode
+from jobsup.events import emit
 from jobsup.runtime import logs, procs
 from jobsup.runtime.channel import Channel
 from jobsup.runtime.link import SupervisedLink, new_cell
@@ -37,6 +41,7 @@ def spawn_child(spec: ChildSpec, slot: int, release: Callable[[], None], clock: 
     def main() -> int:
         ours.close()
         link.arm()
+        procs.set_subreaper()  # its orphans stay below it, so that those we inherit are known to be a dead child's
         release()
         procs.set_name(name)
         close_other_fds((link.fileno(), link.parent_fd(), logs.stream().fileno()))
@@ -79,18 +84,22 @@ def assert_single_threaded() -> None:
 
 def close_other_fds(keep: Iterable[int]) -> None:
     """Close every descriptor but standard ones and those kept."""
-    start = 0
-    for fd in sorted({*_STANDARD_FDS, *(fd for fd in keep if fd >= 0)}):
-        os.closerange(start, fd)
-        start = fd + 1
-    limit = max((int(entry.name) for entry in Path("/proc/self/fd").iterdir()), default=start)
-    os.closerange(start, limit + 1)
+    kept = {*_STANDARD_FDS, *keep}
+    # One by one: an empty range handed to `os.closerange` closes everything from there on.
+    for fd in {int(entry.name) for entry in Path("/proc/self/fd").iterdir()} - kept:
+        with suppress(OSError):  # the descriptor of the listing itself is gone by now
+            os.close(fd)
 
 
 def _run(main: Callable[[], int]) -> None:
     reset_signals(ignored=(signal.SIGINT,))  # the terminal sends it to all of us; the supervisor coordinates
     random.seed()
-    code = main()
+    try:
+        code = main()
+    except BaseException as error:  # noqa: BLE001  # the edge of the process: nobody above us is ours
+        text = "".join(traceback.format_exception(error)).rstrip()
+        emit("child.crashed", text, level=logging.CRITICAL, error=repr(error))
+        code = int(ExitCode.FAILED)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # not through exit handlers that the parent registered

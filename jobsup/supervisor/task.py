@@ -16,7 +16,7 @@ from jobsup.errors import JobsupError
 from jobsup.events import emit
 from jobsup.runtime import logs, procs
 from jobsup.runtime.service import Loop
-from jobsup.supervisor.exits import reap
+from jobsup.supervisor.exits import look
 from jobsup.supervisor.spawn import close_other_fds, fork
 
 TASK_SECONDS_MAX = 600.0
@@ -107,7 +107,7 @@ class Task:
             self._data.clear()
 
     def _ended(self) -> None:
-        end = reap(self._pidfd)
+        end = look(self._process)
         if end is None:
             return
         self._read_rest()

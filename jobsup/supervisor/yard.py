@@ -17,7 +17,7 @@ from jobsup.runtime.service import Loop
 from jobsup.supervisor import guardian as guardians
 from jobsup.supervisor.backoff import Backoff, Bucket
 from jobsup.supervisor.child import Child, Event
-from jobsup.supervisor.exits import Exit, reap
+from jobsup.supervisor.exits import Exit
 from jobsup.supervisor.spawn import spawn_child
 from jobsup.supervisor.spec import ChildSpec
 from jobsup.supervisor.task import Outcome, Task
@@ -176,7 +176,7 @@ class Yard:
             self._loop.unwatch(child.channel.fileno())
 
     def _child_ended(self, child: Child) -> None:
-        end = reap(child.pidfd)
+        end = child.look()
         if end is None:
             return
         if not child.channel.closed:
@@ -193,7 +193,7 @@ class Yard:
         self.on_ended(child, end, text)
 
     def _guardian_ended(self) -> None:
-        if self.guardian is None or (end := reap(self.guardian.pidfd)) is None:
+        if self.guardian is None or (end := self.guardian.look()) is None:
             return
         self._loop.unwatch(self.guardian.pidfd)
         self.guardian.bury()
