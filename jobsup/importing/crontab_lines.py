@@ -138,6 +138,11 @@ def _unsaid(job: JobSpec) -> list[str]:
         (job.env_file is not None, f"env_file: {job.env_file}, whose variables it does not get"),
         (job.success_exit_codes != (0,), f"success_exit_codes: {', '.join(map(str, job.success_exit_codes))}"),
         (bool(job.params), f"params: {', '.join(param.name for param in job.params)}, which it does not get"),
+        (bool(job.schedule.also), f"{len(job.schedule.also)} more schedules, which it does not have"),
+        (job.schedule.use_calendar is not None, "a calendar rules its days, which cron does not know"),
+        (bool(job.depends_on), f"depends_on: {', '.join(job.depends_on)}"),
+        (bool(job.jitter), f"jitter: {format_duration(job.jitter)}"),
+        (job.pool is not None, f"pool: {job.pool}"),
         (not job.enabled, "it is switched off"),
     ]
     return [f"{job.name}: {text}" for is_so, text in told if is_so]

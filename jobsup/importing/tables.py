@@ -6,19 +6,20 @@ from collections.abc import Iterable
 from typing import Any
 
 from jobsup.config.durations import format_duration
-from jobsup.model import CalendarSpec, JobKind, JobSpec, ParamSpec
+from jobsup.model import CalendarSpec, JobKind, JobSpec, ParamSpec, ScheduleSpec
 
 PLAIN = JobSpec("", JobKind.COMMAND)
 """What a job says nothing about, where no `[defaults]` say otherwise."""
 
-_DURATIONS = ("timeout", "kill_grace", "retry_backoff", "retry_backoff_max", "misfire_grace")
-_CLEARED_BY_EMPTY = ("env_file", "cwd", "user")
+_DURATIONS = ("timeout", "kill_grace", "retry_backoff", "retry_backoff_max", "misfire_grace", "jitter")
+_CLEARED_BY_EMPTY = ("env_file", "cwd", "user", "pool")
 _POLICIES = (
     *("description", "enabled", "tags", "queue", "priority", "timeout", "kill_grace", "max_retries", "retry_backoff"),
     *("retry_backoff_max", "retry_on_lost", "overlap", "catch_up", "catch_up_limit", "misfire_grace"),
+    *("queue_limit", "jitter", "pool", "depends_on", "depends_when", "depends_mode"),
     *("env_file", "cwd", "user", "success_exit_codes", "output_limit", "stderr"),
 )
-_UNITS = ("days", "weeks", "months", "years")
+_UNITS = ("days", "weeks", "months", "years", "business_days")
 
 
 def table_of(job: JobSpec, defaults: Iterable[JobSpec] = ()) -> dict[str, Any]:
@@ -49,7 +50,18 @@ def _work(job: JobSpec) -> dict[str, Any]:
 
 
 def _schedule(job: JobSpec, bases: Iterable[JobSpec]) -> dict[str, Any]:
+    """Return the job's schedule, or several as tables of their own; and the calendar that rules them all."""
     spec = job.schedule
+    if spec.also:
+        table: dict[str, Any] = {"schedules": [_one_schedule(each, bases) for each in (spec, *spec.also)]}
+    else:
+        table = _one_schedule(spec, bases)
+    if spec.use_calendar is not None:
+        table |= {"use_calendar": spec.use_calendar.name, "calendar_rule": str(spec.calendar_rule)}
+    return table
+
+
+def _one_schedule(spec: ScheduleSpec, bases: Iterable[JobSpec]) -> dict[str, Any]:
     table: dict[str, Any] = {}
     if spec.cron is not None:
         table["cron"] = spec.cron
@@ -67,7 +79,7 @@ def _schedule(job: JobSpec, bases: Iterable[JobSpec]) -> dict[str, Any]:
     if not spec.is_manual:
         table["timezone"] = spec.timezone
     if any(base.schedule.dst != spec.dst for base in bases):
-        table["dst"] = spec.dst.value
+        table["dst"] = str(spec.dst)
     return table
 
 
