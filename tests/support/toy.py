@@ -91,7 +91,8 @@ def instance(folder: Path) -> str:
 
 def main(folder: Path) -> int:
     """Be the supervisor."""
-    logs.configure(LoggingSettings(level="DEBUG"), "supervisor")
+    file = str(folder / "jobsup.log") if "TOY_LOG_FILE" in os.environ else ""
+    logs.configure(LoggingSettings(level="DEBUG", file=file), "supervisor")
 
     def prepare(_old: object) -> dict[str, Any]:
         text = (folder / "plan.json").read_text()
