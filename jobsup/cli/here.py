@@ -43,6 +43,16 @@ class Here:
 
         return load(self.path())
 
+    def defines(self, job_name: str) -> bool:
+        """Say whether the main file has a job of that name, without judging anything."""
+        from jobsup.config.source import read_source
+
+        path = self.path()
+        tables = read_source(path, str(path)).data.get("job", [])
+        return isinstance(tables, list) and any(
+            isinstance(table, dict) and table.get("name") == job_name for table in tables
+        )
+
     def socket(self) -> Path:
         """Return the control socket of the supervisor that runs this configuration."""
         from jobsup.config.places import socket_path

@@ -12,7 +12,7 @@ from jobsup.cli.names import JobName
 from jobsup.cli.text import clean, print_json, say
 from jobsup.cli.times import FUTURE, Instant, away
 from jobsup.cli.verb import json_option, verb
-from jobsup.errors import ExitCode
+from jobsup.errors import ExitCode, NotFoundError
 from jobsup.model import Status
 
 if TYPE_CHECKING:
@@ -63,7 +63,13 @@ def run(
         raise click.UsageError("--follow prints output and --json a document: take --wait --json", ctx)
     given = _params(ctx, params)
     with here.database() as database:
-        created = actions.run(database, job, given, by=requester(reason), at=at, force=force)
+        try:
+            created = actions.run(database, job, given, by=requester(reason), at=at, force=force)
+        except NotFoundError:
+            if here.defines(job):
+                path = here.path()
+                raise NotFoundError(f"job {job!r} is in {path}, but not in force yet: `jobsup reload`") from None
+            raise
         made = actions.get(database, created.dispatch_id)
         if created.status is Status.SKIPPED:
             say(f"run {made.id} of {job} is SKIPPED: {clean(created.message or created.reason)}")

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.command import JOBSUP, jobsup
+from tests.support.command import JOBSUP
+from tests.support.command import forked as jobsup
 
 
 def batch(*lines: Any) -> list[dict[str, Any]]:

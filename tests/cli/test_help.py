@@ -12,7 +12,7 @@ import pytest
 
 from jobsup.cli.main import VERBS, cli
 from jobsup.errors import ExitCode
-from tests.support.command import JOBSUP, jobsup
+from tests.support.command import JOBSUP, forked, jobsup
 
 WANTED = {
     *("start", "stop", "restart", "reload", "status", "check", "init", "config", "list", "show", "next", "why"),
@@ -100,7 +100,7 @@ def test_python_dash_m_is_the_same_command() -> None:
 )
 def test_wrong_words_are_one_line_and_exit_2(arguments: list[str], words: str, tmp_path: Path) -> None:
     (tmp_path / "jobsup.toml").write_text("")
-    done = jobsup(*arguments, cwd=tmp_path)
+    done = forked(*arguments, cwd=tmp_path)
     assert done.returncode == ExitCode.USAGE
     assert done.stdout == ""
     assert done.stderr.startswith("jobsup: ")

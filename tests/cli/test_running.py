@@ -263,6 +263,8 @@ def test_a_worker_and_a_scheduler_alone_do_the_work(instance: Instance) -> None:
     try:
         instance.cli("run", "exits")
         assert instance.wait_run("exits", "COMPLETED", 20)["reason"] == ""
+        line = f"scheduler[{scheduler.pid}] Scheduler service started"
+        until(lambda: line in instance.log, 20, "the scheduler to be up", lambda: instance.log[-2000:])
     finally:
         for process in (worker, scheduler):
             process.terminate()

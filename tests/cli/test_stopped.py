@@ -126,6 +126,14 @@ def test_an_unknown_job_is_not_found_with_a_hint(folder: Path, rows: Database) -
         assert done.stderr == 'jobsup: no job is called "bakup"; did you mean "backup"?\n'
 
 
+def test_a_job_that_is_only_in_the_file_asks_for_a_reload(folder: Path, rows: Database) -> None:
+    with (folder / "jobsup.toml").open("a") as file:
+        file.write('[[job]]\nname = "new"\ncommand = "true"\n')
+    done = jobsup("run", "new", cwd=folder)
+    assert done.returncode == 4
+    assert done.stderr == "jobsup: job 'new' is in jobsup.toml, but not in force yet: `jobsup reload`\n"
+
+
 def test_an_overlapping_run_is_skipped_and_told_so(folder: Path, rows: Database) -> None:
     add_dispatch(rows, add_job(rows, "backup"), Status.IN_PROGRESS)
     done = jobsup("run", "backup", "--wait", cwd=folder)

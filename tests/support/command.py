@@ -39,13 +39,18 @@ def jobsup(
 
 
 def forked(
-    *arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None
+    *arguments: str,
+    cwd: Path | None = None,
+    env: dict[str, str] | None = None,
+    stdin: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Do the same without the start of an interpreter, for tests that run many verbs."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        given.write((stdin or "").encode())
+        given.seek(0)
         pid = os.fork()
         if pid == 0:
-            _become(arguments, cwd, _environment(env), out, err)
+            _become(arguments, cwd, _environment(env), (given, out, err))
         code = _wait(pid)
         return subprocess.CompletedProcess([*arguments], code, _text(out), _text(err))
 
@@ -56,7 +61,7 @@ def _environment(more: dict[str, str] | None) -> dict[str, str]:
 
 
 def _become(
-    arguments: tuple[str, ...], cwd: Path | None, environment: dict[str, str], out: IO[bytes], err: IO[bytes]
+    arguments: tuple[str, ...], cwd: Path | None, environment: dict[str, str], streams: tuple[IO[bytes], ...]
 ) -> None:
     code = 99
     try:
@@ -65,8 +70,8 @@ def _become(
         time.tzset()
         if cwd is not None:
             os.chdir(cwd)
-        for fd, target in ((0, os.open(os.devnull, os.O_RDONLY)), (1, out.fileno()), (2, err.fileno())):
-            os.dup2(target, fd)
+        for fd, stream in enumerate(streams):
+            os.dup2(stream.fileno(), fd)
         sys.stdin, sys.stdout, sys.stderr = (
             io.TextIOWrapper(os.fdopen(fd, mode, closefd=False), encoding="utf-8", write_through=fd == 2)
             for fd, mode in ((0, "rb"), (1, "wb"), (2, "wb"))
