@@ -72,7 +72,6 @@ class Run:
     started: float
     """On the monotonic clock, as all floats here."""
     deadline: float | None
-    is_call: bool = False
     pipes: dict[int, int] = field(default_factory=dict)
     """Descriptors still open for reading -> STDOUT | STDERR."""
     phase: Phase = Phase.RUNNING

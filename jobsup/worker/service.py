@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import random
 import sys
 import threading
-from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
@@ -17,28 +15,23 @@ from jobsup.clock import Clock, SystemClock
 from jobsup.config.settings import Config
 from jobsup.errors import DatabaseUnavailableError, JobsupError
 from jobsup.events import emit
-from jobsup.model import Claim, Heartbeat, OutputChunk, Reason, RunResult, Status, WorkerFacts
+from jobsup.model import Reason, Status, WorkerFacts
 from jobsup.runtime import failpoints, procs
 from jobsup.runtime.link import Link
 from jobsup.runtime.service import Loop, serve
 from jobsup.store import rescue, workers
 from jobsup.store.engine import Database
 from jobsup.store.notifier import Listener
-from jobsup.store.rounds import Answer, Round, Worker
-from jobsup.worker import heartbeat, report
+from jobsup.store.rounds import Answer, Worker
+from jobsup.worker import report
 from jobsup.worker.appetite import Appetite
-from jobsup.worker.database import DatabaseThread, Reply
+from jobsup.worker.database import DatabaseThread
 from jobsup.worker.heartbeat import Pulse
+from jobsup.worker.outbox import Outbox
 from jobsup.worker.run import Cause
 from jobsup.worker.runner import Runners
 from jobsup.worker.slots import Slots
 
-STARTED_WITHIN_SECONDS = 0.1
-"""A run that still goes on after this long is reported as started."""
-LIVE_SECONDS = 0.25
-"""Between two pieces of live output; of a killed worker's run at most this much may be missing."""
-WATCH_SECONDS_MIN = 0.05
-"""Wake-ups that come thicker make the worker ask for cancels only so often."""
 CANCEL_GRACE_MAX = timedelta(seconds=5)
 """The longest grace of a job when the worker itself must leave."""
 LEAVE_SECONDS_MAX = 10.0
@@ -61,17 +54,6 @@ def run(config: Config, link: Link, *, instance: str) -> int:
     return serve(WorkerService(config, instance=instance, is_supervised=link.is_supervised), link)
 
 
-@dataclass(slots=True)
-class _Wants:
-    """What goes into the next round, beside what the runs themselves have to say."""
-
-    unreported: dict[int, float] = field(default_factory=dict)
-    """Started runs the database has not heard of -> when it must, at the latest."""
-    release: list[int] = field(default_factory=list)
-    watch_at: float | None = None
-    live_at: float = 0.0
-
-
 class WorkerService:
     """Claims, runs and finishes dispatches; see the package for the whole picture."""
 
@@ -84,11 +66,7 @@ class WorkerService:
         self._instance = instance
         self._is_supervised = is_supervised
         self._clock = clock or SystemClock()
-        self._wants = _Wants()
-        self._unsent: list[RunResult] = []
-        """Ends that are not in the database, also those that are on their way there."""
         self._sent_at = 0.0
-        self._is_draining = False
         self._is_leaving = False
         self._leave_at: float | None = None
         self._error: Exception | None = None
@@ -125,6 +103,7 @@ class WorkerService:
             poll_seconds=settings.poll_interval.total_seconds(),
             poll_seconds_max=settings.max_poll_interval.total_seconds(),
         )
+        self._outbox = Outbox(self._slots, self._pulse, self._appetite, self._clock, settings.concurrency)
         self._thread = DatabaseThread(
             database,
             Worker(worker_id, self._config.supervisor.node, settings.queues),
@@ -139,7 +118,7 @@ class WorkerService:
     def poll(self) -> float:
         self._take_reply()
         self._slots.tick()
-        self._take_results()
+        self._outbox.collect()
         self._fence()
         self._send()
         self._see_to_leaving()
@@ -151,11 +130,11 @@ class WorkerService:
         """The supervisor has nothing to tell a worker that signals do not."""
 
     def drain(self) -> None:
-        self._is_draining = True
+        self._outbox.is_draining = True
         self._pulse.hurry(self._loop.monotonic())
 
     def cancel(self) -> None:
-        self._is_draining = True
+        self._outbox.is_draining = True
         self._leave_at = self._leave_at or self._loop.monotonic() + LEAVE_SECONDS_MAX
         for one in self._slots.runs:
             self._slots.end(one, _SHUTDOWN, grace=min(one.claim.job.kill_grace, CANCEL_GRACE_MAX))
@@ -202,9 +181,7 @@ class WorkerService:
     def _woken(self) -> None:
         if self._listener is None or not self._listener.drain():
             return
-        self._appetite.whet()
-        if self._wants.watch_at is None:
-            self._wants.watch_at = max(self._loop.monotonic(), self._sent_at + WATCH_SECONDS_MIN)
+        self._outbox.woken()
 
     def _take_reply(self) -> None:
         reply = self._database.receive()
@@ -213,7 +190,8 @@ class WorkerService:
         if reply.answer is None:
             self._fail(reply.error or ExpelledError(f"{self._worker_id}: the database gave no answer"))
             return
-        self._written(reply)
+        self._outbox.written(reply.request)
+        _tell_refused(reply.answer)
         if reply.is_starved:
             self._appetite.starved()
         elif reply.request.claim:
@@ -226,29 +204,15 @@ class WorkerService:
         self._start_claims(reply.answer)
         self._cancel_runs(reply.answer)
 
-    def _written(self, reply: Reply) -> None:
-        done = {result.dispatch_id for result in reply.request.results}
-        self._unsent = [result for result in self._unsent if result.dispatch_id not in done]
-        for dispatch_id in reply.answer.refused if reply.answer else ():
-            emit(
-                "dispatch.refused",
-                f"Dispatch {dispatch_id}: its end came too late, it had been closed before",
-                level=logging.WARNING,
-                dispatch_id=dispatch_id,
-            )
-
     def _start_claims(self, answer: Answer) -> None:
         for claim in answer.claims:
             failpoints.reach("worker.claimed")
             report.claimed(claim)
-            if self._is_draining:
-                self._wants.release.append(claim.dispatch_id)
+            if self._outbox.is_draining:
+                self._outbox.give_back(claim.dispatch_id)
             else:
-                self._start_claim(claim)
-
-    def _start_claim(self, claim: Claim) -> None:
-        self._slots.start(claim)
-        self._wants.unreported[claim.dispatch_id] = self._loop.monotonic() + STARTED_WITHIN_SECONDS
+                self._slots.start(claim)
+                self._outbox.started(claim.dispatch_id)
 
     def _cancel_runs(self, answer: Answer) -> None:
         for dispatch_id, reason in answer.cancels.items():
@@ -257,16 +221,10 @@ class WorkerService:
                 text = "replaced by a newer run" if reason is Reason.REPLACED else "cancelled"
                 self._slots.end(one, Cause(Status.CANCELLED, reason, text))
 
-    def _take_results(self) -> None:
-        for result in self._slots.results:
-            self._wants.unreported.pop(result.dispatch_id, None)
-            self._unsent.append(result)
-        self._slots.results.clear()
-
     def _fail(self, error: Exception) -> None:
         """Leave with an error: what runs is killed, for it is no longer ours to finish."""
         self._error = self._error or error
-        self._is_draining = True
+        self._outbox.is_draining = True
         self._leave_at = self._loop.monotonic()
         for one in self._slots.runs:
             self._slots.end(one, _CUT_OFF, grace=timedelta())
@@ -283,102 +241,40 @@ class WorkerService:
         if not self._database.is_idle or self._is_leaving or self._error is not None:
             return
         now = self._loop.monotonic()
-        if self._next_round_at(now) > now:
+        if self._outbox.next_at(now) > now:
             return
-        if self._unsent:
+        if self._outbox.unsent:
             failpoints.reach("worker.before_finish")
-        self._database.send(self._round(now))
+        self._database.send(self._outbox.compose(now))
         self._sent_at = now
-
-    def _round(self, now: float) -> Round:
-        wants, runs = self._wants, self._slots.runs
-        self._wants = _Wants(live_at=wants.live_at)
-        is_beat_due = self._pulse.is_due(now)
-        if is_beat_due:
-            self._slots.sweep()
-        claim = self._free() if self._unsent or self._appetite.seconds() <= 0 else 0
-        if claim:
-            self._appetite.asked()
-        chunks, dropped = self._live(now)
-        return Round(
-            started={one.dispatch_id: one.started_at for one in runs if one.dispatch_id in wants.unreported},
-            chunks=chunks,
-            dropped=dropped,
-            results=tuple(self._unsent),
-            release=tuple(wants.release),
-            claim=claim,
-            # The picture others have of us is put right whenever a lasting run is reported, or the last one ended.
-            heartbeat=self._beat(now, is_worth_it=bool(wants.unreported) or not runs),
-            watch_cancels=bool(runs) and (wants.watch_at is not None or is_beat_due),
-        )
-
-    def _beat(self, now: float, *, is_worth_it: bool) -> Heartbeat | None:
-        runs = self._slots.runs
-        beat = heartbeat.beat(
-            runs=len(runs),
-            is_draining=self._is_draining,
-            processed=self._slots.processed,
-            current_job_id=runs[0].claim.job_id if runs else None,
-        )
-        if not self._pulse.is_due(now) and not (is_worth_it and self._pulse.is_news(beat)):
-            return None
-        self._pulse.sent(beat, now)
-        return beat
-
-    def _live(self, now: float) -> tuple[list[OutputChunk], dict[int, tuple[int, int]]]:
-        if now < self._live_at():
-            return [], {}
-        self._wants.live_at = now + LIVE_SECONDS
-        return self._slots.take_live(self._clock.now())
-
-    def _live_at(self) -> float:
-        """Return when the next piece of live output goes out; a run that is over before it needs none."""
-        printing = [one.started for one in self._slots.runs if one.capture.has_live]
-        return max(self._wants.live_at, min(printing) + LIVE_SECONDS) if printing else math.inf
-
-    def _next_round_at(self, now: float) -> float:
-        """Return when the next round should go; now or earlier: at once."""
-        if self._unsent or self._wants.release:
-            return now
-        moments = [self._pulse.due_at, *self._wants.unreported.values()]
-        if self._free():
-            moments.append(now + self._appetite.seconds())
-        if self._wants.watch_at is not None and self._slots.runs:
-            moments.append(self._wants.watch_at)
-        moments.append(self._live_at())
-        return min(moments)
-
-    def _free(self) -> int:
-        return 0 if self._is_draining else max(0, self._settings.concurrency - len(self._slots))
 
     # Leaving
 
     def _see_to_leaving(self) -> None:
-        if not self._is_draining or len(self._slots):
+        if not self._outbox.is_draining or len(self._slots):
             return
         if self._error is not None:
             self.finished = True
         elif self._is_leaving:
             self.finished = self._database.is_closed
-        elif self._database.is_idle and not self._unsent and not self._wants.release:
+        elif self._database.is_idle and self._outbox.is_empty:
             self._database.leave()
             self._is_leaving = True
         if self._leave_at is not None and not self.finished and self._loop.monotonic() >= self._leave_at:
             self._error = DatabaseUnavailableError(
-                f"{self._worker_id}: left while the database did not answer; {len(self._unsent)} results are not "
-                "written and count as lost"
+                f"{self._worker_id}: left while the database did not answer; "
+                f"{len(self._outbox.unsent)} results are not written and count as lost"
             )
             self.finished = True
 
     def _seconds(self) -> float:
         now = self._loop.monotonic()
-        moments = [now + IDLE_SECONDS_MAX]
-        moments += [one.due_at for one in self._slots.runs if one.due_at is not None]
+        moments = [now + IDLE_SECONDS_MAX, self._slots.next_at()]
         if self._database.is_idle and not self._is_leaving:
-            moments.append(self._next_round_at(now))
+            moments.append(self._outbox.next_at(now))
         if self._is_fenced and self._slots.runs:
             moments.append(self._pulse.fence_at)
-        if self._leave_at is not None:
+        if self._leave_at is not None and not len(self._slots):
             moments.append(self._leave_at)
         return max(0.0, min(moments) - now)
 
@@ -387,6 +283,16 @@ class WorkerService:
         if self._thread is None:
             raise JobsupError("the worker was not started")
         return self._thread
+
+
+def _tell_refused(answer: Answer) -> None:
+    for dispatch_id in answer.refused:
+        emit(
+            "dispatch.refused",
+            f"Dispatch {dispatch_id}: its end came too late, it had been closed before",
+            level=logging.WARNING,
+            dispatch_id=dispatch_id,
+        )
 
 
 def _close_lost(database: Database, facts: WorkerFacts) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -13,12 +14,12 @@ from functools import partial
 
 from jobsup.clock import Clock
 from jobsup.events import emit
-from jobsup.model import STDERR, STDOUT, Claim, JobKind, OutputChunk, Reason, RunResult, Status
+from jobsup.model import Claim, OutputChunk, Reason, RunResult, Status
 from jobsup.runtime import failpoints, procs
 from jobsup.runtime.service import Loop
-from jobsup.worker import command, report
+from jobsup.worker import report
 from jobsup.worker.failure import NotStartedError, clean, explain
-from jobsup.worker.output import Capture
+from jobsup.worker.launch import Handles, launch
 from jobsup.worker.run import Cause, Exit, Phase, Run, deadline_cause, exit_of, exit_of_call, result_of
 from jobsup.worker.runner import Runner, Runners
 from jobsup.worker.tree import Tree
@@ -39,15 +40,6 @@ GIVE_UP_SECONDS = 5.0
 
 
 @dataclass(slots=True)
-class _Handles:
-    """What the kernel gave us for a run."""
-
-    process: subprocess.Popen[bytes]
-    pidfd: int
-    runner: Runner | None = None
-
-
-@dataclass(slots=True)
 class Slots:
     """All runs of a worker. Everything here happens in the loop's thread and waits for nothing."""
 
@@ -59,7 +51,7 @@ class Slots:
     """Ends that nobody has taken yet."""
     processed: int = 0
     _runs: dict[int, Run] = field(default_factory=dict)
-    _handles: dict[int, _Handles] = field(default_factory=dict)
+    _handles: dict[int, Handles] = field(default_factory=dict)
     _tree: Tree = field(init=False)
 
     def __post_init__(self) -> None:
@@ -80,7 +72,7 @@ class Slots:
         """Start a claimed dispatch; when that fails, its end is among the results."""
         failpoints.reach("worker.before_spawn")
         try:
-            run = self._start(claim)
+            run, handles = launch(claim, clock=self.clock, instance=self.instance, runners=self.runners)
         except NotStartedError as error:
             self._not_started(claim, error)
             return
@@ -89,6 +81,8 @@ class Slots:
             return
         failpoints.reach("worker.after_spawn")
         self._runs[claim.dispatch_id] = run
+        self._handles[claim.dispatch_id] = handles
+        self._watch(run, handles)
         emit("run.started", dispatch_id=claim.dispatch_id, job=claim.job.name, pid=run.pid)
 
     def end(self, run: Run, cause: Cause, *, grace: timedelta | None = None) -> None:
@@ -103,13 +97,15 @@ class Slots:
         if run.grace:
             self._tree.terminate(run, self._known(), self._others(run))
 
-    def tick(self) -> float | None:
-        """Do what is due; return when the next thing is, on the monotonic clock (None: nothing is)."""
+    def tick(self) -> None:
+        """Do what is due of each run: its deadline, the end of its grace, another look at what it left."""
         for run in self.runs:
-            due_at = run.due_at
-            if due_at is not None and due_at <= self.loop.monotonic():
+            if run.due_at is not None and run.due_at <= self.loop.monotonic():
                 _DUE[run.phase](self, run)
-        return min((run.due_at for run in self.runs if run.due_at is not None), default=None)
+
+    def next_at(self) -> float:
+        """Return when the next thing is due, on the monotonic clock."""
+        return min((run.due_at for run in self._runs.values() if run.due_at is not None), default=math.inf)
 
     def sweep(self) -> None:
         """Clear away processes of runs long ended, as long as no run is there."""
@@ -134,51 +130,12 @@ class Slots:
             handles = self._handles[run.dispatch_id]
             with suppress(subprocess.TimeoutExpired):
                 handles.process.wait(KILL_AGAIN_SECONDS)
+            self._let_go(handles)
             self._release(run)
-            if handles.runner is not None:
-                self.runners.forget(handles.runner)
-            else:
-                os.close(handles.pidfd)
         self.runners.close()
         self._tree.sweep(set())
 
-    # Starting
-
-    def _start(self, claim: Claim) -> Run:
-        streams = (STDOUT,) if claim.job.stderr == "merge" else (STDOUT, STDERR)
-        reading, writing = _pipes(len(streams))
-        try:
-            handles = self._spawn(claim, writing[0], writing[-1])
-        except BaseException:
-            _close(reading)
-            raise
-        finally:
-            _close(writing)
-        now = self.loop.monotonic()
-        timeout = claim.job.timeout
-        run = Run(
-            claim=claim,
-            capture=Capture(claim.dispatch_id, claim.job.output_limit),
-            pid=handles.process.pid,
-            process_started=handles.runner.process_started if handles.runner else None,
-            started_at=self.clock.now(),
-            started=now,
-            deadline=None if timeout is None else now + timeout.total_seconds(),
-            is_call=handles.runner is not None,
-            pipes=dict(zip(reading, streams, strict=True)),
-        )
-        self._handles[claim.dispatch_id] = handles
-        self._watch(run, handles)
-        return run
-
-    def _spawn(self, claim: Claim, stdout: int, stderr: int) -> _Handles:
-        if claim.job.kind is JobKind.PYTHON:
-            runner = self.runners.call(claim, stdout, stderr)
-            return _Handles(runner.process, runner.pidfd, runner)
-        process = command.spawn(command.prepare(claim, self.instance), stdout, stderr)
-        return _Handles(process, command.open_handle(process))
-
-    def _watch(self, run: Run, handles: _Handles) -> None:
+    def _watch(self, run: Run, handles: Handles) -> None:
         for fd in run.pipes:
             self.loop.watch(fd, partial(self._pipe_readable, run, fd))
         self.loop.watch(handles.pidfd, partial(self._process_exited, run))
@@ -214,21 +171,16 @@ class Slots:
         """Take leave of the process itself; a runner that exits in mid-call ends its call so."""
         failpoints.reach("worker.after_exit")
         handles = self._handles[run.dispatch_id]
-        self.loop.unwatch(handles.pidfd)
         _, status, usage = os.wait4(run.pid, 0)
         handles.process.returncode = os.waitstatus_to_exitcode(status)
         ending = exit_of(status, usage, self.clock.now())
-        if handles.runner is None:
-            os.close(handles.pidfd)
-        else:
-            self.loop.unwatch(handles.runner.socket.fileno())
-            reply = handles.runner.reply()
-            if reply is not None:  # it had answered before it died
-                ending = exit_of_call(reply, ending.at)
-            self.runners.forget(handles.runner)
-            if handles.runner.is_unread and run.phase is Phase.RUNNING:
-                self._never_begun(run, handles.runner, ending)
-                return
+        reply = None if handles.runner is None else handles.runner.reply()
+        self._let_go(handles)
+        if reply is not None:
+            ending = exit_of_call(reply, ending.at)  # it had answered before it died
+        elif handles.runner is not None and handles.runner.is_unread and run.phase is Phase.RUNNING:
+            self._never_begun(run, handles.runner, ending)
+            return
         self._exited(run, ending)
 
     def _never_begun(self, run: Run, runner: Runner, ending: Exit) -> None:
@@ -242,16 +194,17 @@ class Slots:
         self._exited(run, replace(ending, reason=Reason.INTERNAL, error=error))
 
     def _call_returned(self, run: Run) -> None:
-        runner = self._handles[run.dispatch_id].runner
+        handles = self._handles[run.dispatch_id]
+        runner = handles.runner
         if runner is None:
             return
-        reply = runner.reply()
         self.loop.unwatch(runner.socket.fileno())
+        reply = runner.reply()
         if reply is None:
             return  # it has died, or closed its end and will: its descriptor tells
         failpoints.reach("worker.after_exit")
         self.loop.unwatch(runner.pidfd)
-        ending = exit_of_call(reply, self.clock.now())
+        handles.pidfd = -1
         left = procs.children(runner.pid)
         if run.cause is None and not left:
             self.runners.give_back(runner)
@@ -259,7 +212,7 @@ class Slots:
             # It has heard our TERM, or has children of this call: no next call should meet them.
             run.left_behind.update(left)
             self.runners.discard(runner)
-        self._exited(run, ending)
+        self._exited(run, exit_of_call(reply, self.clock.now()))
 
     def _exited(self, run: Run, ending: Exit) -> None:
         run.exit = ending
@@ -325,13 +278,7 @@ class Slots:
         run.act_at = now + LOOK_SECONDS
 
     def _abandon(self, run: Run) -> None:
-        handles = self._handles[run.dispatch_id]
-        self.loop.unwatch(handles.pidfd)
-        if handles.runner is not None:
-            self.loop.unwatch(handles.runner.socket.fileno())
-            self.runners.forget(handles.runner)
-        else:
-            os.close(handles.pidfd)
+        self._let_go(self._handles[run.dispatch_id])
         run.notes.append(f"process {run.pid} could not be killed")
         run.exit = Exit(self.clock.now())
         self._finish(run)
@@ -347,6 +294,18 @@ class Slots:
         run.phase = Phase.ENDED
         self._release(run)
         self._ended(run.claim, result_of(run), self.loop.monotonic() - run.started)
+
+    def _let_go(self, handles: Handles) -> None:
+        """Close what we hold of a process, unless that is done."""
+        if handles.pidfd < 0:
+            return
+        self.loop.unwatch(handles.pidfd)
+        if handles.runner is None:
+            os.close(handles.pidfd)
+        else:
+            self.loop.unwatch(handles.runner.socket.fileno())
+            self.runners.forget(handles.runner)
+        handles.pidfd = -1
 
     def _release(self, run: Run) -> None:
         for fd in list(run.pipes):
@@ -380,24 +339,3 @@ _DUE: dict[Phase, Callable[[Slots, Run], None]] = {
     Phase.KILLED: Slots._kill,
     Phase.DRAINING: Slots._drain,
 }
-
-
-def _pipes(count: int) -> tuple[list[int], list[int]]:
-    """Open pipes: the ends we read never wait, the ends the run writes do, as every program expects."""
-    reading: list[int] = []
-    writing: list[int] = []
-    try:
-        for _ in range(count):
-            read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
-            os.set_blocking(read_fd, False)
-            reading.append(read_fd)
-            writing.append(write_fd)
-    except OSError as error:
-        _close(reading + writing)
-        raise explain(error, "its output pipes") from None
-    return reading, writing
-
-
-def _close(fds: list[int]) -> None:
-    for fd in fds:
-        os.close(fd)

@@ -1,0 +1,80 @@
+"""Starting a run: its pipes, its process or its call, and the handles the kernel gives for it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+
+from jobsup.clock import Clock
+from jobsup.model import STDERR, STDOUT, Claim, JobKind
+from jobsup.worker import command
+from jobsup.worker.failure import explain
+from jobsup.worker.output import Capture
+from jobsup.worker.run import Run
+from jobsup.worker.runner import Runner, Runners
+
+
+@dataclass(slots=True)
+class Handles:
+    """What we hold of a run's process; `pidfd` is -1 once it is let go of."""
+
+    process: subprocess.Popen[bytes]
+    pidfd: int
+    runner: Runner | None = None
+    """The runner that does the call; it owns the descriptor then."""
+
+
+def launch(claim: Claim, *, clock: Clock, instance: str, runners: Runners) -> tuple[Run, Handles]:
+    """Start a claimed dispatch; NotStartedError or OSError when it does not come to that, with nothing left open."""
+    streams = (STDOUT,) if claim.job.stderr == "merge" else (STDOUT, STDERR)
+    reading, writing = _pipes(len(streams))
+    try:
+        handles = _spawn(claim, writing[0], writing[-1], instance, runners)
+    except BaseException:
+        _close(reading)
+        raise
+    finally:
+        _close(writing)
+    now = clock.monotonic()
+    timeout = claim.job.timeout
+    run = Run(
+        claim=claim,
+        capture=Capture(claim.dispatch_id, claim.job.output_limit),
+        pid=handles.process.pid,
+        process_started=handles.runner.process_started if handles.runner else None,
+        started_at=clock.now(),
+        started=now,
+        deadline=None if timeout is None else now + timeout.total_seconds(),
+        pipes=dict(zip(reading, streams, strict=True)),
+    )
+    return run, handles
+
+
+def _spawn(claim: Claim, stdout: int, stderr: int, instance: str, runners: Runners) -> Handles:
+    if claim.job.kind is JobKind.PYTHON:
+        runner = runners.call(claim, stdout, stderr)
+        return Handles(runner.process, runner.pidfd, runner)
+    process = command.spawn(command.prepare(claim, instance), stdout, stderr)
+    return Handles(process, command.open_handle(process))
+
+
+def _pipes(count: int) -> tuple[list[int], list[int]]:
+    """Open pipes: the ends we read never wait, the ends the run writes do, as every program expects."""
+    reading: list[int] = []
+    writing: list[int] = []
+    try:
+        for _ in range(count):
+            read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+            reading.append(read_fd)
+            writing.append(write_fd)
+            os.set_blocking(read_fd, False)
+    except OSError as error:
+        _close(reading + writing)
+        raise explain(error, "its output pipes") from None
+    return reading, writing
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)

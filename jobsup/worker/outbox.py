@@ -1,0 +1,136 @@
+"""What a worker has to tell the database, and when: the next round is put together here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from jobsup.clock import Clock
+from jobsup.model import Heartbeat, OutputChunk, RunResult
+from jobsup.store.rounds import Round
+from jobsup.worker import heartbeat
+from jobsup.worker.appetite import Appetite
+from jobsup.worker.heartbeat import Pulse
+from jobsup.worker.slots import Slots
+
+STARTED_WITHIN_SECONDS = 0.1
+"""A run that still goes on after this long is reported as started."""
+LIVE_SECONDS = 0.25
+"""Between two pieces of live output; of a killed worker's run at most this much may be missing."""
+WATCH_SECONDS_MIN = 0.05
+"""Wake-ups that come thicker make the worker ask for cancels only so often."""
+
+
+@dataclass(slots=True)
+class Outbox:
+    """Everything that waits for the next round; moments are on the monotonic clock."""
+
+    slots: Slots
+    pulse: Pulse
+    appetite: Appetite
+    clock: Clock
+    concurrency: int
+    is_draining: bool = False
+    unsent: list[RunResult] = field(default_factory=list)
+    """Ends that are not in the database, also those that are on their way there."""
+    _release: list[int] = field(default_factory=list)
+    _unreported: dict[int, float] = field(default_factory=dict)
+    """Started runs the database has not heard of -> when it must, at the latest."""
+    _watch_at: float | None = None
+    _live_from: float = 0.0
+    _composed_at: float = 0.0
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing waits that must not be lost."""
+        return not self.unsent and not self._release
+
+    @property
+    def free(self) -> int:
+        """How many more runs the worker could take."""
+        return 0 if self.is_draining else max(0, self.concurrency - len(self.slots))
+
+    def started(self, dispatch_id: int) -> None:
+        self._unreported[dispatch_id] = self.clock.monotonic() + STARTED_WITHIN_SECONDS
+
+    def give_back(self, dispatch_id: int) -> None:
+        self._release.append(dispatch_id)
+
+    def woken(self) -> None:
+        """There is news: of work, or of runs somebody wants to end."""
+        self.appetite.whet()
+        if self._watch_at is None:
+            self._watch_at = max(self.clock.monotonic(), self._composed_at + WATCH_SECONDS_MIN)
+
+    def collect(self) -> None:
+        """Take the ends of runs over from the slots."""
+        for result in self.slots.results:
+            self._unreported.pop(result.dispatch_id, None)
+            self.unsent.append(result)
+        self.slots.results.clear()
+
+    def written(self, request: Round) -> None:
+        """Forget the ends the database has now."""
+        done = {result.dispatch_id for result in request.results}
+        self.unsent = [result for result in self.unsent if result.dispatch_id not in done]
+
+    def next_at(self, now: float) -> float:
+        """Return when the next round should go; `now` or earlier: at once."""
+        if not self.is_empty:
+            return now
+        moments = [self.pulse.due_at, self._live_at(), *self._unreported.values()]
+        if self.free:
+            moments.append(now + self.appetite.seconds())
+        if self._watch_at is not None and len(self.slots):
+            moments.append(self._watch_at)
+        return min(moments)
+
+    def compose(self, now: float) -> Round:
+        """Put the round together: all there is to say, and a claim when it is time to ask or a run has just ended."""
+        runs = self.slots.runs
+        unreported, release, watch_at = self._unreported, self._release, self._watch_at
+        self._unreported, self._release, self._watch_at = {}, [], None
+        self._composed_at = now
+        is_beat_due = self.pulse.is_due(now)
+        if is_beat_due:
+            self.slots.sweep()
+        claim = self.free if self.unsent or self.appetite.seconds() <= 0 else 0
+        if claim:
+            self.appetite.asked()
+        chunks, dropped = self._live(now)
+        return Round(
+            started={run.dispatch_id: run.started_at for run in runs if run.dispatch_id in unreported},
+            chunks=chunks,
+            dropped=dropped,
+            results=tuple(self.unsent),
+            release=tuple(release),
+            claim=claim,
+            # The picture others have of us is put right whenever a lasting run is reported, or the last one ended.
+            heartbeat=self._beat(now, is_worth_it=bool(unreported) or not runs),
+            # What this very round claims cannot have been cancelled before: only older runs are asked about.
+            watch_cancels=bool(runs) and (watch_at is not None or is_beat_due),
+        )
+
+    def _beat(self, now: float, *, is_worth_it: bool) -> Heartbeat | None:
+        runs = self.slots.runs
+        beat = heartbeat.beat(
+            runs=len(runs),
+            is_draining=self.is_draining,
+            processed=self.slots.processed,
+            current_job_id=runs[0].claim.job_id if runs else None,
+        )
+        if not self.pulse.is_due(now) and not (is_worth_it and self.pulse.is_news(beat)):
+            return None
+        self.pulse.sent(beat, now)
+        return beat
+
+    def _live(self, now: float) -> tuple[list[OutputChunk], dict[int, tuple[int, int]]]:
+        if now < self._live_at():
+            return [], {}
+        self._live_from = now + LIVE_SECONDS
+        return self.slots.take_live(self.clock.now())
+
+    def _live_at(self) -> float:
+        """Return when the next piece of live output goes out; a run that is over before it needs none."""
+        printing = [run.started for run in self.slots.runs if run.capture.has_live]
+        return max(self._live_from, min(printing) + LIVE_SECONDS) if printing else math.inf
