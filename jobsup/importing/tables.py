@@ -13,7 +13,7 @@ PLAIN = JobSpec("", JobKind.COMMAND)
 
 _DURATIONS = ("timeout", "kill_grace", "retry_backoff", "retry_backoff_max", "misfire_grace", "jitter")
 _CLEARED_BY_EMPTY = ("env_file", "cwd", "user", "pool")
-_POLICIES = (
+POLICIES = (
     *("description", "enabled", "tags", "queue", "priority", "timeout", "kill_grace", "max_retries", "retry_backoff"),
     *("retry_backoff_max", "retry_on_lost", "overlap", "catch_up", "catch_up_limit", "misfire_grace"),
     *("queue_limit", "jitter", "pool", "depends_on", "depends_when", "depends_mode"),
@@ -29,7 +29,7 @@ def table_of(job: JobSpec, defaults: Iterable[JobSpec] = ()) -> dict[str, Any]:
     """
     bases = (PLAIN, *defaults)
     table: dict[str, Any] = {"name": job.name, **_work(job), **_schedule(job, bases)}
-    for key in _POLICIES:
+    for key in POLICIES:
         value = getattr(job, key)
         if any(getattr(base, key) != value for base in bases):
             table[key] = _written(key, value)

@@ -12,6 +12,10 @@ from jobsup.importing.draft import Draft, Fault
 COMMENT_CHARS_MAX = 400
 """A longer line of a comment is cut: it repeats what stands in the source."""
 
+HEADING = "[[job]]"
+_LONG = {"_": "-" * 200}
+"""A table beside which tomli-w writes short ones out too, instead of an array of inline tables."""
+
 
 def write(drafts: Sequence[Draft], faults: Iterable[Fault] = (), *, header: Sequence[str] = ()) -> str:
     """Return the text; what could not be taken over stands at its end as comments."""
@@ -26,7 +30,8 @@ def write(drafts: Sequence[Draft], faults: Iterable[Fault] = (), *, header: Sequ
 def table(values: dict[str, Any]) -> str:
     """Return one `[[job]]` table."""
     # tomli-w would turn a CR LF into a LF in a text of several lines.
-    return tomli_w.dumps({"job": [values]}, multiline_strings="\r" not in repr_of(values))
+    text = tomli_w.dumps({"job": [values, _LONG]}, multiline_strings="\r" not in repr_of(values))
+    return text.rpartition(f"\n{HEADING}\n")[0]
 
 
 def repr_of(value: Any) -> str:
