@@ -49,6 +49,11 @@ class Schedule(ABC):
         _ = instant
         return None
 
+    def may_have_notes(self, after: datetime, until: datetime) -> bool:
+        """Tell, at little cost, whether `note` has anything to say of ticks in (after, until]; true when in doubt."""
+        _ = (after, until)
+        return False
+
     def skipped_between(self, after: datetime, until: datetime) -> list[Skip]:
         """Return the ranges of ticks that do not run and end in (after, until], in the order of their ends.
 

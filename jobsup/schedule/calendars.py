@@ -34,6 +34,9 @@ class CalendarSchedule(Schedule):
     def note(self, instant: datetime) -> str | None:
         return self.kept.note(instant)
 
+    def may_have_notes(self, after: datetime, until: datetime) -> bool:
+        return self.kept.may_have_notes(after, until)
+
     @property
     def warnings(self) -> tuple[str, ...]:
         return self.kept.warnings
@@ -79,6 +82,10 @@ class MovedSchedule(WallSchedule):
             return of_clock
         told = f'{of_days}: calendar "{self.calendar}"'
         return told if of_clock is None else f"{told}; {of_clock}"
+
+    def may_have_notes(self, after: datetime, until: datetime) -> bool:
+        _ = (after, until)
+        return True
 
 
 class KeptInstants(Schedule):

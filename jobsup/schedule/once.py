@@ -26,6 +26,10 @@ class AtSchedule(Schedule):
     def note(self, instant: datetime) -> str | None:
         return self._note if EPOCH + since_epoch(instant) == self.at else None
 
+    def may_have_notes(self, after: datetime, until: datetime) -> bool:
+        _ = (after, until)
+        return self._note is not None
+
 
 class RebootSchedule(Schedule):
     """`@reboot`: once per start of the supervisor, never by time."""

@@ -45,6 +45,9 @@ class UnionSchedule(Schedule):
     def note(self, instant: datetime) -> str | None:
         return next((note for part in self.parts if (note := part.note(instant)) is not None), None)
 
+    def may_have_notes(self, after: datetime, until: datetime) -> bool:
+        return any(part.may_have_notes(after, until) for part in self.parts)
+
     def skips(self, after: datetime, until: datetime) -> Iterator[Skip]:
         """Yield those of all parts; one that two parts have, such as the end of a gap, is one."""
         before: Skip | None = None

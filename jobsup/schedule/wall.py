@@ -124,6 +124,10 @@ class WallSchedule(SecondSchedule):
             return self._gap_note(segment)
         return self._repeat_note(segment, second)
 
+    def may_have_notes(self, after: datetime, until: datetime) -> bool:
+        first, last = floor_second(after), floor_second(until)
+        return sum(1 for _ in self.zone.between(first - DAY_SECONDS, last + DAY_SECONDS)) > 1
+
     def missed_times(self, segment: Segment) -> list[int]:
         """Return the first few local times of the pattern in the gap before a segment."""
         times: list[int] = []
