@@ -65,7 +65,7 @@ class OldPortal:
     def __init__(self, url: str) -> None:
         """Open it. UsageError for a wrong URL, NotFoundError without the file, DatabaseError without its tables."""
         self._engine = _engine(url)
-        self.where = self._engine.url.render_as_string(hide_password=True) if "://" in url else url
+        self.where = _shown(url)
         self.folder = _folder(url)
         """Where its file lies, from which its relative paths start; None for a server."""
         try:
@@ -81,7 +81,9 @@ class OldPortal:
 
     def jobs(self) -> list[dict[str, Any]]:
         """Return the rows of its jobs, by id; a column it does not have is None."""
-        found = self._rows(f"SELECT {self._job_columns} FROM {JOBS_TABLE} ORDER BY id LIMIT {JOBS_MAX}", {})  # noqa: S608  (names from the lists above)
+        found = self._rows(f"SELECT {self._job_columns} FROM {JOBS_TABLE} ORDER BY id LIMIT {JOBS_MAX + 1}", {})  # noqa: S608  (names from the lists above)
+        if len(found) > JOBS_MAX:
+            raise DatabaseError(f"{self.where} has more than the {JOBS_MAX} jobs that are read at once")
         return [{**dict.fromkeys(JOB_COLUMNS_MORE), **row} for row in found]
 
     def logs(self, job_id: int) -> Iterator[list[dict[str, Any]]]:
