@@ -6,28 +6,27 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jobsup.cli.here import Here
-from jobsup.cli.main import complain
+from jobsup.cli.saving import Saving, complain_of, write_options
 from jobsup.cli.text import clean, plural, say
 from jobsup.cli.times import Zone
 from jobsup.cli.verb import noun, verb
-from jobsup.errors import ConfigError, ExitCode, UsageError
+from jobsup.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from jobsup.importing.draft import Fault, Harvest
+    from jobsup.importing.draft import Harvest
     from jobsup.importing.naming import Names
-    from jobsup.importing.portal import Brought, Plan
+    from jobsup.importing.portal import Brought
+    from jobsup.importing.portal_rows import Plan
     from jobsup.store.engine import Database
     from jobsup.store.portal_import import Known, OldPortal
 
 LABEL_CHARS_MAX = 32
 """A label and a number must fit into a tag."""
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 @noun(
@@ -37,19 +36,6 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 )
 def import_(here: Here) -> None:
     """Bring over jobs of cron, of systemd's timers, or of a Job Trigger Portal."""
-
-
-def _write_options(function: _Function) -> _Function:
-    """Let a verb save what it would print."""
-    force = click.option("--force", is_flag=True, help="Replace the file of --write.")
-    write = click.option(
-        "--write",
-        metavar="[FILE|DIR]",
-        is_flag=False,
-        flag_value="",
-        help="Save the TOML there, instead of printing it; alone: in jobs.d/ beside the configuration.",
-    )
-    return write(force(function))
 
 
 @verb(
@@ -63,7 +49,7 @@ def _write_options(function: _Function) -> _Function:
 @click.option("--system", is_flag=True, help="/etc/crontab, /etc/cron.d and the scripts of /etc/cron.daily etc.")
 @click.option("--user-column", is_flag=True, help="FILE has a column for the user, as those of the system do.")
 @click.option("--root", metavar="DIR", default="/", help="Look for cron's files below DIR instead of /.")
-@_write_options
+@write_options
 @click.pass_context
 def crontab(
     ctx: click.Context,
@@ -84,7 +70,7 @@ def crontab(
     """
     if sum((file is not None, user is not None, system)) > 1:
         raise UsageError("say one of FILE, --user and --system")
-    saving = _Saving(here, write, force)
+    saving = Saving(here, write, force)
     source, harvest = _from_cron(file, user, saving.source_names, system=system, has_user=user_column, root=Path(root))
     from jobsup.importing.cron_jobs import HEADER
 
@@ -99,7 +85,7 @@ def crontab(
     group=import_,
 )
 @click.argument("unit_dirs", nargs=-1, metavar="[UNIT_DIR]...")
-@_write_options
+@write_options
 @click.pass_context
 def systemd_timers(
     ctx: click.Context, here: Here, *, unit_dirs: tuple[str, ...], write: str | None, force: bool
@@ -116,7 +102,7 @@ def systemd_timers(
     missing = [folder for folder in unit_dirs if not Path(folder).is_dir()]
     if missing:
         raise NotFoundError(f"{missing[0]} is not a folder: name one that holds .timer files")
-    saving = _Saving(here, write, force)
+    saving = Saving(here, write, force)
     folders = [Path(folder).absolute() for folder in unit_dirs] or timers.standard_folders()
     harvest = timers.harvest(folders, saving.source_names("systemd-timers"), _zone())
     saving.save("systemd-timers", harvest, ("By `jobsup import systemd-timers`.", *timers.HEADER))
@@ -134,7 +120,7 @@ def systemd_timers(
 @click.option("--base", metavar="DIR", help="Where its relative paths start; else the folder of its SQLite file.")
 @click.option("--label", default="portal", show_default=True, help="Tells several old portals apart.")
 @click.option("--paused", is_flag=True, help="Let the new jobs begin paused, while the old system still runs them.")
-@_write_options
+@write_options
 @click.pass_context
 def portal(
     ctx: click.Context,
@@ -156,7 +142,7 @@ def portal(
     """
     from jobsup.config.names import fault
     from jobsup.errors import NotFoundError
-    from jobsup.importing.portal import Plan
+    from jobsup.importing.portal_rows import Plan
     from jobsup.store.portal_import import OldPortal
 
     if (wrong := fault(label)) or len(label) > LABEL_CHARS_MAX:
@@ -169,7 +155,7 @@ def portal(
         if write is None:
             _bring_all(ctx, here, old, plan, paused=paused)
         else:
-            _save_portal(ctx, _Saving(here, write, force), here, old, plan)
+            _save_portal(ctx, Saving(here, write, force), here, old, plan)
     finally:
         old.close()
 
@@ -186,7 +172,7 @@ def _bring_all(ctx: click.Context, here: Here, old: OldPortal, plan: Plan, *, pa
         notifier.wake(database, "scheduler")
     for note in brought.notes:
         say(clean(note))
-    _complain_of(tuple(brought.faults))
+    complain_of(tuple(brought.faults))
     jobs = f"{plural(len(brought.added), 'job')} added, {len(brought.changed)} changed"
     say(f"{jobs}, {plural(brought.runs, 'run')} added")
     _tell_history(brought, config.scheduler.cleanup_retention_days)
@@ -197,7 +183,7 @@ def _bring_all(ctx: click.Context, here: Here, old: OldPortal, plan: Plan, *, pa
     ctx.exit(ExitCode.FAILED if brought.faults else ExitCode.OK)
 
 
-def _save_portal(ctx: click.Context, saving: _Saving, here: Here, old: OldPortal, plan: Plan) -> None:
+def _save_portal(ctx: click.Context, saving: Saving, here: Here, old: OldPortal, plan: Plan) -> None:
     """Save the jobs as TOML, and bring the history of those that the database has already.
 
     Jobs that an earlier import made in the database are handed over to the file, once it is read.
@@ -299,70 +285,3 @@ def _zone() -> str | None:
     except ValueError as error:
         say(f"the machine's time zone has no known name ({error}): the jobs run by the timezone of [defaults]")
         return None
-
-
-class _Saving:
-    """Where the jobs go: to standard output, or to a file beside the configuration."""
-
-    def __init__(self, here: Here, write: str | None, force: bool) -> None:
-        self._wish = write
-        self._force = force
-        self._config = _config_path(here)
-        if force and write is None:
-            raise UsageError("--force goes with --write")
-
-    def source_names(self, source: str) -> Names:
-        """Return what gives out the names that nobody has where the jobs are going."""
-        from jobsup.importing import naming, saving
-
-        return naming.Names(saving.taken_names(self._config, self._target(source)))
-
-    def save(self, source: str, harvest: Harvest, header: tuple[str, ...]) -> bool:
-        """Tell the notes and the faults, print or save the jobs; say whether the configuration reads them now."""
-        from jobsup.importing import saving, toml_text
-
-        _tell(harvest)
-        text = toml_text.write(harvest.drafts, harvest.faults, header=header)
-        path = self._target(source)
-        if path is None or not harvest.drafts:
-            click.echo("" if path else text, nl=False)
-            return False
-        saving.save(text, path, force=self._force, config=self._config)
-        click.echo(path)
-        if self._config is None or saving.is_included(path, self._config):
-            return self._config is not None
-        say(saving.include_advice(path, self._config))
-        return False
-
-    def finish(self, ctx: click.Context, harvest: Harvest) -> None:
-        """Say how many there were, and end with 1 when there was a fault."""
-        missing = f", {len(harvest.faults)} not taken over" if harvest.faults else ""
-        say(f"{plural(len(harvest.drafts), 'job')}{missing}")
-        ctx.exit(ExitCode.FAILED if harvest.faults else ExitCode.OK)
-
-    def _target(self, source: str) -> Path | None:
-        from jobsup.importing import saving
-
-        return None if self._wish is None else saving.target(self._wish, source, self._config)
-
-
-def _config_path(here: Here) -> Path | None:
-    """Return the configuration, if there is one; a wrong `-c` is an error all the same."""
-    try:
-        return here.path()
-    except ConfigError:
-        if here.option is not None:
-            raise
-        return None
-
-
-def _tell(harvest: Harvest) -> None:
-    for draft in harvest.drafts:
-        for note in draft.notes:
-            say(clean(f"{draft.place}: {draft.name}: {note}"))
-    _complain_of(harvest.faults)
-
-
-def _complain_of(faults: tuple[Fault, ...]) -> None:
-    for fault in faults:
-        complain(clean(str(fault)))

@@ -12,7 +12,8 @@ import pytest
 
 from jobsup.errors import DatabaseError, JobsupError, NotFoundError, UsageError
 from jobsup.importing import portal
-from jobsup.importing.portal import Brought, Plan, Target
+from jobsup.importing.portal import Brought, Target
+from jobsup.importing.portal_rows import Plan
 from jobsup.model import JobKind, Overlap
 from jobsup.store import jobs, portal_import
 from jobsup.store.engine import Database
