@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from jobsup.runtime import procs
 from jobsup.runtime.channel import Channel
 
-CELL_BYTES = 8
-"""One float64: the child's `time.monotonic()` at the last turn of its loop."""
+CELL = struct.Struct("dq")
+"""What a child shows of itself: `time.monotonic()` at the last turn of its loop, and its database statements so far."""
 BEATS_PER_WATCHDOG = 4
 ALONE_BEAT_SECONDS = 60.0
 """How often a loop without a supervisor turns when nothing happens."""
@@ -42,8 +42,8 @@ class Link(Protocol):
         """Return the messages that have come, without waiting."""
         ...
 
-    def beat(self) -> None:
-        """Show that the loop turns."""
+    def beat(self, statements: int = 0) -> None:
+        """Show that the loop turns, and how many statements the database has been sent."""
         ...
 
     def fileno(self) -> int:
@@ -96,8 +96,8 @@ class SupervisedLink:
     def receive(self) -> list[dict[str, Any]]:
         return self._channel.receive()
 
-    def beat(self) -> None:
-        write_beat(self._cell, time.monotonic())
+    def beat(self, statements: int = 0) -> None:
+        CELL.pack_into(self._cell, 0, time.monotonic(), statements)
         if self._channel.backlog:
             self._channel.flush()
 
@@ -135,7 +135,7 @@ class AloneLink:
     def receive(self) -> list[dict[str, Any]]:
         return []
 
-    def beat(self) -> None:
+    def beat(self, statements: int = 0) -> None:
         pass
 
     def fileno(self) -> int:
@@ -150,13 +150,10 @@ class AloneLink:
 
 def new_cell() -> mmap.mmap:
     """Make the memory a parent and its forked child share for the child's signs of life."""
-    return mmap.mmap(-1, CELL_BYTES)
+    return mmap.mmap(-1, CELL.size)
 
 
-def write_beat(cell: mmap.mmap, monotonic: float) -> None:
-    struct.pack_into("d", cell, 0, monotonic)
-
-
-def read_beat(cell: mmap.mmap) -> float:
-    """Return the child's last sign of life on the monotonic clock; 0.0 before the first."""
-    return float(struct.unpack_from("d", cell, 0)[0])
+def read_cell(cell: mmap.mmap) -> tuple[float, int]:
+    """Return the child's last sign of life on the monotonic clock (0.0 before the first), and its statements."""
+    beat, statements = CELL.unpack_from(cell, 0)
+    return float(beat), int(statements)

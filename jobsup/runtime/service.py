@@ -37,6 +37,11 @@ class Service(Protocol):
         """True once it has nothing left to do; the loop then closes it and leaves."""
         ...
 
+    @property
+    def statements(self) -> int:
+        """How many statements it has sent to the database: what it costs, above all when idle."""
+        ...
+
     def start(self, loop: Loop) -> dict[str, Any]:
         """Get ready to work (connect, register, one query) and return facts for the supervisor; JobsupError if not."""
         ...
@@ -162,7 +167,7 @@ class _Serving:
     def _turn_until_finished(self) -> None:
         while not self._service.finished:
             seconds = self._service.poll()
-            self._link.beat()
+            self._link.beat(self._service.statements)
             if self._service.finished:
                 return
             if self._leave_at is not None:

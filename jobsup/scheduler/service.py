@@ -76,6 +76,10 @@ class SchedulerService:
         self._looked = (self._database.now(), self._clock.monotonic())
         self._iteration = 0
 
+    @property
+    def statements(self) -> int:
+        return self._database.statements
+
     def start(self, loop: Loop) -> dict[str, Any]:
         """Listen for wake-ups, close what dead workers of this host left, and stand for election."""
         self._listener = notifier.Listener(self._database, "scheduler")

@@ -50,6 +50,8 @@ class Answer:
     claims: tuple[Claim, ...] = ()
     refused: frozenset[int] = frozenset()
     """Results that changed nothing, because the dispatch was no longer this worker's."""
+    has_retries: bool = False
+    """A result made a retry: some worker must know when it comes due."""
     cancels: dict[int, Reason] = field(default_factory=dict)
     next_available_at: datetime | None = None
     """When a claim found less than it wanted: the earliest instant at which waiting work becomes claimable."""
@@ -67,8 +69,8 @@ def exchange(database: Database, worker: Worker, request: Round) -> Answer:
         answer = _exchange(connection, worker, request, now)
     if request.results or request.chunks or request.started:
         notifier.wake(database, "follower")
-    if request.release or (request.results and not request.claim):
-        notifier.wake(database, "worker")  # there is work, or a key is free, that this worker does not take
+    if request.release or answer.has_retries or (request.results and not request.claim):
+        notifier.wake(database, "worker")  # there is work, or a key is free, that this worker may not take
     return answer
 
 
@@ -77,10 +79,9 @@ def _exchange(connection: Connection, worker: Worker, request: Round, now: datet
     for dispatch_id, started_at in request.started.items():
         connection.execute(_owned(worker, dispatch_id).values(started_at=started_at))
     _write_chunks(connection, request)
-    refused = {
-        result.dispatch_id
+    ends = {
+        result.dispatch_id: attempts.end(connection, result, worker_id=worker.worker_id, node=worker.node, now=now)
         for result in request.results
-        if attempts.end(connection, result, worker_id=worker.worker_id, node=worker.node, now=now) is None
     }
     for dispatch_id in request.release:
         connection.execute(
@@ -96,7 +97,8 @@ def _exchange(connection: Connection, worker: Worker, request: Round, now: datet
         )
     return Answer(
         claims=claims,
-        refused=frozenset(refused),
+        refused=frozenset(dispatch_id for dispatch_id, ended in ends.items() if ended is None),
+        has_retries=any(ended is not None and ended.retry_id is not None for ended in ends.values()),
         cancels=_cancels(connection, worker) if request.watch_cancels else {},
         next_available_at=next_available_at,
         is_registered=is_registered,

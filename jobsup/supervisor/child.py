@@ -20,7 +20,7 @@ from jobsup.clock import Clock
 from jobsup.events import emit
 from jobsup.runtime import procs
 from jobsup.runtime.channel import Channel
-from jobsup.runtime.link import read_beat
+from jobsup.runtime.link import read_cell
 from jobsup.supervisor.exits import Exit, look, oom_kills
 from jobsup.supervisor.spec import ChildSpec
 
@@ -134,7 +134,12 @@ class Child:
     @property
     def heartbeat_age(self) -> float:
         """Seconds since its loop turned."""
-        return max(0.0, self._clock.monotonic() - max(read_beat(self._cell), self._started_at))
+        return max(0.0, self._clock.monotonic() - max(read_cell(self._cell)[0], self._started_at))
+
+    @property
+    def statements(self) -> int:
+        """How many statements it has sent to the database."""
+        return read_cell(self._cell)[1]
 
     def happen(self, event: Event) -> bool:
         """Move along the table; False when the event means nothing in this state."""
@@ -220,7 +225,7 @@ class Child:
             )
 
     def _check_loop(self, now: float, judged_from: float) -> None:
-        age = now - max(read_beat(self._cell), judged_from)
+        age = now - max(read_cell(self._cell)[0], judged_from)
         if age > self.spec.watchdog:
             self._stall(f"hung, its loop stood still for {age:.1f} s")
 

@@ -66,6 +66,7 @@ def _child_entry(child: Child, restarts: int, last_exit: str, with_memory: bool)
         "facts": child.facts,
         "next_start_in": None,
         "heartbeat_age": round(child.heartbeat_age, 3),
+        "statements": child.statements,
     }
     if with_memory:
         entry["pss_bytes"] = procs.pss_bytes(child.pid)

@@ -62,6 +62,11 @@ class DatabaseThread:
         """No round is under way; only the main thread reads and writes this."""
         self.is_closed = False
 
+    @property
+    def statements(self) -> int:
+        """How many statements it has sent so far."""
+        return self._database.statements
+
     def start(self) -> None:
         self._thread.start()
 

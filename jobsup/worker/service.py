@@ -75,6 +75,10 @@ class WorkerService:
 
     # The service protocol
 
+    @property
+    def statements(self) -> int:
+        return self._thread.statements if self._thread is not None else 0
+
     def start(self, loop: Loop) -> dict[str, Any]:
         procs.set_subreaper()
         sys.setswitchinterval(SWITCH_SECONDS)

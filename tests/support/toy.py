@@ -40,6 +40,10 @@ class ToyService:
         self._does = does
         self._end_at: float | None = None
 
+    @property
+    def statements(self) -> int:
+        return 0
+
     def start(self, loop: Loop) -> dict[str, Any]:
         self._loop = loop
         if self._does == "crash":
