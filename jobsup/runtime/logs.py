@@ -40,15 +40,13 @@ class LineHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            line = self.format(record)
+            line = self._format(record)
             if self.dropped:
                 line = f"{line} ({self.dropped} lines before this could not be written)"
             self._write(f"{line}\n".encode("utf-8", "backslashreplace"))
             self.dropped = 0
         except OSError:
             self.dropped += 1
-        except Exception:  # noqa: BLE001  # a record that cannot be formatted must not end the process
-            self.handleError(record)
 
     def reopen(self) -> None:
         """Open the file anew after it was moved away; keeps the old one when that fails."""
@@ -65,6 +63,14 @@ class LineHandler(logging.Handler):
         if self._path:
             self._file.close()
         super().close()
+
+    def _format(self, record: logging.LogRecord) -> str:
+        try:
+            return self.format(record)
+        except Exception as error:  # noqa: BLE001  # a broken record ends neither the process nor the rule of one line
+            record.msg, record.args = f"log record {record.msg!r} is broken: {error}", None
+            record.exc_info = record.stack_info = None
+            return self.format(record)
 
     def _write(self, data: bytes) -> None:
         fd = self._file.fileno()

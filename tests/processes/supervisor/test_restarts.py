@@ -134,8 +134,8 @@ def test_child_that_never_gets_ready_is_killed_at_its_boot_deadline_which_then_g
     toy.until(lambda: len(toy.spawns("worker")) == 3)
 
     first, second, third = toy.spawns("worker")
-    assert second - first >= 0.4
-    assert third - second >= 0.8
+    assert second - first >= 0.35  # written a moment after the fork
+    assert third - second >= 0.75
     assert "worker-1 (pid" in toy.log
     assert "is slow to get ready" in toy.log
     assert "not ready after 0.4 s" in toy.log
