@@ -17,7 +17,7 @@ from jobsup.control.protocol import (
     PATH_BYTES_MAX,
     REPLY_BYTES_MAX,
 )
-from jobsup.errors import ExitCode, JobsupError
+from jobsup.errors import ExitCode, JobsupError, UsageError
 from jobsup.runtime.channel import Channel, ChannelError
 from jobsup.runtime.service import Loop
 
@@ -95,7 +95,7 @@ class Server:
         verb = self._verbs.get(str(body.get("do", "")))
         if verb is None:
             known = ", ".join(sorted(self._verbs))
-            request.fail(ChannelError(f'unknown request "{str(body.get("do"))[:40]}"; known are: {known}'))
+            request.fail(UsageError(f'unknown request "{str(body.get("do"))[:40]}"; known are: {known}'))
             return
         try:
             verb(request)

@@ -208,11 +208,6 @@ class Child:
         self.happen(Event.ENDED)
         return end.describe(self.cause, self._oom_before)
 
-    def close_in_child(self) -> None:
-        """Let go of what a forked sibling should not have."""
-        self.channel.close()
-        os.close(self.pidfd)
-
     def _check_boot(self, now: float, since: float) -> None:
         age = now - since
         if age >= self._boot_seconds:

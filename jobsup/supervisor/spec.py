@@ -34,10 +34,6 @@ class ChildSpec:
     is_scalable: bool = False
     """People may change the count while it runs."""
 
-    @property
-    def name(self) -> str:
-        return f"{self.kind} x {self.count}"
-
 
 @dataclass(frozen=True)
 class Plan:

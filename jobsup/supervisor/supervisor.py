@@ -178,12 +178,13 @@ class Supervisor:
 
     def _turn_until_over(self) -> None:
         while not self._is_over:
-            try:
-                self._loop.turn(self._check())
-            except JobsupError as error:
-                self._survive(error)
-            except Exception as error:  # noqa: BLE001  # an error of ours must not take the children down
-                self._survive(error)
+            self._turn(self._check)
+
+    def _turn(self, wait: Callable[[], float]) -> None:
+        try:
+            self._loop.turn(wait())
+        except Exception as error:  # noqa: BLE001  # an error of ours must not take the children down
+            self._survive(error)
 
     def _survive(self, error: Exception) -> None:
         self._errors += 1
@@ -275,8 +276,10 @@ class Supervisor:
         if self.reload is not None:
             self._hup_again = True
             return
-        with suppress(ConflictError):  # stopping: there is nothing to reload
+        try:
             self.begin_reload(None, is_dry_run=False)
+        except ConflictError as error:
+            emit("reload.refused", f"Reload: {error}", level=logging.WARNING)
 
     def _more(self) -> None:
         self._scale_by(1)
@@ -295,7 +298,10 @@ class Supervisor:
     def _scale_by(self, change: int) -> None:
         for pool in self._crew:
             if pool.spec.is_scalable:
-                self.scale(pool.kind, max(0, len(pool.wanted) + change))
+                try:
+                    self.scale(pool.kind, max(0, len(pool.wanted) + change))
+                except ConflictError as error:
+                    emit("scale.refused", f"Scale: {error}", level=logging.WARNING)
 
     # What people ask for
 
@@ -333,8 +339,10 @@ class Supervisor:
             return
         self._stops = max(self._stops, 1)
         self._phase = Phase.STOPPING
-        self._notifier.stopping()
-        self._notifier.status("stopping: the children finish what they run")
+        if self._is_restarting:
+            self._notifier.reloading()  # after STOPPING=1 the manager would wait for our end, and then enforce it
+        else:
+            self._notifier.stopping()
         if self.reload is not None:
             self.reload.abandon("the instance stops")
         self._yard.cancel_tasks("the instance stops")
@@ -439,7 +447,7 @@ class Supervisor:
         self._crew.kill()
         deadline = self._clock.monotonic() + SWEEP_SECONDS
         while not self._yard.is_empty and self._clock.monotonic() < deadline:
-            self._loop.turn(CANCEL_SECONDS)
+            self._turn(lambda: CANCEL_SECONDS)
         self._sweep("Left over from jobs")
         self._yard.dismiss_guardian()
         for waiting in self._waiting:
