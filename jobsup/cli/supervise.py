@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import select
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -10,9 +13,13 @@ import click
 from jobsup.cli.here import Here
 from jobsup.cli.text import clean, print_json
 from jobsup.cli.verb import json_option, verb
-from jobsup.errors import UsageError
+from jobsup.errors import ExitCode, UnreachableError, UsageError
 
 WORKERS_MAX = 1024
+PING_SECONDS = 5.0
+LOOK_MILLISECONDS = 100
+"""How often a supervisor that starts again is asked whether it is up."""
+_UP = ("running", "degraded")
 _CHANGES = ("+ ", "~ ", "- ")
 _SCALE = re.compile(r"(?:(workers?)=)?(\d+)", re.ASCII)
 
@@ -80,8 +87,15 @@ def stop(ctx: click.Context, here: Here) -> None:
 )
 @click.pass_context
 def restart(ctx: click.Context, here: Here) -> None:
-    """Drain the supervisor and start it again in its place: for a new version, or a setting that reload refuses."""
-    ctx.exit(_ask(here, {"do": "restart"}))
+    """Drain the supervisor and start it again in its place, and return when it is up.
+
+    For a new version, or a setting that reload refuses.
+    """
+    from jobsup.control import client
+
+    pid = int(client.call(str(here.socket()), {"do": "ping"}, timeout=PING_SECONDS)["pid"])
+    code = _ask(here, {"do": "restart"})
+    ctx.exit(code or _await_return(here, pid))
 
 
 @verb(
@@ -114,6 +128,24 @@ def scale(ctx: click.Context, here: Here, count: str, as_json: bool) -> None:
     if match is None or int(match[2]) > WORKERS_MAX:
         raise UsageError(f"{count!r}: write workers=N, with N from 0 to {WORKERS_MAX}")
     ctx.exit(_ask(here, {"do": "scale", "kind": "worker", "count": int(match[2])}, as_json=as_json))
+
+
+def _await_return(here: Here, pid: int) -> int:
+    """Wait until the process, which has begun anew, is up; 1 when it is gone instead, with a word on where to look."""
+    from jobsup.control import client
+
+    handle = os.pidfd_open(pid)
+    try:
+        gone = select.poll()
+        gone.register(handle, select.POLLIN)
+        while not gone.poll(LOOK_MILLISECONDS):
+            with suppress(UnreachableError):
+                if client.call(str(here.socket()), {"do": "ping"}, timeout=PING_SECONDS)["state"] in _UP:
+                    return ExitCode.OK
+    finally:
+        os.close(handle)
+    click.echo(f"jobsup: process {pid} ended instead of starting again: its log says why", err=True)
+    return ExitCode.FAILED
 
 
 def _ask(here: Here, request: dict[str, Any], *, as_json: bool = False) -> int:

@@ -102,9 +102,14 @@ class Instance:
         return bool(children) and all(child["state"] == "ready" for child in children)
 
     def cli(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a verb to its end."""
+        """Run a verb on this instance's config to its end."""
+        return self.run_command(*arguments, "-c", str(self.config), **environment)
+
+    def run_command(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run the installed command with exactly these words."""
         return subprocess.run(
-            [JOBSUP, *arguments, "-c", str(self.config)],
+            [JOBSUP, *arguments],
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
