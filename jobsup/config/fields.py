@@ -21,6 +21,19 @@ TEXT_CHARS_MAX = 4096
 LIST_ITEMS_MAX = 1000
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_YEAR_DAY = re.compile(r"[0-9]{2}-[0-9]{2}", re.ASCII)
+_PATTERN = re.compile(r"[A-Za-z0-9_.*?-]+", re.ASCII)
+_LEAP_YEAR = 2000
+_WEEKDAY_NAMES = {
+    "MON": "MONDAY",
+    "TUE": "TUESDAY",
+    "WED": "WEDNESDAY",
+    "THU": "THURSDAY",
+    "FRI": "FRIDAY",
+    "SAT": "SATURDAY",
+    "SUN": "SUNDAY",
+}
+WEEKDAYS = tuple(_WEEKDAY_NAMES)
 _CALLABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
@@ -150,7 +163,7 @@ def _name(value: Any) -> str:
     return text
 
 
-def _node(value: Any) -> str:
+def _name_or_nothing(value: Any) -> str:
     return "" if value == "" else _name(value)
 
 
@@ -227,6 +240,42 @@ def _day(value: Any) -> str:
         raise Refusal(f'{shown(value)} is not a date like "2027-01-31" ({error})') from None
 
 
+def _day_range(value: Any) -> str:
+    """Read a list of a first and a last date to `first/last`."""
+    if not isinstance(value, list) or len(value) != 2:
+        raise Refusal(f'must be a first and a last date like ["2026-12-24", "2027-01-02"], not {shown(value)}')
+    first, last = (_day(each) for each in value)
+    if last < first:
+        raise Refusal(f"{shown(value)} ends before it begins: write the earlier date first")
+    return f"{first}/{last}"
+
+
+def _year_day(value: Any) -> str:
+    """Read a day of each year, `12-25`."""
+    text = _text(value)
+    try:
+        date.fromisoformat(f"{_LEAP_YEAR}-{text}" if _YEAR_DAY.fullmatch(text) else "")
+    except ValueError:
+        raise Refusal(f'{shown(text)} is not a day of the year: write month and day, like "12-25"') from None
+    return text
+
+
+def _weekday(value: Any) -> str:
+    """Read `SAT`, `sat` or `Saturday` to `SAT`."""
+    text = _text(value).upper()
+    for short in WEEKDAYS:
+        if text in (short, _WEEKDAY_NAMES[short]):
+            return short
+    raise Refusal(f"{shown(value)} is not a weekday: write one of {', '.join(WEEKDAYS)}")
+
+
+def _pattern(value: Any) -> str:
+    text = _filled_text(value)
+    if not _PATTERN.fullmatch(text):
+        raise Refusal(f"{shown(text)} is not a job's name, nor a pattern of names: use letters, digits, _ . - * and ?")
+    return text
+
+
 def _wall_time(value: Any) -> str:
     try:
         wall = value if isinstance(value, time) else time.fromisoformat(_text(value))
@@ -271,7 +320,7 @@ Text = Annotated[str, PlainValidator(_text)]
 ShortText = Annotated[str, PlainValidator(_short_text)]
 FilledText = Annotated[str, PlainValidator(_filled_text)]
 Name = Annotated[str, PlainValidator(_name)]
-NodeName = Annotated[str, PlainValidator(_node)]
+NameOrNothing = Annotated[str, PlainValidator(_name_or_nothing)]
 Variable = Annotated[str, PlainValidator(_variable)]
 Boolean = Annotated[bool, PlainValidator(_yes_or_no)]
 Command = Annotated[str | list[str], PlainValidator(_argv_or_line)]
@@ -280,6 +329,10 @@ TimeZone = Annotated[str, PlainValidator(_zone)]
 DatabaseUrl = Annotated[str, PlainValidator(_url)]
 Instant = Annotated[datetime, PlainValidator(_instant)]
 Day = Annotated[str, PlainValidator(_day)]
+DayRange = Annotated[str, PlainValidator(_day_range)]
+YearDay = Annotated[str, PlainValidator(_year_day)]
+Weekday = Annotated[str, PlainValidator(_weekday)]
+NamePattern = Annotated[str, PlainValidator(_pattern)]
 WallTime = Annotated[str, PlainValidator(_wall_time)]
 JsonTable = Annotated[dict[str, Any], PlainValidator(_json_table)]
 LogLevel = Annotated[str, one_of(("DEBUG", "INFO", "WARNING", "ERROR")), BeforeValidator(_upper)]

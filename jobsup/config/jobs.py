@@ -10,28 +10,28 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jobsup.config import places, triggers
+from jobsup.config import density, depends, places, triggers
 from jobsup.config.keys import JOB_VARIABLES, RESERVED_PREFIXES
 from jobsup.config.params import read_params
-from jobsup.config.report import Place, Report, shown
+from jobsup.config.report import Place, Report, hint, shown
 from jobsup.config.schema import Checked, JobTable, check_table
 from jobsup.config.scripts import script_argv
 from jobsup.config.sections import resolve_paths
 from jobsup.config.source import Source
 from jobsup.errors import Problem
-from jobsup.model import JobKind, JobSpec
+from jobsup.model import JobKind, JobSpec, SetSpec
 
 JOBS_MAX = 100_000
 
 _WORK_KEYS = tuple(kind.value for kind in JobKind)
 _MERGED_TABLES = ("env", "params")
-_TUPLE_KEYS = ("args", "tags", "success_exit_codes")
-_EMPTY_MEANS_NONE = ("env_file", "cwd", "user")
+_TUPLE_KEYS = ("args", "tags", "success_exit_codes", "depends_on")
+_EMPTY_MEANS_NONE = ("env_file", "cwd", "user", "pool")
 _COPIED_KEYS = (
     *("name", "script", "args", "python", "kwargs", "description", "enabled", "tags", "queue", "priority"),
     *("timeout", "kill_grace", "max_retries", "retry_backoff", "retry_backoff_max", "retry_on_lost", "overlap"),
     *("catch_up", "catch_up_limit", "misfire_grace", "env", "env_file", "cwd", "user", "success_exit_codes"),
-    *("output_limit", "stderr"),
+    *("output_limit", "stderr", "queue_limit", "jitter", "pool", "depends_on", "depends_when", "depends_mode"),
 )
 
 
@@ -48,10 +48,12 @@ class Draft:
         return not self.wrong.intersection(keys)
 
 
-def read_jobs(sources: list[Source], defaults: dict[str, Any], now: datetime, report: Report) -> tuple[JobSpec, ...]:
+def read_jobs(
+    sources: list[Source], defaults: dict[str, Any], shared: SetSpec, now: datetime, report: Report
+) -> tuple[JobSpec, ...]:
     """Return the jobs of all files in the order they stand; what is wrong with them goes to `report`.
 
-    `defaults` are checked values by key: what a job says nothing about.
+    `defaults` are checked values by key: what a job says nothing about, its calendar as such.
     """
     jobs: list[JobSpec] = []
     seen: dict[str, Place] = {}
@@ -62,10 +64,27 @@ def read_jobs(sources: list[Source], defaults: dict[str, Any], now: datetime, re
             if len(seen) > JOBS_MAX:
                 report.add(place.problem(f"more than {JOBS_MAX} jobs"))
                 return tuple(jobs)
+            put_shared(draft, shared, report)
             job = _job(draft, now, report)
             if job is not None:
                 jobs.append(job)
+    report.add(*depends.faults(jobs, seen))
     return tuple(jobs)
+
+
+def put_shared(draft: Draft, shared: SetSpec, report: Report) -> None:
+    """Put the calendar that a table names into its values; report a calendar or a pool that there is none of."""
+    calendars = {calendar.name: calendar for calendar in shared.calendars}
+    name = draft.own.get("use_calendar")
+    if name is not None:
+        draft.values["use_calendar"] = calendars.get(name)
+    if name and name not in calendars:
+        message = f"there is no calendar {shown(name)}: add [calendars.{name}]{hint(name, calendars)}"
+        report.add(draft.place.problem(message, "use_calendar"))
+    pool, pools = draft.own.get("pool"), [each.name for each in shared.pools]
+    if pool and pool not in pools:
+        message = f"there is no pool {shown(pool)}: add {pool} = N to [pools]{hint(pool, pools)}"
+        report.add(draft.place.problem(message, "pool"))
 
 
 def template(defaults: dict[str, Any]) -> JobSpec:
@@ -79,10 +98,15 @@ def template(defaults: dict[str, Any]) -> JobSpec:
     )
 
 
-def check_defaults(place: Place, defaults: dict[str, Any], report: Report) -> None:
-    """Report what is wrong in `[defaults]` as a whole, once, and not again for each job."""
-    draft = Draft(place, defaults, defaults, frozenset())
+def check_defaults(place: Place, defaults: dict[str, Any], shared: SetSpec, report: Report) -> dict[str, Any]:
+    """Report what is wrong in `[defaults]` as a whole, once, and not again for each job.
+
+    Returns what it changes in them: the calendar for its name.
+    """
+    draft = Draft(place, defaults, {**defaults}, frozenset())
+    put_shared(draft, shared, report)
     report.add(*_param_faults(draft), *_env_faults(draft), *_path_faults(draft), *_user_faults(draft))
+    return {key: value for key, value in draft.values.items() if key == "use_calendar"}
 
 
 def _tables(source: Source, report: Report) -> Iterator[tuple[Place, dict[str, Any]]]:
@@ -129,8 +153,9 @@ def _job(draft: Draft, now: datetime, report: Report) -> JobSpec | None:
     """Return the definition, or None where too much is wrong to have one."""
     work = [key for key in _WORK_KEYS if key in draft.own or key in draft.wrong]
     report.add(*_work_faults(draft, work), *_file_faults(draft), *_param_faults(draft), *_env_faults(draft))
-    report.add(*_user_faults(draft), *_retry_faults(draft))
+    report.add(*_user_faults(draft), *_retry_faults(draft), *_depends_faults(draft))
     spec = triggers.read_schedule(draft.place, draft.values, draft.wrong, now, report)
+    report.add(*density.faults(draft.place, spec, draft.values, now))
     if draft.wrong or len(work) != 1 or "name" not in draft.own:
         return None
     params, _ = read_params(draft.values.get("params", {}))
@@ -203,11 +228,11 @@ def _param_faults(draft: Draft) -> Iterator[Problem]:
     for keys, message in faults:
         if not keys or keys[0] in own:
             yield draft.place.problem(message, "params", *keys)
-    if triggers.given_keys(draft.own):
+    if triggers.has_schedule(draft.own) or draft.own.get("depends_on"):
         for param in params:
             if param.required:
                 yield draft.place.problem(
-                    "is required, but the job has a schedule, which gives no parameters: add a default",
+                    f"is required, but the job has {_starter(draft)}, which gives no parameters: add a default",
                     "params",
                     param.name,
                 )
@@ -241,3 +266,14 @@ def _retry_faults(draft: Draft) -> Iterator[Problem]:
         and draft.own.keys() & {"retry_backoff", "retry_backoff_max"}
     ):
         yield draft.place.problem("is longer than retry_backoff_max: raise that, or lower this", "retry_backoff")
+
+
+def _starter(draft: Draft) -> str:
+    return "a schedule" if triggers.has_schedule(draft.own) else "depends_on"
+
+
+def _depends_faults(draft: Draft) -> Iterator[Problem]:
+    if not draft.own.get("depends_on") and draft.is_right("depends_on"):
+        for key in ("depends_when", "depends_mode"):
+            if key in draft.own:
+                yield draft.place.problem("goes with depends_on only", key)

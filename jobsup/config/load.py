@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jobsup.clock import Clock, SystemClock
-from jobsup.config import jobs, places, sections
+from jobsup.config import jobs, places, sections, shared
 from jobsup.config.local_zone import local_zone
 from jobsup.config.report import Report, shown
 from jobsup.config.sections import Given
@@ -37,11 +37,13 @@ def load(path: str | Path, environ: Mapping[str, str] | None = None, clock: Cloc
     included = _included(main, report)
     config = _config(main, given, environ, report)
     defaults = _job_defaults(config, given, report)
-    jobs.check_defaults(main.place("[defaults]", "defaults"), given.section("defaults"), report)
     now = (clock or SystemClock()).now()
-    read = jobs.read_jobs([main, *included], defaults, now, report)
+    common = shared.read_shared(main, defaults["timezone"], now, report)
+    said = given.section("defaults")
+    defaults |= jobs.check_defaults(main.place("[defaults]", "defaults"), said, common, report)
+    read = jobs.read_jobs([main, *included], defaults, common, now, report)
     report.raise_errors()
-    return _complete(config, read, defaults, [main, *included], report)
+    return _complete(replace(config, shared=common), read, defaults, [main, *included], report)
 
 
 def _config(main: Source, given: Given, environ: Mapping[str, str], report: Report) -> Config:

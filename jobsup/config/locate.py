@@ -42,6 +42,10 @@ class Lines:
                 return self._lines[path[:length]]
         return None
 
+    def has(self, path: Path) -> bool:
+        """Tell whether the text has such a table or key."""
+        return path in self._lines
+
     def _scan(self) -> None:
         table: Path = ()
         position = self._skip(0)

@@ -29,6 +29,10 @@ class Place:
     def line(self, *keys: str | int) -> int | None:
         return self.lines.line((*self.path, *keys))
 
+    def has(self, *keys: str | int) -> bool:
+        """Tell whether the file itself says something at `keys`."""
+        return self.lines.has((*self.path, *keys))
+
     def named(self, table: str) -> Place:
         return replace(self, table=table)
 

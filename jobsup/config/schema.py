@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from jobsup.config.fields import (
@@ -17,18 +17,22 @@ from jobsup.config.fields import (
     Command,
     DatabaseUrl,
     Day,
+    DayRange,
     FilledText,
     Instant,
     JsonTable,
     LogLevel,
     Name,
-    NodeName,
+    NameOrNothing,
+    NamePattern,
     PythonCallable,
     ShortText,
     Text,
     TimeZone,
     Variable,
     WallTime,
+    Weekday,
+    YearDay,
     duration_between,
     duration_or_none,
     items,
@@ -38,13 +42,15 @@ from jobsup.config.fields import (
 )
 from jobsup.config.report import Place, hint, shown
 from jobsup.errors import Problem
-from jobsup.model import CatchUp, Dst, Overlap
+from jobsup.model import BlackoutPolicy, CalendarRule, CatchUp, DependsMode, DependsWhen, Dst, Overlap
 
 WORKERS_MAX = 1024
 CONCURRENCY_MAX = 256
 RETRIES_MAX = 1000
 PRIORITY_MAX = 1_000_000
 CATCH_UP_MAX = 10_000
+QUEUE_LIMIT_MAX = 100_000
+POOL_PLACES_MAX = 100_000
 RETENTION_DAYS_MAX = 36_500
 OUTPUT_LIMIT_MIN = 1 << 10
 OUTPUT_LIMIT_MAX = 64 << 20
@@ -80,7 +86,7 @@ class DatabaseTable(Table):
 
 class SupervisorTable(Table):
     runtime_dir: ShortText = UNSET
-    node: NodeName = UNSET
+    node: NameOrNothing = UNSET
     drain_timeout: Annotated[timedelta, duration_between(_NOTHING, _DAY)] = UNSET
     watchdog: Annotated[timedelta, duration_between(_SECOND, _HOUR)] = UNSET
     boot_timeout: Annotated[timedelta, duration_between(_SECOND, _HOUR)] = UNSET
@@ -118,6 +124,7 @@ class CalendarTable(Table):
     weeks: Annotated[int, whole_number(0, 10_000)] = UNSET
     months: Annotated[int, whole_number(0, 10_000)] = UNSET
     years: Annotated[int, whole_number(0, 1_000)] = UNSET
+    business_days: Annotated[int, whole_number(0, 10_000)] = UNSET
     at: WallTime = UNSET
     start_date: Day = UNSET
 
@@ -139,9 +146,14 @@ class DefaultsTable(Table):
     retry_backoff_max: Annotated[timedelta, duration_between(_NOTHING)] = UNSET
     retry_on_lost: Boolean = UNSET
     overlap: Annotated[Overlap, one_of(Overlap)] = UNSET
+    queue_limit: Annotated[int, whole_number(1, QUEUE_LIMIT_MAX)] = UNSET
     catch_up: Annotated[CatchUp, one_of(CatchUp)] = UNSET
     catch_up_limit: Annotated[int, whole_number(1, CATCH_UP_MAX)] = UNSET
     misfire_grace: Annotated[timedelta | None, duration_or_none(_NOTHING)] = UNSET
+    jitter: Annotated[timedelta, duration_between(_NOTHING, _DAY)] = UNSET
+    use_calendar: NameOrNothing = UNSET
+    calendar_rule: Annotated[CalendarRule, one_of(CalendarRule)] = UNSET
+    pool: NameOrNothing = UNSET
     params: dict[str, Any] = UNSET
     env: dict[Variable, Text] = UNSET
     env_file: ShortText = UNSET
@@ -150,6 +162,19 @@ class DefaultsTable(Table):
     success_exit_codes: Annotated[list[Annotated[int, whole_number(0, 255)]], items(1)] = UNSET
     output_limit: Annotated[int, size_between(OUTPUT_LIMIT_MIN, OUTPUT_LIMIT_MAX)] = UNSET
     stderr: Annotated[str, one_of(("separate", "merge"))] = UNSET
+
+
+class ScheduleTable(Table):
+    """`[[job.schedules]]`."""
+
+    cron: FilledText = UNSET
+    every: Annotated[timedelta, duration_between(_TICK)] = UNSET
+    anchor: Instant = UNSET
+    calendar: CalendarTable = UNSET
+    on_calendar: FilledText = UNSET
+    at: Instant = UNSET
+    timezone: TimeZone = UNSET
+    dst: Annotated[Dst, one_of(Dst)] = UNSET
 
 
 class JobTable(DefaultsTable):
@@ -167,6 +192,37 @@ class JobTable(DefaultsTable):
     calendar: CalendarTable = UNSET
     on_calendar: FilledText = UNSET
     at: Instant = UNSET
+    schedules: Annotated[list[ScheduleTable], items(1)] = UNSET
+    depends_on: Annotated[list[Name], items()] = UNSET
+    depends_when: Annotated[DependsWhen, one_of(DependsWhen)] = UNSET
+    depends_mode: Annotated[DependsMode, one_of(DependsMode)] = UNSET
+
+
+class NamedCalendarTable(Table):
+    """`[calendars.NAME]`."""
+
+    dates: Annotated[list[Day], items()] = UNSET
+    ranges: Annotated[list[DayRange], items()] = UNSET
+    yearly: Annotated[list[YearDay], items()] = UNSET
+    weekdays: Annotated[list[Weekday], items()] = UNSET
+    ics: FilledText = UNSET
+    include: Annotated[list[Name], items()] = UNSET
+
+
+class BlackoutTable(Table):
+    """`[[blackout]]`."""
+
+    name: Name = UNSET
+    from_: Instant = Field(UNSET, alias="from")
+    until: Instant = UNSET
+    cron: FilledText = UNSET
+    on_calendar: FilledText = UNSET
+    duration: Annotated[timedelta, duration_between(_SECOND)] = UNSET
+    timezone: TimeZone = UNSET
+    jobs: Annotated[list[NamePattern], items()] = UNSET
+    tags: Annotated[list[Name], items()] = UNSET
+    queues: Annotated[list[Name], items()] = UNSET
+    policy: Annotated[BlackoutPolicy, one_of(BlackoutPolicy)] = UNSET
 
 
 SECTIONS: dict[str, type[Table]] = {
@@ -179,7 +235,7 @@ SECTIONS: dict[str, type[Table]] = {
     "defaults": DefaultsTable,
 }
 
-TOP_LEVEL = (*SECTIONS, "job", "include")
+TOP_LEVEL = (*SECTIONS, "calendars", "blackout", "pools", "job", "include")
 
 
 class Checked:
@@ -214,10 +270,18 @@ def _sentence(error: ErrorDetails, model: type[Table], keys: tuple[str | int, ..
         case "value_error":
             return str(error["ctx"]["error"])
         case "extra_forbidden":
-            known = CalendarTable.model_fields if keys[0] == "calendar" else model.model_fields
-            return f"unknown key{hint(str(keys[-1]), known)}"
+            return f"unknown key{hint(str(keys[-1]), _known_keys(model, keys))}"
         case "list_type":
             return f"must be a list in square brackets, not {shown(error['input'])}"
         case "dict_type" | "model_type":
             return f"must be a table, not {shown(error['input'])}"
     return f"{error['msg']}, not {shown(error['input'])}"
+
+
+def _known_keys(model: type[Table], keys: tuple[str | int, ...]) -> list[str]:
+    """Return the keys of the table that an unknown key stands in."""
+    if "calendar" in keys[:-1]:
+        model = CalendarTable
+    elif keys[0] == "schedules":
+        model = ScheduleTable
+    return [field.alias or name for name, field in model.model_fields.items()]

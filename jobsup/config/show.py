@@ -27,8 +27,11 @@ def setting_value(config: Config, path: str) -> Any:
     section, _, name = path.partition(".")
     if path == "jobs.set":
         return config.set
-    if section == "defaults" and name in ("timezone", "dst"):
+    if section == "defaults" and name in ("timezone", "dst", "calendar_rule"):
         return getattr(config.defaults.schedule, name)
+    if path == "defaults.use_calendar":
+        calendar = config.defaults.schedule.use_calendar
+        return "" if calendar is None else calendar.name
     return getattr(getattr(config, section), name)
 
 

@@ -14,6 +14,8 @@ from jobsup.model import CalendarSpec, ParamSpec, ScheduleSpec
 
 LINE_CHARS_MAX = 100
 
+CALENDAR_UNITS = ("days", "weeks", "months", "years", "business_days")
+
 _OPTIONAL_DURATIONS = ("worker.job_timeout", "defaults.timeout", "defaults.misfire_grace")
 
 
@@ -56,7 +58,11 @@ def param_words(param: ParamSpec) -> str:
 
 
 def schedule_words(schedule: ScheduleSpec) -> str:
-    """Write a schedule's kind and value: `cron 0 3 * * *`, `every 1h30m`, `manual`."""
+    """Write a schedule's kind and value: `cron 0 3 * * *`, `every 1h30m`, `manual`; several with `and also`."""
+    return " and also ".join(_kind_words(each) for each in (schedule, *schedule.also))
+
+
+def _kind_words(schedule: ScheduleSpec) -> str:
     if schedule.cron is not None:
         return f"cron {schedule.cron}"
     if schedule.every is not None:
@@ -69,7 +75,7 @@ def schedule_words(schedule: ScheduleSpec) -> str:
 
 
 def calendar_words(calendar: CalendarSpec) -> str:
-    steps = {unit: getattr(calendar, unit) for unit in ("days", "weeks", "months", "years")}
+    steps = {unit: getattr(calendar, unit) for unit in CALENDAR_UNITS}
     table: dict[str, Any] = {unit: count for unit, count in steps.items() if count}
     return words({**table, "at": calendar.at, "start_date": calendar.start_date})
 

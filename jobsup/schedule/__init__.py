@@ -7,8 +7,8 @@ How it is built, from the bottom: `zones` cuts a time zone into stretches of con
 systemd expressions) and `intervals` (every N days or months) are endless sets of wall times; `wall` lays such a set
 on a zone by the clock-change rule. `every` and `once` need no wall clock. `fields` and `cron` read cron's grammar,
 `on_calendar` systemd's. `days` are the days of a named calendar, `day_rules` and `calendars` what they do to a
-schedule, `union` makes several schedules one. Whatever cannot be read, or can never fire, is a ScheduleError when it is compiled: a
-compiled schedule has no failures left, and every search in it is bounded.
+schedule, `union` makes several schedules one. Whatever cannot be read, or can never fire, is a ScheduleError when it
+is compiled: a compiled schedule has no failures left, and every search in it is bounded.
 
 Beside them: `blackouts` (when a job does not start), `jitter` (by how much a start is delayed), `forecast` (what all
 jobs together will ask for), `suspicions` (what a careful operator would ask about a schedule).

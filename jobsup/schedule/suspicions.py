@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from jobsup.schedule.base import floor_second, to_datetime
+from jobsup.schedule.base import Schedule, floor_second, to_datetime
 from jobsup.schedule.zones import Segment
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 SAMPLE_YEARS = range(2030, 2035)
 """Years the tz database knows by rule only: what happens in each of them happens every year."""
+TICKS_SAMPLED = 50
 
 
 def yearly_gap(schedule: WallSchedule) -> tuple[str, ...]:
@@ -29,6 +31,16 @@ def yearly_gap(schedule: WallSchedule) -> tuple[str, ...]:
     return (
         f"a clock change in {schedule.zone.key} takes a time of it away every year ({lost:%H:%M} in {day:%B}): {fate}",
     )
+
+
+def shortest_interval(schedule: Schedule, after: datetime) -> timedelta | None:
+    """Return the shortest time between two ticks that follow each other, of the next few; None: there are not two."""
+    ticks: list[datetime] = []
+    tick = schedule.next_after(after)
+    while tick is not None and len(ticks) < TICKS_SAMPLED:
+        ticks.append(tick)
+        tick = schedule.next_after(tick)
+    return min((second - first for first, second in pairwise(ticks)), default=None)
 
 
 def _gap_of(schedule: WallSchedule, year: int) -> Segment | None:

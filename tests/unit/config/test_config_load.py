@@ -18,7 +18,7 @@ from jobsup.config.keys import DEFAULT_KEYS, KEYS, SETTING_KEYS
 from jobsup.config.load import load
 from jobsup.config.settings import Config
 from jobsup.errors import ConfigError
-from jobsup.model import CalendarSpec, CatchUp, Dst, JobKind, JobSpec, Overlap, ParamSpec
+from jobsup.model import CalendarSpec, CatchUp, Dst, JobKind, JobSpec, Overlap, ParamSpec, ScheduleSpec
 from tests.support.config_folder import Folder
 
 
@@ -48,7 +48,7 @@ def test_every_key_of_the_schema_can_be_set_by_environment_and_every_setting_is_
     for section in sections:
         names = {spec.name for spec in fields(getattr(defaults, section))}
         assert names == {key.name for key in SETTING_KEYS if key.section == section}
-    job_fields = {spec.name for spec in fields(JobSpec)} | {"timezone", "dst"}
+    job_fields = {spec.name for spec in fields(JobSpec)} | {spec.name for spec in fields(ScheduleSpec)}
     assert {key.name for key in DEFAULT_KEYS} <= job_fields
 
 

@@ -11,7 +11,7 @@ import pytest
 from jobsup.config.diff import diff
 from jobsup.config.keys import DEFAULT_KEYS, SETTING_KEYS
 from jobsup.config.load import load
-from jobsup.config.schema import CalendarTable, JobTable
+from jobsup.config.schema import BlackoutTable, CalendarTable, JobTable, NamedCalendarTable, ScheduleTable
 from jobsup.config.show import effective, setting_value
 from jobsup.config.starter import starter_toml
 from jobsup.model import JobKind
@@ -116,9 +116,14 @@ def test_the_example_names_every_key_with_its_default(tmp_path: Path) -> None:
             said, default = setting_value(example, key.path), setting_value(defaults, key.path)
             assert said == default, f"the example says {said} for {key.path}, which is {default}"
     assert {"defaults.env", "defaults.params"} <= example.origins.keys()
-    for name in {*JobTable.model_fields, "include"}:
-        assert re.search(rf"(?m)^#?{name} = |^\[job.{name}\]", EXAMPLE.read_text()), f"{name} is not in the example"
-    assert {"months", "at", "start_date"} <= set(CalendarTable.model_fields)
+    tables = (JobTable, ScheduleTable, NamedCalendarTable, BlackoutTable)
+    keys = {each.alias or name for table in tables for name, each in table.model_fields.items()}
+    for name in {*keys, "include"}:
+        pattern = rf"(?m)^#?{name} = |^#?\[+job.{name}\]"
+        assert re.search(pattern, EXAMPLE.read_text()), f"{name} is not in the example"
+    assert {"months", "at", "start_date", "business_days"} <= set(CalendarTable.model_fields)
+    assert [warning for warning in example.warnings if "everybody" not in warning.message] == []
+    assert all((example.shared.calendars, example.shared.blackouts, example.shared.pools))
 
 
 @pytest.mark.parametrize("file", sorted((REPOSITORY / "config/examples").glob("*.py")))
