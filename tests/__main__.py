@@ -14,7 +14,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ("ruff", "format", "--check", "."),
     ("mypy",),
     ("lint-imports",),
-    ("pytest",),
+    ("pytest", "-n", "4", "--dist", "loadscope"),
 )
 
 
