@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 
+class MeasureError(Exception):
+    """Something could not be measured; its text says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """One measured number."""
@@ -35,7 +39,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def table(figures: Sequence[Figure]) -> str:
     """Return the figures as aligned lines."""
-    width = max(len(figure.name) for figure in figures)
+    width = max((len(figure.name) for figure in figures), default=0)
     return "\n".join(_line(figure, width) for figure in figures)
 
 

@@ -18,11 +18,13 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from benchmarks import tree
+from benchmarks.figures import MeasureError
 
 JOBSUP = Path(sys.executable).parent / "jobsup"
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
 LOOK_SECONDS = 0.02
+LOG_CHARACTERS_MAX = 2000
 
 T = TypeVar("T")
 
@@ -91,16 +93,20 @@ class Instance:
         return json.loads(said) if said else {}
 
     def is_ready(self) -> bool:
-        """Tell whether the supervisor and all its children are; SystemExit when it has ended instead."""
+        """Tell whether the supervisor and all its children are; MeasureError when it has ended instead."""
         assert self._process is not None
         if self._process.poll() is not None:
-            raise SystemExit(f"jobsup ended with {self._process.returncode}:\n{self.log.read_text()}")
+            raise MeasureError(f"jobsup ended with {self._process.returncode}:\n{self.said()}")
         status = self.status()
         return status.get("state") == "running" and all(child["state"] == "ready" for child in status["children"])
 
     def workers(self) -> dict[int, int]:
         """Return each worker's slot and pid."""
         return {child["slot"]: child["pid"] for child in self.status()["children"] if child["kind"] == "worker"}
+
+    def said(self) -> str:
+        """Return the end of the log."""
+        return self.log.read_text()[-LOG_CHARACTERS_MAX:]
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """Read from the tables, with a connection of our own that holds nothing afterwards."""
@@ -111,11 +117,11 @@ class Instance:
             connection.close()
 
     def wait(self, condition: Callable[[], T], seconds: float, what: str, look: float = LOOK_SECONDS) -> T:
-        """Wait until the condition is true and return its value; SystemExit with the log when it takes too long."""
+        """Wait until the condition is true and return its value; MeasureError with the log when it takes too long."""
         deadline = time.monotonic() + seconds
         while not (value := condition()):
             if time.monotonic() >= deadline:
-                raise SystemExit(f"waited {seconds:g} s for {what}; the log says:\n{self.log.read_text()[-4000:]}")
+                raise MeasureError(f"waited {seconds:g} s for {what}; the log says:\n{self.said()}")
             time.sleep(look)
         return value
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import counted, machine, tree
-from benchmarks.figures import Figure, percentile, table
+from benchmarks.figures import Figure, MeasureError, percentile, table
 from benchmarks.instance import JOBSUP, Instance, instant
 
 MIB = 1 << 20
@@ -84,22 +84,22 @@ def measure_idle(options: argparse.Namespace) -> list[Figure]:
     with Instance(jobs=SOME_JOBS, parent=options.folder) as instance:
         time.sleep(SETTLE_SECONDS)
         pids = instance.members()
-        memory = {f"{tree.name(pid)} [{pid}]": tree.pss_bytes([pid]) / MIB for pid in pids}
-        busy, woken, begun = tree.cpu_seconds(pids), tree.wakeups(instance.pid), time.monotonic()
+        memory = [tree.pss_bytes([pid]) / MIB for pid in pids]
+        busy, woken, begun = [tree.cpu_seconds([pid]) for pid in pids], tree.wakeups(instance.pid), time.monotonic()
         time.sleep(options.seconds)
         took = time.monotonic() - begun
-        share = (tree.cpu_seconds(pids) - busy) / took
+        shares = [100 * (tree.cpu_seconds([pid]) - before) / took for pid, before in zip(pids, busy, strict=True)]
         wakeups = (tree.wakeups(instance.pid) - woken) / took
         if instance.members() != pids:
-            raise SystemExit(f"the idle tree changed while it was measured:\n{instance.log.read_text()}")
+            raise MeasureError(f"the idle tree changed while it was measured:\n{instance.said()}")
+        for pid, size, share in zip(pids, memory, shares, strict=True):
+            print(f"    {tree.name(pid):<16} {size:6.1f} MiB  {share:6.3f} % of a core", file=sys.stderr)
         restarts = [_restart_seconds(instance, slot) for slot in sorted(instance.workers())]
-    for line, size in memory.items():
-        print(f"    {size:6.1f} MiB  {line}", file=sys.stderr)
     return [
         Figure("start: command -> every child ready", instance.seconds_to_ready, "s"),
-        Figure("idle tree: CPU", 100 * share, "% of a core", 0.5),
+        Figure("idle tree: CPU", sum(shares), "% of a core", 0.5),
         Figure("idle supervisor: wake-ups", wakeups, "/s", 1),
-        Figure("tree after start: PSS", sum(memory.values()), "MiB", 70),
+        Figure("tree after start: PSS", sum(memory), "MiB", 70),
         Figure("tree after start: processes", len(pids), ""),
         Figure("crashed child: kill -> new process, median", 1000 * median(restarts), "ms", 50),
         Figure("crashed child: kill -> new process, worst", 1000 * max(restarts), "ms"),
@@ -129,7 +129,7 @@ def measure_due(options: argparse.Namespace) -> list[Figure]:
     with Instance(NO_POLLS, jobs, parent=options.folder) as instance:
         left = (due - datetime.now(UTC)).total_seconds()
         if left < SETTLE_SECONDS:
-            raise SystemExit(f"ready only {left:.1f} s before the jobs are due: raise DUE_LEAD_SECONDS")
+            raise MeasureError(f"ready only {left:.1f} s before the jobs are due: raise DUE_LEAD_SECONDS")
         loaded = tree.pss_bytes(instance.members()) / MIB
         time.sleep(left - 1)
         seen = _seconds_until_visible(instance, due, options.jobs)
@@ -179,18 +179,25 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure the parts that are asked for; the exit code is 1 when a figure misses its target."""
+    """Measure the parts that are asked for; the exit code is 1 when a part fails or a figure misses its target."""
     options = _options(arguments)
     facts = machine.facts(options.folder)
     figures: list[Figure] = []
+    failures: dict[str, str] = {}
     for part in options.only:
         print(f"measuring {part} ...", file=sys.stderr, flush=True)
-        figures += PARTS[part](options)
+        try:
+            figures += PARTS[part](options)
+        except MeasureError as error:
+            failures[part] = str(error)
     print("\n".join(f"{name}: {fact}" for name, fact in facts.items()), table(figures), sep="\n\n")
+    for part, why in failures.items():
+        print(f"\n{part} was not measured: {why}")
     if options.json:
         found = [asdict(figure) | {"verdict": figure.verdict} for figure in figures]
-        options.json.write_text(json.dumps({"schema": 1, "machine": facts, "figures": found}, indent=2) + "\n")
-    return int(any(figure.verdict == "MISSED" for figure in figures))
+        answer = {"schema": 1, "machine": facts, "figures": found, "failures": failures}
+        options.json.write_text(json.dumps(answer, indent=2) + "\n")
+    return int(bool(failures) or any(figure.verdict == "MISSED" for figure in figures))
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -222,7 +229,7 @@ def _run_stamp(instance: Instance) -> float:
     command = [sys.executable, "-m", "benchmarks.committed", str(note), "run", "stamp", "-c", str(instance.config)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if ran.returncode != 0:
-        raise SystemExit(f"jobsup run: {ran.stderr}")
+        raise MeasureError(f"jobsup run: {ran.stderr}")
     instance.wait(lambda: not instance.rows("SELECT 1 FROM job_dispatch WHERE completed_at IS NULL"), 10, "the run")
     time.sleep(REST_SECONDS)
     return float(note.read_text())
@@ -236,7 +243,7 @@ def _restart_seconds(instance: Instance, slot: int) -> float:
     os.kill(victim, signal.SIGKILL)
     while not set(tree.children(instance.pid)) - known:
         if time.monotonic() - begun > 10:
-            raise SystemExit(f"worker {slot} was not restarted:\n{instance.log.read_text()}")
+            raise MeasureError(f"worker {slot} was not restarted:\n{instance.said()}")
     took = time.monotonic() - begun
     instance.wait(instance.is_ready, 30, "the new worker to be ready")
     return took
@@ -245,7 +252,7 @@ def _restart_seconds(instance: Instance, slot: int) -> float:
 def _queries_per_second(counters: Path, seconds: float) -> float:
     before, begun = counted.total(counters), time.monotonic()
     if before == 0:
-        raise SystemExit("no statement was counted: the counter does not see the database")
+        raise MeasureError("no statement was counted: the counter does not see the database")
     time.sleep(seconds)
     return (counted.total(counters) - before) / (time.monotonic() - begun)
 
