@@ -161,7 +161,8 @@ def _run_reboot_jobs(database: Database, config: Config) -> None:
     from jobsup.store import dispatches
 
     for job in config.jobs:
-        if not job.enabled or (job.schedule.cron or "").strip().lower() != REBOOT:
+        starts = any((each.cron or "").strip().lower() == REBOOT for each in (job.schedule, *job.schedule.also))
+        if not job.enabled or not starts:
             continue
         try:
             made = dispatches.create_manual(database, job.name, params={}, requested_by=REBOOT)

@@ -86,9 +86,10 @@ def read_ics(path: Path, file: str, zone: str, now: datetime) -> IcsDays:
 def _read(path: Path) -> str | None:
     """Return the text, None when it is none; a pipe or a device is not waited on."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(0, "it is not a regular file")
     with os.fdopen(descriptor, "rb") as opened:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(0, "it is not a regular file")
         content = opened.read(FILE_BYTES_MAX + 1)
     if len(content) > FILE_BYTES_MAX:
         raise OSError(0, f"it is larger than {FILE_BYTES_MAX >> 20} MiB")

@@ -101,6 +101,7 @@ def _read(table: _Table, now: datetime, report: Report) -> ScheduleSpec | None:
         report.add(table.problem(message, extra))
     if "anchor" in values and "every" not in values and "every" not in table.wrong:
         report.add(table.problem("goes with every only", "anchor"))
+        values = {key: value for key, value in values.items() if key != "anchor"}
     try:
         spec = schedule_spec(values)
     except OverflowError:

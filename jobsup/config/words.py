@@ -47,6 +47,13 @@ def words(value: Any) -> str:
     return f'"{value}"' if isinstance(value, str) else shown(value)
 
 
+def value_words(value: Any) -> str:
+    """Write a value of what a set shares: instants and schedules too."""
+    if isinstance(value, ScheduleSpec):
+        return schedule_words(value)
+    return instant_words(value) if isinstance(value, datetime) else words(value)
+
+
 def param_words(param: ParamSpec) -> str:
     """Write a parameter in its long form."""
     table: dict[str, Any] = {"type": param.type}
