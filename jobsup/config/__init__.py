@@ -2,7 +2,9 @@
 
 The full loader (`load`) reads the files (`source`: may they be trusted, are they TOML), checks each table against
 `schema` (pydantic, nowhere else), lays the environment over the settings (`sections`, `environment`, `keys`), and
-turns `[[job]]` tables into definitions (`jobs`, `triggers`, `params`, `scripts`). It never stops at the first fault:
+turns `[[job]]` tables into definitions (`jobs`, `triggers`, `params`, `scripts`; `depends` and `density` judge them
+with their neighbours and their time in view). What jobs share is read before them (`shared`: `calendars` with their
+`ics` files, `blackouts`, pools); a job carries the calendar it uses. It never stops at the first fault:
 every problem is collected with file, table, key and line (`report`, `locate`) and raised as one ConfigError, so a
 Config that exists is right. What is odd but possible is a warning inside it.
 

@@ -68,8 +68,8 @@ def read_ics(path: Path, file: str, zone: str, now: datetime) -> IcsDays:
 
     try:
         calendar = Calendar.from_ical(text)
-    except (ValueError, KeyError, IndexError) as error:
-        return _refused(file, None, f"is not an ICS file: {error}")
+    except Exception as error:  # noqa: BLE001  # as below
+        return _refused(file, None, f"is not an ICS file: {' '.join(str(error).split())}")
     events = _events(calendar, text)
     if len(events) > EVENTS_MAX:
         return _refused(file, None, f"has {len(events)} events, more than the {EVENTS_MAX} allowed")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 SAMPLE_YEARS = range(2030, 2035)
 """Years the tz database knows by rule only: what happens in each of them happens every year."""
 TICKS_SAMPLED = 50
+TIME_SAMPLED = timedelta(days=8)
 
 
 def yearly_gap(schedule: WallSchedule) -> tuple[str, ...]:
@@ -34,10 +35,13 @@ def yearly_gap(schedule: WallSchedule) -> tuple[str, ...]:
 
 
 def shortest_interval(schedule: Schedule, after: datetime) -> timedelta | None:
-    """Return the shortest time between two ticks that follow each other, of the next few; None: there are not two."""
+    """Return the shortest time between ticks that follow each other, of the next few and of about a week.
+
+    None: there are not two.
+    """
     ticks: list[datetime] = []
     tick = schedule.next_after(after)
-    while tick is not None and len(ticks) < TICKS_SAMPLED:
+    while tick is not None and len(ticks) < TICKS_SAMPLED and (len(ticks) < 2 or tick < after + TIME_SAMPLED):
         ticks.append(tick)
         tick = schedule.next_after(tick)
     return min((second - first for first, second in pairwise(ticks)), default=None)
