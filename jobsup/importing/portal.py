@@ -15,7 +15,7 @@ from jobsup.config.source import Source
 from jobsup.importing import naming, proof
 from jobsup.importing.draft import Draft, Fault, Harvest
 from jobsup.importing.portal_rows import Plan, draft_of, instant, place_of
-from jobsup.model import JobSpec, Origin, Reason, Status
+from jobsup.model import JobSpec, Origin, Reason, SetSpec, Status
 from jobsup.store import portal_import
 from jobsup.store.engine import Database
 from jobsup.store.portal_import import Known, OldPortal, OldRun
@@ -190,7 +190,7 @@ def _spec(draft: Draft, defaults: dict[str, Any]) -> JobSpec:
     """Return the definition as the configuration would make it. ValueError with all that it would refuse."""
     report = Report()
     source = Source("", Path("/jobs.toml"), "", {"job": [draft.table]})
-    specs = jobs.read_jobs([source], defaults, datetime.now(UTC), report)
+    specs = jobs.read_jobs([source], defaults, SetSpec(), datetime.now(UTC), report)
     if report.errors():
         raise ValueError("; ".join(problem.message for problem in report.errors()))
     return specs[0]

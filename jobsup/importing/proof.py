@@ -12,6 +12,7 @@ from jobsup.config.report import Report
 from jobsup.config.source import Source
 from jobsup.errors import Problem
 from jobsup.importing.draft import Basket, Draft, Fault, Harvest
+from jobsup.model import SetSpec
 
 _DEFAULTS: dict[str, Any] = {"timezone": "UTC", "timeout": timedelta(seconds=600), "max_retries": 3}
 
@@ -21,7 +22,7 @@ def faults(table: dict[str, Any], clock: Clock | None = None) -> list[str]:
     now = (clock or SystemClock()).now()
     report = Report()
     source = Source("", Path("/jobs.toml"), "", {"job": [table]})
-    jobs.read_jobs([source], dict(_DEFAULTS), now, report)
+    jobs.read_jobs([source], dict(_DEFAULTS), SetSpec(), now, report)
     return [_sentence(problem) for problem in report.errors()]
 
 
