@@ -147,7 +147,7 @@ def test_one_client_too_many_is_told_so(make_toy: Any) -> None:
     assert "clients at once" in answer["error"]
     for sock in crowd:
         sock.close()
-    toy.until(lambda: toy.state() == "running")
+    toy.until(lambda: toy.call({"do": "status"}).get("status", {}).get("state") == "running")
 
 
 def test_client_that_leaves_in_the_middle_of_a_reload_does_not_stop_it(make_toy: Any) -> None:

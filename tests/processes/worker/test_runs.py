@@ -220,9 +220,10 @@ def test_a_queued_run_starts_when_the_one_before_it_has_ended(bench: Bench) -> N
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run jobs as another user")
 def test_a_callable_of_another_user_has_that_users_rights(bench: Bench) -> None:
     nobody = pwd.getpwnam("nobody")
-    readable = subprocess.run([sys.executable, "-c", "import jobsup"], user="nobody", cwd="/", check=False)
-    if readable.returncode:
-        pytest.skip("nobody cannot read this installation of jobsup")
+    try:
+        subprocess.run([sys.executable, "-c", "import jobsup"], user="nobody", cwd="/", check=True)
+    except (PermissionError, subprocess.CalledProcessError):
+        pytest.skip("the user nobody cannot read this installation of Python and jobsup")
     run = bench.run(python="os:getresuid", user="nobody")
     assert bench.until_ended(run)["error_message"] is None
     assert json.loads((bench.execution(run) or {})["result"]) == [nobody.pw_uid] * 3
