@@ -64,6 +64,8 @@ class Reason(StrEnum):
     """CANCELLED: the job was removed, or disabled, before it started."""
     OVERLAP = "overlap"
     """SKIPPED: an earlier run was still waiting or running (`overlap = "skip"`)."""
+    QUEUE_FULL = "queue_full"
+    """SKIPPED: `queue_limit` runs were waiting already (`overlap = "queue"`)."""
     PAUSED = "paused"
     """SKIPPED: the job was paused."""
     MISSED = "missed"
@@ -77,7 +79,7 @@ class Reason(StrEnum):
     CALENDAR = "calendar"
     """SKIPPED: the job's calendar leaves that day out."""
     BLACKOUT = "blackout"
-    """SKIPPED: it fell into a blackout window whose policy is `skip`."""
+    """SKIPPED: it fell into a blackout window whose policy is `skip`, or another tick that it held runs for it."""
 
 
 class Source(StrEnum):
@@ -388,6 +390,8 @@ class Claim:
     retry_count: int
     scheduled_for: datetime | None
     params: dict[str, Any]
+    parent_id: int | None = None
+    """The run whose end started this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -482,6 +486,14 @@ class TickPlan:
     next_run: datetime | None
     runs: tuple[datetime, ...] = ()
     skips: tuple[Skip, ...] = ()
+    starts: dict[datetime, datetime] = field(default_factory=dict)
+    """Of `runs` that start later than at once, by jitter or a blackout: when."""
+    held: frozenset[datetime] = frozenset()
+    """Of `runs`, those that wait for the end of a blackout: of several of a job that end together one runs."""
+    notes: dict[datetime, str] = field(default_factory=dict)
+    """Of `runs`, what is special about them."""
+    zone_fingerprint: str | None = None
+    """Which rules of time zones `next_run` was computed with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -489,16 +501,18 @@ class DueJob:
     """A job whose tick has come, with all that the decision needs."""
 
     job_id: int
-    name: str
+    spec: JobSpec
     next_run: datetime
-    schedule: ScheduleSpec
-    catch_up: CatchUp
-    catch_up_limit: int
-    misfire_grace: timedelta | None
-    paused_at: datetime | None
-    paused_until: datetime | None
-    paused_by: str | None
-    paused_reason: str | None
+    blackouts: tuple[BlackoutSpec, ...] = ()
+    """Those of its definition set that are meant for it."""
+    paused_at: datetime | None = None
+    paused_until: datetime | None = None
+    paused_by: str | None = None
+    paused_reason: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def prepare(config_path: str, old: Prepared | None) -> Prepared:
     if old is None or old.config.database.url == config.database.url:
         _ready_database(config)  # another database is made ready by the restart that a change needs
     lines = _beginning(config) if old is None else _changes(old.config, config)
-    return Prepared(config, is_first=old is None, content_hash=content_hash(config.jobs), lines=tuple(lines))
+    return Prepared(config, is_first=old is None, content_hash=content_hash(config.jobs, config.shared), lines=tuple(lines))
 
 
 def apply(prepared: Prepared) -> None:
@@ -79,6 +79,7 @@ def apply(prepared: Prepared) -> None:
                 content_hash=prepared.content_hash,
                 node=config.supervisor.node,
                 path=config.path,
+                shared=config.shared,
             )
 
         synced = _wait_for(config, synchronise)

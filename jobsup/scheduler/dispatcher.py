@@ -33,8 +33,12 @@ class Pass:
     """False: more is due than one pass takes."""
 
 
-def dispatch_due(database: Database, lease: Lease, *, watched_since: datetime) -> Pass:
+def dispatch_due(
+    database: Database, lease: Lease, *, watched_since: datetime, down_since: datetime | None = None
+) -> Pass:
     """Dispatch everything that is due, never a tick before its instant.
+
+    `down_since`: until when somebody watched before `watched_since`, as far as is known.
 
     Raises LeaseLostError when the term is over, DatabaseError when the database does not answer; what was
     written until then stands.
@@ -46,7 +50,7 @@ def dispatch_due(database: Database, lease: Lease, *, watched_since: datetime) -
             return Pass(dispatched, skipped, is_whole=True)
         emit("dispatch.found", f"Found {len(jobs)} due jobs to dispatch", count=len(jobs))
         now = database.now()
-        plans = [_plan(job, now, watched_since) for job in jobs]
+        plans = [_plan(job, now, watched_since, down_since) for job in jobs]
         failpoints.reach("scheduler.before_dispatch")
         done = ticks.dispatch(database, lease, plans)
         failpoints.reach("scheduler.after_dispatch")
@@ -59,11 +63,11 @@ def dispatch_due(database: Database, lease: Lease, *, watched_since: datetime) -
     return Pass(dispatched, skipped, is_whole=False)
 
 
-def _plan(job: DueJob, now: datetime, watched_since: datetime) -> TickPlan:
+def _plan(job: DueJob, now: datetime, watched_since: datetime, down_since: datetime | None) -> TickPlan:
     """Plan one job; one that cannot be planned must not hold up the others."""
     try:
-        schedule = compile_schedule(job.schedule, name=job.name)
-        return plan(job, schedule, now=now, watched_since=watched_since)
+        schedule = compile_schedule(job.spec.schedule, name=job.name)
+        return plan(job, schedule, now=now, watched_since=watched_since, down_since=down_since)
     except (JobsupError, ArithmeticError, LookupError, ValueError) as error:
         text = f'job "{job.name}": its ticks cannot be computed, trying again in an hour: {error}'
         emit("dispatch.broken", text, level=logging.ERROR, job=job.name, error=repr(error))

@@ -8,7 +8,7 @@ import random
 from datetime import datetime, timedelta
 from typing import Any
 
-from jobsup.clock import Clock, SystemClock
+from jobsup.clock import Clock, SystemClock, rfc3339
 from jobsup.config.settings import Config
 from jobsup.errors import DatabaseError
 from jobsup.events import emit
@@ -22,6 +22,7 @@ from jobsup.scheduler.rescuer import Rescuer
 from jobsup.scheduler.watch import HANDOVER_MAX, LAPSE_MAX, Watch
 from jobsup.store import notifier, ticks
 from jobsup.store.engine import Database
+from jobsup.store.recompute import recompute
 from jobsup.store.ticks import LeaseLostError
 
 CLOCK_CHECK_SECONDS = 1.0
@@ -75,6 +76,7 @@ class SchedulerService:
         self._failures = 0
         self._looked = (self._database.now(), self._clock.monotonic())
         self._iteration = 0
+        self._has_recomputed = False
 
     @property
     def statements(self) -> int:
@@ -159,7 +161,7 @@ class SchedulerService:
             self._read_next_due()
             is_due = self._next_due is not None and self._next_due <= self._database.now()
         if is_due:
-            dispatcher.dispatch_due(self._database, lease, watched_since=since)
+            dispatcher.dispatch_due(self._database, lease, watched_since=since, down_since=self._watch.down_since)
             self._read_next_due()
 
     def _read_next_due(self) -> None:
@@ -184,12 +186,25 @@ class SchedulerService:
             allowed = LAPSE_MAX if self._leader.succeeds_itself else self._leader.renewal + HANDOVER_MAX
             self._watch.begin(self._database.now(), self._leader.predecessor_seen, allowed)
             self._read_at = -math.inf
+            self._recompute()
         if not self._role and lease is None:
             emit("leader.standby", "Standing by: another scheduler leads")
         is_known = bool(self._role)
         self._role, self._epoch = role, epoch
         if is_known:
             self._link.say(facts=self._facts())
+
+    def _recompute(self) -> None:
+        """Once in this process's life, and before its first tick: look whether the tz database is another one."""
+        if self._has_recomputed:
+            return
+        for moved in recompute(self._database):
+            text = (
+                f'The rules of the time zone of job "{moved.name}" have changed: '
+                f"its next tick is {rfc3339(moved.after)} and not {rfc3339(moved.before)}"
+            )
+            emit("zone.changed", text, level=logging.WARNING, job=moved.name)
+        self._has_recomputed = True
 
     def _facts(self) -> dict[str, Any]:
         return {"role": self._role, "epoch": self._epoch}

@@ -19,11 +19,14 @@ class Watch:
         self._up_since = up_since
         self.since: datetime | None = None
         """None while this process does not lead."""
+        self.down_since: datetime | None = None
+        """Until when somebody watched before that, as far as is known."""
         self._seen: datetime | None = None
 
     def begin(self, now: datetime, predecessor_seen: datetime | None, allowed: timedelta) -> None:
         """Begin a term; it goes on from the last one's end if that was seen no longer ago than `allowed`."""
         before, self.since, self._seen = self.since, now, now
+        self.down_since = predecessor_seen if predecessor_seen is not None and predecessor_seen < now else None
         if predecessor_seen is not None and timedelta(0) <= now - predecessor_seen <= allowed:
             self.since = min(before or predecessor_seen, predecessor_seen)
         if self._up_since is not None and timedelta(0) <= now - self._up_since <= LAPSE_MAX:
@@ -32,7 +35,7 @@ class Watch:
     def look(self, now: datetime) -> None:
         """Note the time; a lapse since the last look, or a clock set back, begins the watch anew."""
         if self.since is not None and self._seen is not None and not timedelta(0) <= now - self._seen <= LAPSE_MAX:
-            self.since = now
+            self.since, self.down_since = now, min(self._seen, now)
         self._seen = now
 
     def end(self) -> None:

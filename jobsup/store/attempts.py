@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, exists, insert, select, update
 
 from jobsup.config.document import jobspec_from_dict
 from jobsup.model import CapturedOutput, JobSpec, OutputChunk, Reason, RunResult, Source, Status
-from jobsup.store.models import Job, JobDispatch, JobExecutionLog, JobOutputChunk
+from jobsup.store import dependencies, ranks
+from jobsup.store.models import Job, JobDependency, JobDispatch, JobExecutionLog, JobOutputChunk
 
 # A retry's wait is spread by this much to either side, so that jobs that failed together do not return together.
 BACKOFF_JITTER = 0.2
@@ -38,6 +39,15 @@ class Ended:
     retry_id: int | None
     """The attempt that follows, if any."""
     retry_at: datetime | None
+    followers: int = 0
+    """Runs of jobs that waited for this end."""
+    frees_place: bool = False
+    """It gave the place of a pool back, which a run of any job may wait for."""
+
+    @property
+    def makes_work(self) -> bool:
+        """Whether some worker may have something to claim now, or soon, that it had not before."""
+        return self.retry_id is not None or self.followers > 0 or self.frees_place
 
 
 def end(connection: Connection, result: RunResult, *, worker_id: str | None, node: str, now: datetime) -> Ended | None:
@@ -65,7 +75,12 @@ def end(connection: Connection, result: RunResult, *, worker_id: str | None, nod
         _write_log(connection, row, result, node)
     connection.execute(delete(JobOutputChunk).where(JobOutputChunk.dispatch_id == result.dispatch_id))
     retry_id, retry_at = _insert_retry(connection, row, job, result, now)
-    return Ended(result.dispatch_id, row["job_id"], job["name"], retry_id, retry_at)
+    followers = 0
+    if retry_id is None and job["has_dependents"]:
+        followers = dependencies.follow(connection, row, result.status, result.reason, now)
+    return Ended(
+        result.dispatch_id, row["job_id"], job["name"], retry_id, retry_at, followers, row["pool_key"] is not None
+    )
 
 
 def fold(chunks: Sequence[OutputChunk]) -> CapturedOutput:
@@ -105,7 +120,8 @@ def backoff(job: JobSpec, retry_count: int) -> timedelta:
 
 
 def _job_of(connection: Connection, job_id: int) -> RowMapping:
-    statement = select(Job.name, Job.payload, Job.is_active, Job.retired_at).where(Job.id == job_id)
+    dependents = exists().where(JobDependency.upstream_id == Job.id).label("has_dependents")
+    statement = select(Job.name, Job.payload, Job.is_active, Job.retired_at, dependents).where(Job.id == job_id)
     return connection.execute(statement).mappings().one()
 
 
@@ -155,6 +171,7 @@ def _insert_retry(
             retry_of=row["id"],
             retry_count=retry_count,
             available_at=available_at,
+            claim_rank=ranks.moved_rank(row["claim_rank"], row["available_at"], available_at),
             created_at=now,
         )
         .returning(JobDispatch.id)
@@ -166,12 +183,14 @@ _CARRIED = (
     "job_id",
     "scheduled_for",
     "target",
+    "parent_id",
     "priority",
     "queue",
     "params",
     "requested_by",
     "epoch",
     "concurrency_key",
+    "pool_key",
 )
 """What a retry takes over from the attempt before it."""
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
 
-from jobsup.config.document import config_hash, jobspec_from_dict, jobspec_to_dict
+from jobsup.config.document import config_hash, jobspec_from_dict, jobspec_to_dict, setspec_to_dict
 from jobsup.errors import ConfigError, Problem, ScheduleError
-from jobsup.model import JobSpec, Origin, Reason, Source, Status
+from jobsup.model import JobSpec, Origin, Reason, SetSpec, Source, Status
+from jobsup.schedule.due import next_due, zone_rules
+from jobsup.store import dependencies, ranks, sets
 from jobsup.store.engine import Database
 from jobsup.store.models import LIVE, Job, JobDispatch, JobSet
 
 # Ids or names in one statement; SQLite takes at most 32,766 values.
 IN_LIST_MAX = 1000
+
+NOTHING_SHARED = SetSpec()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +48,11 @@ class Drift:
     synced_at: datetime
 
 
-def content_hash(specs: Sequence[JobSpec]) -> str:
+def content_hash(specs: Sequence[JobSpec], shared: SetSpec = NOTHING_SHARED) -> str:
     """Return hex digits that are equal for equal sets of definitions, whatever their order."""
     lines = sorted(f"{spec.name} {config_hash(spec)}\n" for spec in specs)
+    if shared != NOTHING_SHARED:
+        lines.append(json.dumps(setspec_to_dict(shared), sort_keys=True))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -59,9 +66,19 @@ def drift(database: Database, set_name: str, content_hash: str) -> Drift | None:
 
 
 def sync(
-    database: Database, set_name: str, specs: Sequence[JobSpec], *, content_hash: str, node: str, path: str
+    database: Database,
+    set_name: str,
+    specs: Sequence[JobSpec],
+    *,
+    content_hash: str,
+    node: str,
+    path: str,
+    shared: SetSpec = NOTHING_SHARED,
+    priority_aging: timedelta | None = ranks.PRIORITY_AGING,
 ) -> Synced:
-    """Make the set in the database equal to `specs`, in one transaction.
+    """Make the set in the database equal to `specs` and what they share, in one transaction.
+
+    `priority_aging` is the waiting that one priority is worth; None: priorities do not age.
 
     A job that did not change keeps everything. A changed one keeps its pause, and its next tick unless its
     schedule changed. One that is no longer there is retired with its history, and what waits of it is
@@ -78,7 +95,11 @@ def sync(
         change.add(fresh)
         change.redefine(changed)
         change.retire([row["id"] for row in gone])
-        change.note(content_hash=content_hash, node=node, path=path)
+        change.age(ranks.aging_ms(priority_aging))
+        sets.write_pools(connection, set_name, shared)
+        if fresh or changed or gone:
+            dependencies.write(connection, set_name, specs)
+        change.note(content_hash=content_hash, node=node, path=path, shared=sets.document(shared))
     back = [spec.name for spec in changed if stored[spec.name]["retired_at"] is not None]
     return Synced(
         added=tuple(sorted([*back, *(spec.name for spec in fresh)])),
@@ -99,32 +120,43 @@ def columns(spec: JobSpec, set_name: str, config_hash: str, next_run: datetime |
         "config_hash": config_hash,
         "timezone": spec.schedule.timezone,
         "next_run": next_run if spec.enabled else None,
+        "zone_fingerprint": zone_rules(spec.schedule, now) if next_run is not None else None,
         "is_active": spec.enabled,
         "retired_at": None,
         "overlap": spec.overlap,
+        "queue_limit": spec.queue_limit,
         "catch_up": spec.catch_up,
         "max_retries": spec.max_retries,
         "retry_backoff_seconds": spec.retry_backoff.total_seconds(),
         "timeout_seconds": None if spec.timeout is None else spec.timeout.total_seconds(),
         "priority": spec.priority,
         "queue": spec.queue,
+        "pool_key": ranks.pool_key(set_name, spec.pool),
         "tags": list(spec.tags),
         "updated_at": now,
     }
 
 
 def first_tick(spec: JobSpec, now: datetime) -> datetime | None:
-    """Return a job's first tick after `now`; None: manual only, or never again. Raises ScheduleError."""
+    """Return when a job is due first after `now`; None: manual only, or never again. Raises ScheduleError."""
     if spec.schedule.is_manual:
         return None
     from jobsup.schedule import compile as compile_schedule
 
     schedule = compile_schedule(spec.schedule, name=spec.name)
-    return None if schedule is None else schedule.next_after(now)
+    return None if schedule is None else next_due(schedule, now)
 
 
 _STORED = select(
-    Job.id, Job.name, Job.set_name, Job.origin, Job.config_hash, Job.next_run, Job.is_active, Job.retired_at
+    Job.id,
+    Job.name,
+    Job.set_name,
+    Job.origin,
+    Job.config_hash,
+    Job.next_run,
+    Job.zone_fingerprint,
+    Job.is_active,
+    Job.retired_at,
 )
 
 
@@ -180,7 +212,10 @@ class _Change:
         for spec in specs:
             row = self.stored[spec.name]
             keeps = row["is_active"] and before[row["id"]].schedule == spec.schedule
-            rows.append({"row_id": row["id"], **self._columns(spec, row["next_run"] if keeps else self._tick(spec))})
+            columns = self._columns(spec, row["next_run"] if keeps else self._tick(spec))
+            if keeps:
+                columns["zone_fingerprint"] = row["zone_fingerprint"]  # it goes with the tick that is kept
+            rows.append({"row_id": row["id"], **columns})
         names = [name for name in rows[0] if name != "row_id"]
         self.connection.execute(
             update(Job).where(Job.id == bindparam("row_id")).values({name: bindparam(name) for name in names}), rows
@@ -193,7 +228,13 @@ class _Change:
             self.connection.execute(update(Job).where(Job.id.in_(some)).values(**retired, **NOT_PAUSED))
         self._cancel_waiting(ids, ticks_only=False)
 
-    def note(self, **values: str) -> None:
+    def age(self, milliseconds: int) -> None:
+        """Let the set's priorities be worth so much waiting; what waits already keeps its place."""
+        head_start = Job.priority * milliseconds
+        ours = (Job.set_name == self.set_name, Job.head_start_ms != head_start)
+        self.connection.execute(update(Job).where(*ours).values(head_start_ms=head_start))
+
+    def note(self, **values: Any) -> None:
         """Write which file the set was synchronised from."""
         noted = update(JobSet).where(JobSet.name == self.set_name).values(**values, synced_at=self.now)
         if self.connection.execute(noted).rowcount == 0:

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 from jobsup.clock import rfc3339
 from jobsup.errors import ConflictError, NotFoundError
 from jobsup.model import Overlap, Reason, Source, Status
-from jobsup.store import notifier, ticks
+from jobsup.store import admission, dependencies, notifier
 from jobsup.store.engine import Database
-from jobsup.store.models import LIVE, Job, JobDispatch
+from jobsup.store.models import Job, JobDispatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,8 @@ def cancel(database: Database, dispatch_id: int, by: str) -> Status:
             status = Status.CANCELLED
             wish |= {"status": status, "reason": Reason.CANCELLED, "completed_at": now}
         connection.execute(update(JobDispatch).where(JobDispatch.id == dispatch_id).values(**wish))
+        if status is Status.CANCELLED:
+            dependencies.follow(connection, row, status, Reason.CANCELLED, now)
     notifier.wake(database, "worker")
     notifier.wake(database, "follower")
     return status
@@ -90,20 +92,18 @@ def retry(database: Database, dispatch_id: int, by: str) -> int:
         new_id = connection.execute(
             insert(JobDispatch)
             .values(
-                job_id=row["job_id"],
+                **admission.inherited(job, now),
                 scheduled_for=row["scheduled_for"],
+                parent_id=row["parent_id"],
                 target=row["target"],
                 source=Source.RETRY,
                 status=Status.PENDING,
                 retry_of=dispatch_id,
                 retry_count=0,  # a person's retry has all its automatic ones before it
-                priority=job["priority"],
-                queue=job["queue"],
-                available_at=now,
                 created_at=now,
                 params=row["params"],
                 requested_by=by,
-                concurrency_key=_key(job),
+                concurrency_key=admission.concurrency_key(job),
             )
             .returning(JobDispatch.id)
         ).scalar_one()
@@ -121,11 +121,8 @@ def latest_attempt(database: Database, dispatch_id: int) -> tuple[int, Status]:
 
 
 _JOB = select(
-    Job.id,
+    *admission.JOB_COLUMNS,
     Job.name,
-    Job.overlap,
-    Job.priority,
-    Job.queue,
     Job.is_active,
     Job.retired_at,
     Job.paused_at,
@@ -163,38 +160,23 @@ def _create(
     now: datetime,
     at: datetime | None,
 ) -> Created:
-    values = {
-        "job_id": job["id"],
+    values: dict[str, Any] = {
+        **admission.inherited(job, at or now),
         "source": Source.MANUAL,
-        "priority": job["priority"],
-        "queue": job["queue"],
-        "available_at": at or now,
         "created_at": now,
         "requested_by": requested_by,
         "params": params or None,
     }
-    earlier = _live(connection, job["id"])
-    if earlier and job["overlap"] == Overlap.SKIP:
-        text = f"run {earlier[-1]} has not ended"
-        values |= {"status": Status.SKIPPED, "reason": Reason.OVERLAP, "completed_at": now, "error_message": text}
+    live = admission.live_runs(connection, [job["id"]]).get(job["id"], [])
+    refused = admission.refusal(job, live)
+    if refused is not None:
+        values |= {"status": Status.SKIPPED, "reason": refused[0], "completed_at": now, "error_message": refused[1]}
     else:
-        if earlier and job["overlap"] == Overlap.REPLACE:
-            ticks.replace(connection, earlier, now)
-        values |= {"status": Status.PENDING, "concurrency_key": _key(job)}
+        if job["overlap"] == Overlap.REPLACE:
+            admission.replace(connection, [run.id for run in live], now)
+        values |= {"status": Status.PENDING, "concurrency_key": admission.concurrency_key(job)}
     dispatch_id = connection.execute(insert(JobDispatch).values(**values).returning(JobDispatch.id)).scalar_one()
     return Created(dispatch_id, values["status"], values.get("reason", Reason.NONE), values.get("error_message"))
-
-
-def _key(job: RowMapping) -> str | None:
-    return None if job["overlap"] == Overlap.ALLOW else ticks.concurrency_key(job["id"])
-
-
-def _live(connection: Connection, job_id: int) -> list[int]:
-    statement = select(JobDispatch.id).where(
-        LIVE, JobDispatch.status.in_((Status.PENDING, Status.IN_PROGRESS)), JobDispatch.job_id == job_id
-    )
-    # Sorted here: asked for an order by id, SQLite would walk all of the job's history instead of its live rows.
-    return sorted(connection.execute(statement).scalars())
 
 
 def _row(connection: Connection, dispatch_id: int) -> RowMapping:

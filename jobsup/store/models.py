@@ -101,6 +101,8 @@ class Job(Base):
     timezone: Mapped[str] = mapped_column(String(64))
     next_run: Mapped[datetime | None]
     """The next tick, or null: manual, paused for good, disabled, retired, or never again."""
+    zone_fingerprint: Mapped[str | None] = mapped_column(Text)
+    """Which rules of its time zones `next_run` was computed with; null where it depends on none."""
     is_active: Mapped[bool] = mapped_column(default=True)
     """False: disabled, or retired."""
     retired_at: Mapped[datetime | None]
@@ -111,12 +113,17 @@ class Job(Base):
     paused_by: Mapped[str | None] = mapped_column(String(255))
     paused_reason: Mapped[str | None] = mapped_column(Text)
     overlap: Mapped[str] = mapped_column(String(16))
+    queue_limit: Mapped[int]
     catch_up: Mapped[str] = mapped_column(String(16))
     max_retries: Mapped[int]
     retry_backoff_seconds: Mapped[float]
     timeout_seconds: Mapped[float | None]
     priority: Mapped[int]
+    head_start_ms: Mapped[int] = mapped_column(BigInteger(), default=0, server_default="0")
+    """What its priority is worth, as milliseconds of waiting: its priority times `scheduler.priority_aging`."""
     queue: Mapped[str] = mapped_column(String(64))
+    pool_key: Mapped[str | None] = mapped_column(String(136))
+    """The pool its runs take a place of, as `job_pool` calls it."""
     tags: Mapped[list[str]]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
@@ -148,13 +155,19 @@ class JobDispatch(Base):
     source: Mapped[str] = mapped_column(String(16))
     status: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str] = mapped_column(String(32), default="", server_default="")
+    note: Mapped[str | None] = mapped_column(Text)
+    """What is special about its instant: a clock change or a calendar moved it, a blackout holds it."""
     retry_count: Mapped[int] = mapped_column(default=0, server_default="0")
     retry_of: Mapped[int | None] = mapped_column(ForeignKey("job_dispatch.id", ondelete="SET NULL"))
+    parent_id: Mapped[int | None] = mapped_column(_Id)
+    """The run whose end started this one; that may have been deleted since."""
     skipped_until: Mapped[datetime | None]
     """SKIPPED only: the last tick this row stands for."""
     skipped_count: Mapped[int | None]
     """SKIPPED only: how many ticks it stands for."""
     priority: Mapped[int] = mapped_column(default=0, server_default="0")
+    claim_rank: Mapped[int] = mapped_column(BigInteger(), default=0, server_default="0")
+    """Waiting rows are claimed in this order: `available_at` in milliseconds since 1970 less the job's head start."""
     queue: Mapped[str] = mapped_column(String(64))
     available_at: Mapped[datetime]
     """Not claimed before this instant: a retry's backoff."""
@@ -176,6 +189,8 @@ class JobDispatch(Base):
     """The term of the leader that dispatched it."""
     concurrency_key: Mapped[str | None] = mapped_column(String(128))
     """At most one IN_PROGRESS row has it."""
+    pool_key: Mapped[str | None] = mapped_column(String(136))
+    """At most so many IN_PROGRESS rows have it as the pool has places."""
     config_hash: Mapped[str | None] = mapped_column(String(64))
     """Which definition of the job was claimed."""
 
@@ -193,6 +208,23 @@ class JobDispatch(Base):
             postgresql_where=text("source = 'schedule'"),
         ),
         Index(
+            "uq_job_dispatch_one_backfill",
+            "job_id",
+            "scheduled_for",
+            "target",
+            unique=True,
+            sqlite_where=text("source = 'backfill' AND status != 'CANCELLED'"),
+            postgresql_where=text("source = 'backfill' AND status != 'CANCELLED'"),
+        ),
+        Index(
+            "uq_job_dispatch_one_per_parent",
+            "parent_id",
+            "job_id",
+            unique=True,
+            sqlite_where=text("source = 'dependency'"),
+            postgresql_where=text("source = 'dependency'"),
+        ),
+        Index(
             "uq_job_dispatch_one_retry",
             "retry_of",
             unique=True,
@@ -208,11 +240,17 @@ class JobDispatch(Base):
         ),
         Index(
             "ix_job_dispatch_claimable",
-            text("priority DESC"),
-            "available_at",
+            "claim_rank",
             "id",
+            "available_at",
             sqlite_where=text("status = 'PENDING'"),
             postgresql_where=text("status = 'PENDING'"),
+        ),
+        Index(
+            "ix_job_dispatch_pool_places_taken",
+            "pool_key",
+            sqlite_where=text("status = 'IN_PROGRESS' AND pool_key IS NOT NULL"),
+            postgresql_where=text("status = 'IN_PROGRESS' AND pool_key IS NOT NULL"),
         ),
         Index(
             "ix_job_dispatch_live",
@@ -367,3 +405,30 @@ class JobSet(Base):
     node: Mapped[str] = mapped_column(String(255))
     path: Mapped[str] = mapped_column(Text)
     synced_at: Mapped[datetime]
+    shared: Mapped[dict[str, Any] | None]
+    """What its jobs have in common (calendars, blackouts, pools), as `jobsup.config.document` writes it."""
+
+
+class JobPool(Base):
+    """A resource of a definition set that so many runs may use at a time."""
+
+    __tablename__ = "job_pool"
+
+    key: Mapped[str] = mapped_column(String(136), primary_key=True)
+    """Its set and its name: `default/reports`."""
+    set_name: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(64))
+    places: Mapped[int]
+
+
+class JobDependency(Base):
+    """One job that another waits for, and the last end of it that has not led to a run yet."""
+
+    __tablename__ = "job_dependency"
+
+    job_id: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True)
+    """The job that runs then."""
+    upstream_id: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True, index=True)
+    """The job whose end it waits for."""
+    ended_by: Mapped[int | None] = mapped_column(_Id)
+    """The run that ended as wanted since the waiting job's last run of this kind; null: none has."""

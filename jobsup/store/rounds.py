@@ -50,8 +50,8 @@ class Answer:
     claims: tuple[Claim, ...] = ()
     refused: frozenset[int] = frozenset()
     """Results that changed nothing, because the dispatch was no longer this worker's."""
-    has_retries: bool = False
-    """A result made a retry: some worker must know when it comes due."""
+    makes_work: bool = False
+    """A result made a retry, started a job that waited for it, or freed a pool's place: some worker must know."""
     cancels: dict[int, Reason] = field(default_factory=dict)
     next_available_at: datetime | None = None
     """When a claim found less than it wanted: the earliest instant at which waiting work becomes claimable."""
@@ -69,7 +69,7 @@ def exchange(database: Database, worker: Worker, request: Round) -> Answer:
         answer = _exchange(connection, worker, request, now)
     if request.results or request.chunks or request.started:
         notifier.wake(database, "follower")
-    if request.release or answer.has_retries or (request.results and not request.claim):
+    if request.release or answer.makes_work or (request.results and not request.claim):
         notifier.wake(database, "worker")  # there is work, or a key is free, that this worker may not take
     return answer
 
@@ -98,7 +98,7 @@ def _exchange(connection: Connection, worker: Worker, request: Round, now: datet
     return Answer(
         claims=claims,
         refused=frozenset(dispatch_id for dispatch_id, ended in ends.items() if ended is None),
-        has_retries=any(ended is not None and ended.retry_id is not None for ended in ends.values()),
+        makes_work=any(ended is not None and ended.makes_work for ended in ends.values()),
         cancels=_cancels(connection, worker) if request.watch_cancels else {},
         next_available_at=next_available_at,
         is_registered=is_registered,

@@ -11,11 +11,13 @@ from sqlalchemy import Connection, RowMapping, bindparam, func, select, update
 
 from jobsup.config.document import jobspec_from_dict
 from jobsup.errors import ConflictError
-from jobsup.model import DueJob, Lease, Overlap, Reason, Source, Status, TickPlan
-from jobsup.store import leases
+from jobsup.model import DueJob, Lease, Overlap, Reason, SetSpec, Source, Status, TickPlan
+from jobsup.schedule.blackouts import covers
+from jobsup.store import admission, leases, sets
+from jobsup.store.admission import LiveRun
 from jobsup.store.dialect import insert_new
 from jobsup.store.engine import Database
-from jobsup.store.models import LIVE, Job, JobDispatch
+from jobsup.store.models import Job, JobDispatch
 
 
 class LeaseLostError(ConflictError):
@@ -40,8 +42,8 @@ def due(database: Database, limit: int) -> list[DueJob]:
     with database.read() as connection:
         rows = connection.execute(
             select(
+                Job.set_name,
                 Job.id,
-                Job.name,
                 Job.next_run,
                 Job.payload,
                 Job.paused_at,
@@ -53,7 +55,8 @@ def due(database: Database, limit: int) -> list[DueJob]:
             .order_by(Job.next_run, Job.id)
             .limit(limit)
         ).all()
-    return [_due_job(*row) for row in rows]
+        shared = sets.shared(connection) if rows else {}
+    return [_due_job(shared.get(set_name, SetSpec()), *row) for set_name, *row in rows]
 
 
 def next_due_at(database: Database) -> datetime | None:
@@ -78,21 +81,20 @@ def dispatch(database: Database, lease: Lease, plans: Sequence[TickPlan]) -> Dis
         rows = _rows(connection, current, jobs, lease.epoch, now)
         if rows:
             insert_new(connection, JobDispatch, rows)
-    pending = sum(row["status"] == Status.PENDING for row in rows)
+    pending = _pending(rows)
     skipped = sum(row["skipped_count"] or 0 for row in rows)
     return Dispatched(pending, skipped, len(plans) - len(current))
 
 
-def _due_job(job_id: int, name: str, next_run: datetime, payload: dict[str, Any], *paused: Any) -> DueJob:
+def _due_job(shared: SetSpec, job_id: int, next_run: datetime, payload: dict[str, Any], *paused: Any) -> DueJob:
     spec = jobspec_from_dict(payload)
-    return DueJob(
-        job_id, name, next_run, spec.schedule, spec.catch_up, spec.catch_up_limit, spec.misfire_grace, *paused
-    )
+    ours = tuple(blackout for blackout in shared.blackouts if covers(blackout, spec))
+    return DueJob(job_id, spec, next_run, ours, *paused)
 
 
 def _lock_jobs(connection: Connection, job_ids: Sequence[int]) -> dict[int, RowMapping]:
     rows = connection.execute(
-        select(Job.id, Job.next_run, Job.is_active, Job.overlap, Job.priority, Job.queue)
+        select(*admission.JOB_COLUMNS, Job.next_run, Job.is_active)
         .where(Job.id.in_(job_ids))
         .order_by(Job.id)
         .with_for_update()
@@ -109,98 +111,79 @@ def _advance(connection: Connection, plans: Sequence[TickPlan]) -> None:
         connection.execute(
             update(Job.__table__)  # type: ignore[arg-type]  # the declarative base types its table as a FromClause
             .where(Job.id == bindparam("job"))
-            .values(next_run=bindparam("following")),
-            [{"job": plan.job_id, "following": plan.next_run} for plan in plans],
+            .values(next_run=bindparam("following"), zone_fingerprint=bindparam("rules")),
+            [{"job": plan.job_id, "following": plan.next_run, "rules": plan.zone_fingerprint} for plan in plans],
         )
 
 
 def _rows(
     connection: Connection, plans: Sequence[TickPlan], jobs: dict[int, RowMapping], epoch: int, now: datetime
 ) -> list[dict[str, Any]]:
-    live = _live_runs(connection, [plan.job_id for plan in plans if plan.runs])
+    live = admission.live_runs(connection, [plan.job_id for plan in plans if plan.runs])
     rows: list[dict[str, Any]] = []
     for plan in plans:
-        job, running = jobs[plan.job_id], live.get(plan.job_id, ())
-        base = {**_EMPTY, **_common(job, now), "epoch": epoch}
+        job = jobs[plan.job_id]
+        base = {**_EMPTY, **admission.inherited(job, now), "source": Source.SCHEDULE, "created_at": now, "epoch": epoch}
         rows += [
             {
                 **base,
-                **_skipped(skip.reason, skip.first, now),
+                **_skipped(skip.reason, skip.first, now, skip.text),
                 "skipped_until": skip.last,
                 "skipped_count": skip.count,
-                "error_message": skip.text,
             }
             for skip in plan.skips
         ]
-        rows += _run_rows(connection, plan, Overlap(job["overlap"]), running, base, now)
+        rows += _run_rows(connection, plan, job, live.get(plan.job_id, []), base, now)
     return rows
 
 
 def _run_rows(  # noqa: PLR0917  (one row's whole story)
     connection: Connection,
     plan: TickPlan,
-    overlap: Overlap,
-    running: Sequence[tuple[int, str]],
+    job: RowMapping,
+    live: list[LiveRun],
     base: dict[str, Any],
     now: datetime,
-) -> Iterable[dict[str, Any]]:
+) -> list[dict[str, Any]]:
     """Turn the ticks that are to run into rows; several at once (caught up) wait for each other, not for a skip."""
-    if overlap is Overlap.SKIP and running:
-        dispatch_id, status = running[-1]
-        text = f"run {dispatch_id} was {'still running' if status == Status.IN_PROGRESS else 'still waiting'}"
-        return [{**base, **_skipped(Reason.OVERLAP, tick, now), "error_message": text} for tick in plan.runs]
-    key = None if overlap is Overlap.ALLOW else concurrency_key(plan.job_id)
-    rows = [{**base, "scheduled_for": tick, "status": Status.PENDING, "concurrency_key": key} for tick in plan.runs]
-    if overlap is Overlap.REPLACE and rows:
-        replace(connection, [dispatch_id for dispatch_id, _ in running], now)
-        text = f"the tick of {plan.runs[-1].isoformat()} took its place"
-        rows[:-1] = [{**base, **_skipped(Reason.OVERLAP, tick, now), "error_message": text} for tick in plan.runs[:-1]]
+    rows: list[dict[str, Any]] = []
+    replaces = job["overlap"] == Overlap.REPLACE and len(plan.runs) > 0
+    for tick in plan.runs:
+        start = max(now, plan.starts.get(tick, now))
+        if tick in plan.held and (other := _held_until(start, live)):
+            text = f"run {other} starts then for all that the blackout holds"
+            rows.append({**base, **_skipped(Reason.BLACKOUT, tick, now, text)})
+        elif replaces and tick != plan.runs[-1]:
+            text = f"the tick of {plan.runs[-1].isoformat()} took its place"
+            rows.append({**base, **_skipped(Reason.OVERLAP, tick, now, text)})
+        elif not replaces and (why := admission.refusal(job, live, ahead=_pending(rows))):
+            rows.append({**base, **_skipped(why[0], tick, now, why[1])})
+        else:
+            rows.append(
+                {
+                    **base,
+                    **admission.inherited(job, start),
+                    "scheduled_for": tick,
+                    "status": Status.PENDING,
+                    "note": plan.notes.get(tick),
+                    "concurrency_key": admission.concurrency_key(job),
+                }
+            )
+    if replaces and _pending(rows):
+        admission.replace(connection, [run.id for run in live], now)
     return rows
 
 
-def concurrency_key(job_id: int) -> str:
-    """Name what at most one running attempt of a job holds."""
-    return f"job:{job_id}"
+def _pending(rows: Iterable[dict[str, Any]]) -> int:
+    return sum(row["status"] == Status.PENDING for row in rows)
 
 
-def replace(connection: Connection, dispatch_ids: Sequence[int], now: datetime) -> None:
-    """End earlier runs of a job for a newer one: waiting ones at once, running ones by a wish to their worker."""
-    earlier = JobDispatch.id.in_(dispatch_ids)
-    connection.execute(
-        update(JobDispatch)
-        .where(earlier, JobDispatch.status == Status.PENDING)
-        .values(status=Status.CANCELLED, reason=Reason.REPLACED, completed_at=now)
-    )
-    connection.execute(
-        update(JobDispatch)
-        .where(earlier, JobDispatch.status == Status.IN_PROGRESS, JobDispatch.cancel_requested_at.is_(None))
-        .values(cancel_requested_at=now, cancel_reason=Reason.REPLACED)
-    )
+def _held_until(end: datetime, live: Iterable[LiveRun]) -> int | None:
+    """Return the run that waits for the end of the same blackout already."""
+    return next((run.id for run in live if not run.is_running and run.available_at == end), None)
 
 
-def _live_runs(connection: Connection, job_ids: Sequence[int]) -> dict[int, list[tuple[int, str]]]:
-    found: dict[int, list[tuple[int, str]]] = {}
-    for job_id, dispatch_id, status in connection.execute(
-        select(JobDispatch.job_id, JobDispatch.id, JobDispatch.status)
-        .where(LIVE, JobDispatch.status.in_((Status.PENDING, Status.IN_PROGRESS)), JobDispatch.job_id.in_(job_ids))
-        .order_by(JobDispatch.id)
-    ):
-        found.setdefault(job_id, []).append((dispatch_id, status))
-    return found
-
-
-def _common(job: RowMapping, now: datetime) -> dict[str, Any]:
-    return {
-        "job_id": job["id"],
-        "source": Source.SCHEDULE,
-        "priority": job["priority"],
-        "queue": job["queue"],
-        "available_at": now,
-        "created_at": now,
-    }
-
-
-def _skipped(reason: Reason, tick: datetime, now: datetime) -> dict[str, Any]:
+def _skipped(reason: Reason, tick: datetime, now: datetime, text: str | None) -> dict[str, Any]:
     return {
         "scheduled_for": tick,
         "status": Status.SKIPPED,
@@ -208,11 +191,13 @@ def _skipped(reason: Reason, tick: datetime, now: datetime) -> dict[str, Any]:
         "skipped_until": tick,
         "skipped_count": 1,
         "completed_at": now,
+        "error_message": text,
     }
 
 
 _EMPTY: dict[str, Any] = {
     "reason": "",
+    "note": None,
     "skipped_until": None,
     "skipped_count": None,
     "completed_at": None,

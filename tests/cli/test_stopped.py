@@ -138,7 +138,7 @@ def test_an_overlapping_run_is_skipped_and_told_so(folder: Path, rows: Database)
     add_dispatch(rows, add_job(rows, "backup"), Status.IN_PROGRESS)
     done = jobsup("run", "backup", "--wait", cwd=folder)
     assert done.returncode == 6
-    assert "run 2 of backup is SKIPPED: run 1 has not ended" in done.stderr
+    assert "run 2 of backup is SKIPPED: run 1 was still running" in done.stderr
 
 
 def test_pause_keeps_who_why_and_until_and_resume_ends_it(folder: Path, rows: Database) -> None:

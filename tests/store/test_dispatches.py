@@ -31,7 +31,7 @@ def test_run_now_of_a_running_job_that_skips_overlap_leaves_a_skipped_row(db: Da
     earlier = add_dispatch(db, job, Status.IN_PROGRESS)
     created = run(db, "a")
     assert (created.status, created.reason) == (Status.SKIPPED, Reason.OVERLAP)
-    assert created.message == f"run {earlier} has not ended"
+    assert created.message == f"run {earlier} was still running"
     assert dispatch_row(db, created.dispatch_id)["status"] == Status.SKIPPED
 
 

@@ -8,7 +8,19 @@ from typing import Any
 
 import pytest
 
-from jobsup.model import CalendarSpec, CatchUp, Dst, DueJob, NamedCalendar, Reason, ScheduleSpec, Skip, TickPlan
+from jobsup.model import (
+    CalendarSpec,
+    CatchUp,
+    Dst,
+    DueJob,
+    JobKind,
+    JobSpec,
+    NamedCalendar,
+    Reason,
+    ScheduleSpec,
+    Skip,
+    TickPlan,
+)
 from jobsup.schedule import compile as compile_schedule
 from jobsup.scheduler.planner import plan
 
@@ -29,18 +41,12 @@ def decide(
     watched_since: datetime = NOON - timedelta(days=1),
     **overrides: Any,
 ) -> TickPlan:
-    values: dict[str, Any] = {
-        "catch_up": CatchUp.LATEST,
-        "catch_up_limit": 100,
-        "misfire_grace": None,
-        "paused_at": None,
-        "paused_until": None,
-        "paused_by": None,
-        "paused_reason": None,
-        **overrides,
-    }
-    job = DueJob(job_id=1, name="job", next_run=next_run, schedule=schedule, **values)
-    return plan(job, compile_schedule(schedule), now=now, watched_since=watched_since)
+    policies = ("catch_up", "catch_up_limit", "misfire_grace", "jitter", "name", "overlap")
+    said = {key: overrides.pop(key) for key in policies if key in overrides}
+    spec = JobSpec(**{"name": "job", "kind": JobKind.COMMAND, "schedule": schedule, **said})
+    watch = {key: overrides.pop(key) for key in ("down_since",) if key in overrides}
+    job = DueJob(1, spec, next_run, **overrides)
+    return plan(job, compile_schedule(schedule), now=now, watched_since=watched_since, **watch)
 
 
 def counts(decided: TickPlan) -> dict[Reason, int]:
@@ -69,7 +75,7 @@ def test_all_ticks_of_a_short_stall_run_because_the_scheduler_was_there() -> Non
 def test_a_tick_at_the_very_begin_of_the_watch_is_on_time_and_the_one_before_it_missed() -> None:
     decided = decide(now=after(61), watched_since=after(60), catch_up=CatchUp.NONE)
     assert decided.runs == (after(60),)
-    assert decided.skips == (Skip(NOON, NOON, 1, Reason.MISSED),)
+    assert decided.skips == (Skip(NOON, NOON, 1, Reason.MISSED, text="no scheduler was up until 2030-01-01T12:01:00Z"),)
 
 
 THREE_DAYS = 3 * 24 * 3600
@@ -103,7 +109,8 @@ def test_catch_up_all_runs_every_missed_tick_within_its_limit() -> None:
 def test_skipped_ranges_name_their_first_and_last_tick() -> None:
     decided = decide(now=after(301), watched_since=after(301), catch_up=CatchUp.LATEST)
     assert decided.runs == (after(300),)
-    assert decided.skips == (Skip(NOON, after(240), 5, Reason.MISSED),)
+    [skip] = decided.skips
+    assert (skip.first, skip.last, skip.count, skip.reason) == (NOON, after(240), 5, Reason.MISSED)
 
 
 def test_five_years_of_a_tick_a_second_are_planned_in_no_time() -> None:

@@ -18,6 +18,8 @@ _INSTANT = sa.DateTime(timezone=True)
 def upgrade() -> None:
     _job()
     _job_set()
+    _job_pool()
+    _job_dependency()
     _scheduler_lock()
     _worker_registration()
     _job_dispatch()
@@ -42,6 +44,7 @@ def _job() -> None:
         sa.Column("config_hash", sa.String(length=64), nullable=False),
         sa.Column("timezone", sa.String(length=64), nullable=False),
         sa.Column("next_run", _INSTANT, nullable=True),
+        sa.Column("zone_fingerprint", sa.Text(), nullable=True),
         sa.Column("is_active", sa.Boolean(), nullable=False),
         sa.Column("retired_at", _INSTANT, nullable=True),
         sa.Column("paused_at", _INSTANT, nullable=True),
@@ -49,12 +52,15 @@ def _job() -> None:
         sa.Column("paused_by", sa.String(length=255), nullable=True),
         sa.Column("paused_reason", sa.Text(), nullable=True),
         sa.Column("overlap", sa.String(length=16), nullable=False),
+        sa.Column("queue_limit", sa.Integer(), nullable=False),
         sa.Column("catch_up", sa.String(length=16), nullable=False),
         sa.Column("max_retries", sa.Integer(), nullable=False),
         sa.Column("retry_backoff_seconds", sa.Float(), nullable=False),
         sa.Column("timeout_seconds", sa.Float(), nullable=True),
         sa.Column("priority", sa.Integer(), nullable=False),
+        sa.Column("head_start_ms", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("queue", sa.String(length=64), nullable=False),
+        sa.Column("pool_key", sa.String(length=136), nullable=True),
         sa.Column("tags", sa.JSON(), nullable=False),
         sa.Column("created_at", _INSTANT, nullable=False),
         sa.Column("updated_at", _INSTANT, nullable=False),
@@ -74,8 +80,33 @@ def _job_set() -> None:
         sa.Column("node", sa.String(length=255), nullable=False),
         sa.Column("path", sa.Text(), nullable=False),
         sa.Column("synced_at", _INSTANT, nullable=False),
+        sa.Column("shared", sa.JSON(none_as_null=True), nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_job_set")),
     )
+
+
+def _job_pool() -> None:
+    op.create_table(
+        "job_pool",
+        sa.Column("key", sa.String(length=136), nullable=False),
+        sa.Column("set_name", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("places", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_job_pool")),
+    )
+
+
+def _job_dependency() -> None:
+    op.create_table(
+        "job_dependency",
+        sa.Column("job_id", _ID, nullable=False),
+        sa.Column("upstream_id", _ID, nullable=False),
+        sa.Column("ended_by", _ID, nullable=True),
+        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name=op.f("fk_job_dependency_job_id")),
+        sa.ForeignKeyConstraint(["upstream_id"], ["job.id"], name=op.f("fk_job_dependency_upstream_id")),
+        sa.PrimaryKeyConstraint("job_id", "upstream_id", name=op.f("pk_job_dependency")),
+    )
+    op.create_index(op.f("ix_job_dependency_upstream_id"), "job_dependency", ["upstream_id"])
 
 
 def _scheduler_lock() -> None:
@@ -126,11 +157,14 @@ def _job_dispatch() -> None:
         sa.Column("source", sa.String(length=16), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("reason", sa.String(length=32), server_default="", nullable=False),
+        sa.Column("note", sa.Text(), nullable=True),
         sa.Column("retry_count", sa.Integer(), server_default="0", nullable=False),
         sa.Column("retry_of", _ID, nullable=True),
+        sa.Column("parent_id", _ID, nullable=True),
         sa.Column("skipped_until", _INSTANT, nullable=True),
         sa.Column("skipped_count", sa.Integer(), nullable=True),
         sa.Column("priority", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("claim_rank", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("queue", sa.String(length=64), nullable=False),
         sa.Column("available_at", _INSTANT, nullable=False),
         sa.Column("created_at", _INSTANT, nullable=False),
@@ -147,6 +181,7 @@ def _job_dispatch() -> None:
         sa.Column("params", sa.JSON(), nullable=True),
         sa.Column("epoch", sa.BigInteger(), nullable=True),
         sa.Column("concurrency_key", sa.String(length=128), nullable=True),
+        sa.Column("pool_key", sa.String(length=136), nullable=True),
         sa.Column("config_hash", sa.String(length=64), nullable=True),
         sa.CheckConstraint(
             "(status IN ('COMPLETED', 'FAILED', 'TIMEOUT', 'CANCELLED', 'SKIPPED')) = (completed_at IS NOT NULL)",
@@ -177,8 +212,28 @@ def _job_dispatch() -> None:
     op.create_index(
         "ix_job_dispatch_claimable",
         "job_dispatch",
-        [sa.text("priority DESC"), "available_at", "id"],
+        ["claim_rank", "id", "available_at"],
         **_where("status = 'PENDING'"),
+    )
+    op.create_index(
+        "ix_job_dispatch_pool_places_taken",
+        "job_dispatch",
+        ["pool_key"],
+        **_where("status = 'IN_PROGRESS' AND pool_key IS NOT NULL"),
+    )
+    op.create_index(
+        "uq_job_dispatch_one_backfill",
+        "job_dispatch",
+        ["job_id", "scheduled_for", "target"],
+        unique=True,
+        **_where("source = 'backfill' AND status != 'CANCELLED'"),
+    )
+    op.create_index(
+        "uq_job_dispatch_one_per_parent",
+        "job_dispatch",
+        ["parent_id", "job_id"],
+        unique=True,
+        **_where("source = 'dependency'"),
     )
     op.create_index(
         "ix_job_dispatch_ended", "job_dispatch", ["completed_at", "status"], **_where("completed_at IS NOT NULL")

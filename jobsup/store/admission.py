@@ -1,0 +1,93 @@
+"""What a job lets in while it has runs already, and what every new run of it takes over from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, select, update
+
+from jobsup.model import Overlap, Reason, Source, Status
+from jobsup.store import ranks
+from jobsup.store.models import LIVE, Job, JobDispatch
+
+JOB_COLUMNS = (Job.id, Job.overlap, Job.queue_limit, Job.priority, Job.head_start_ms, Job.queue, Job.pool_key)
+"""What has to be known of a job to let a run of it in."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRun:
+    """A run that waits or runs."""
+
+    id: int
+    status: Status
+    available_at: datetime
+
+    @property
+    def is_running(self) -> bool:
+        return self.status is Status.IN_PROGRESS
+
+
+def live_runs(connection: Connection, job_ids: Sequence[int]) -> dict[int, list[LiveRun]]:
+    """Return the runs of jobs that wait or run, the oldest first; those filled in afterwards keep nobody out."""
+    rows = connection.execute(
+        select(JobDispatch.job_id, JobDispatch.id, JobDispatch.status, JobDispatch.available_at).where(
+            LIVE,
+            JobDispatch.status.in_((Status.PENDING, Status.IN_PROGRESS)),
+            JobDispatch.job_id.in_(job_ids),
+            JobDispatch.source != Source.BACKFILL,
+        )
+    )
+    found: dict[int, list[LiveRun]] = {}
+    # Sorted here: asked for an order by id, SQLite would walk all of the jobs' history instead of their live rows.
+    for job_id, dispatch_id, status, available_at in sorted(rows, key=lambda row: row[1]):
+        found.setdefault(job_id, []).append(LiveRun(dispatch_id, Status(status), available_at))
+    return found
+
+
+def refusal(job: RowMapping, live: Sequence[LiveRun], *, ahead: int = 0) -> tuple[Reason, str] | None:
+    """Say why one more run, behind `ahead` others that are let in with it, is not; None when it is."""
+    overlap = Overlap(job["overlap"])
+    if overlap is Overlap.SKIP and live:
+        last = live[-1]
+        return Reason.OVERLAP, f"run {last.id} was {'still running' if last.is_running else 'still waiting'}"
+    if overlap is Overlap.QUEUE:
+        waiting = sum(not run.is_running for run in live) + ahead
+        # When none runs, the first that waits waits for no other.
+        if waiting - (not any(run.is_running for run in live)) >= job["queue_limit"]:
+            return Reason.QUEUE_FULL, f"{waiting} runs were waiting, and queue_limit is {job['queue_limit']}"
+    return None
+
+
+def inherited(job: RowMapping, available_at: datetime) -> dict[str, Any]:
+    """Return the columns of a new run that its job decides, and its place among those that wait."""
+    return {
+        "job_id": job["id"],
+        "priority": job["priority"],
+        "queue": job["queue"],
+        "pool_key": job["pool_key"],
+        "available_at": available_at,
+        "claim_rank": ranks.rank(available_at, job["head_start_ms"]),
+    }
+
+
+def concurrency_key(job: RowMapping) -> str | None:
+    """Name what at most one running attempt of a job holds; None when they may run side by side."""
+    return None if job["overlap"] == Overlap.ALLOW else f"job:{job['id']}"
+
+
+def replace(connection: Connection, dispatch_ids: Sequence[int], now: datetime) -> None:
+    """End earlier runs of a job for a newer one: waiting ones at once, running ones by a wish to their worker."""
+    earlier = JobDispatch.id.in_(dispatch_ids)
+    connection.execute(
+        update(JobDispatch)
+        .where(earlier, JobDispatch.status == Status.PENDING)
+        .values(status=Status.CANCELLED, reason=Reason.REPLACED, completed_at=now)
+    )
+    connection.execute(
+        update(JobDispatch)
+        .where(earlier, JobDispatch.status == Status.IN_PROGRESS, JobDispatch.cancel_requested_at.is_(None))
+        .values(cancel_requested_at=now, cancel_reason=Reason.REPLACED)
+    )

@@ -1,0 +1,67 @@
+"""New rules of time zones: the next ticks that were computed with the old ones are computed anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import bindparam, select, update
+
+from jobsup.config.document import jobspec_from_dict
+from jobsup.errors import ScheduleError
+from jobsup.model import JobSpec
+from jobsup.schedule.due import are_current, zone_rules
+from jobsup.store.definitions import IN_LIST_MAX, first_tick
+from jobsup.store.engine import Database
+from jobsup.store.models import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A job whose next tick is at another instant than was thought."""
+
+    name: str
+    before: datetime
+    after: datetime | None
+
+
+def recompute(database: Database) -> list[Moved]:
+    """Bring `next_run` up to date with the tz database of this host; returns the jobs it changed for.
+
+    A tick that is overdue already stays as it is: it is decided on at once, by the new rules. One query when no
+    rules have changed.
+    """
+    active = (Job.is_active, Job.next_run.is_not(None))
+    with database.read() as connection:
+        known = connection.execute(select(Job.zone_fingerprint).where(*active).distinct()).scalars().all()
+    stale = [rules for rules in known if rules is not None and not are_current(rules)]
+    moved: list[Moved] = []
+    for start in range(0, len(stale), IN_LIST_MAX):
+        now = database.now()
+        with database.write() as connection:
+            concerned = Job.zone_fingerprint.in_(stale[start : start + IN_LIST_MAX])
+            rows = connection.execute(
+                select(Job.id, Job.name, Job.next_run, Job.payload).where(*active, concerned).with_for_update()
+            ).all()
+            changes = []
+            for job_id, name, before, payload in rows:
+                after, rules = _anew(jobspec_from_dict(payload), before, now)
+                changes.append({"job": job_id, "following": after, "rules": rules})
+                moved += [Moved(name, before, after)] if after != before else []
+            if changes:
+                connection.execute(_CHANGE, changes)
+    return moved
+
+
+_CHANGE = (
+    update(Job.__table__)  # type: ignore[arg-type]  # the declarative base types its table as a FromClause
+    .where(Job.id == bindparam("job"))
+    .values(next_run=bindparam("following"), zone_fingerprint=bindparam("rules"))
+)
+
+
+def _anew(spec: JobSpec, before: datetime, now: datetime) -> tuple[datetime | None, str | None]:
+    try:
+        return (before if before <= now else first_tick(spec, now)), zone_rules(spec.schedule, now)
+    except ScheduleError:
+        return before, None  # its zone is gone: the scheduler says so when it is due
