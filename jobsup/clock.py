@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -27,6 +28,47 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def boottime(self) -> float:
+        """Return seconds that never go back and also pass while the machine sleeps."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class ServerClock:
+    """A database server's clock as seen from here: read now and then, in between reckoned by our own seconds.
+
+    What somebody sets this machine's clock to does not matter to it. Any thread may ask; one thread sets it.
+    """
+
+    def __init__(self, own: SystemClock) -> None:
+        self._own = own
+        self._reading: tuple[datetime, float] | None = None
+        self.skew: timedelta | None = None
+        """How far the server was ahead of this machine at the last reading; None before the first."""
+
+    def now(self) -> datetime:
+        """Return the server's instant; before the first reading this machine's."""
+        if self._reading is None:
+            return self._own.now()
+        instant, read_at = self._reading
+        return instant + timedelta(seconds=self._own.boottime() - read_at)
+
+    def monotonic(self) -> float:
+        return self._own.monotonic()
+
+    def boottime(self) -> float:
+        return self._own.boottime()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last reading; endless before the first."""
+        return math.inf if self._reading is None else self._own.boottime() - self._reading[1]
+
+    def read(self, instant: datetime, asked_at: float, heard_at: float) -> None:
+        """Take what the server answered between two of our `boottime`s; its error is half the time between them."""
+        middle = (asked_at + heard_at) / 2
+        self._reading = (instant, middle)
+        self.skew = instant + timedelta(seconds=self._own.boottime() - middle) - self._own.now()
 
 
 def rfc3339(instant: datetime | None) -> str | None:

@@ -61,7 +61,9 @@ def prepare(config_path: str, old: Prepared | None) -> Prepared:
     if old is None or old.config.database.url == config.database.url:
         _ready_database(config)  # another database is made ready by the restart that a change needs
     lines = _beginning(config) if old is None else _changes(old.config, config)
-    return Prepared(config, is_first=old is None, content_hash=content_hash(config.jobs, config.shared), lines=tuple(lines))
+    return Prepared(
+        config, is_first=old is None, content_hash=content_hash(config.jobs, config.shared), lines=tuple(lines)
+    )
 
 
 def apply(prepared: Prepared) -> None:
@@ -100,7 +102,7 @@ def _ready_database(config: Config) -> None:
 def _open(config: Config) -> Database:
     from jobsup.store.engine import Database
 
-    return Database(config.database.url, synchronous=config.database.synchronous)
+    return Database.of(config.database, kind="prepare")
 
 
 def _wait_for(config: Config, work: Callable[[], T]) -> T:

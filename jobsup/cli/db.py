@@ -93,7 +93,7 @@ def _database(here: Here, *, must_exist: bool = True) -> Iterator[Database]:
     """Open the database whatever version its tables have."""
     from jobsup.store.engine import Database
 
-    database = Database(here.peek().database_url)
+    database = Database.of(here.peek().database, kind="command")
     try:
         if must_exist and database.path is not None and not database.path.exists():
             raise UnreachableError(f"database {database.path} does not exist yet: run `jobsup db upgrade`")

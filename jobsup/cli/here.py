@@ -68,7 +68,7 @@ class Here:
         from jobsup.store import schema
         from jobsup.store.engine import Database
 
-        database = Database(self.peek().database_url)
+        database = Database.of(self.peek().database, kind="command")
         try:
             if database.path is not None and not database.path.exists():
                 raise UnreachableError(f"database {database.path} does not exist yet: `jobsup start` makes it")

@@ -233,7 +233,7 @@ def _own_database(here: Here) -> Iterator[Database]:
     from jobsup.store import schema
     from jobsup.store.engine import Database
 
-    database = Database(here.peek().database_url)
+    database = Database.of(here.peek().database, kind="command")
     try:
         schema.ensure(database, migrate=True)
         yield database

@@ -51,7 +51,7 @@ def _blackout(place: Place, table: dict[str, Any], zone: str, now: datetime, rep
 
 def _faults(place: Place, checked: Checked) -> Iterator[Problem]:
     """Say what is missing, and what does not go together."""
-    given = {"from" if key == "from_" else key for key in checked.values} | checked.wrong
+    given = set(checked.values) | checked.wrong
     if "name" not in given:
         yield place.problem('has no name: add name = "..."')
     openings = [key for key in _OPENINGS if key in given]
@@ -76,7 +76,7 @@ def _spec(values: dict[str, Any], default_zone: str) -> BlackoutSpec:
     jobs, tags, queues = (tuple(dict.fromkeys(values.get(key, ()))) for key in ("jobs", "tags", "queues"))
     return BlackoutSpec(
         name=values["name"],
-        start=instant_in(values.get("from_"), zone),
+        start=instant_in(values.get("from"), zone),
         end=instant_in(values.get("until"), zone),
         schedule=schedule,
         duration=values.get("duration"),

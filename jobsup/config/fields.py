@@ -34,6 +34,7 @@ _WEEKDAY_NAMES = {
     "SUN": "SUNDAY",
 }
 WEEKDAYS = tuple(_WEEKDAY_NAMES)
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,49}", re.ASCII)
 _CALLABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
@@ -161,6 +162,12 @@ def _name(value: Any) -> str:
     if message := names.fault(text):
         raise Refusal(message)
     return text
+
+
+def _schema(value: Any) -> str:
+    if not isinstance(value, str) or not _SCHEMA.fullmatch(value) or value.startswith("pg_"):
+        raise Refusal(f"must be 1 to 50 of a-z, 0-9 and _, without a digit or pg_ at the start, not {shown(value)}")
+    return value
 
 
 def _name_or_nothing(value: Any) -> str:
@@ -320,6 +327,7 @@ Text = Annotated[str, PlainValidator(_text)]
 ShortText = Annotated[str, PlainValidator(_short_text)]
 FilledText = Annotated[str, PlainValidator(_filled_text)]
 Name = Annotated[str, PlainValidator(_name)]
+SchemaName = Annotated[str, PlainValidator(_schema)]
 NameOrNothing = Annotated[str, PlainValidator(_name_or_nothing)]
 Variable = Annotated[str, PlainValidator(_variable)]
 Boolean = Annotated[bool, PlainValidator(_yes_or_no)]

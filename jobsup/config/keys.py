@@ -56,6 +56,8 @@ SETTING_KEYS = (
     Key("database", "synchronous", Kind.TEXT),
     Key("database", "free_space_min", Kind.SIZE),
     Key("database", "wait", Kind.DURATION),
+    Key("database", "schema", Kind.TEXT),
+    Key("database", "timeout", Kind.DURATION),
     Key("database", "migrate", Kind.BOOLEAN),
     Key("supervisor", "runtime_dir", Kind.PATH),
     Key("supervisor", "node", Kind.TEXT),

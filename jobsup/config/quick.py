@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from jobsup.config import names, places, urls
+from jobsup.config.durations import parse_environment
 from jobsup.config.environment import find_override
 from jobsup.config.keys import KEYS, Key, Kind
 from jobsup.config.report import environment_problem, shown
-from jobsup.config.settings import DatabaseSettings
+from jobsup.config.settings import SCHEMA_DEFAULT, TIMEOUT_DEFAULT, DatabaseSettings
 from jobsup.config.source import Source, read_source
 from jobsup.errors import ConfigError
 
@@ -29,6 +30,8 @@ class Peek:
     set: str
     node: str
     path: str
+    database: DatabaseSettings
+    """As far as it says which database and how it is reached."""
 
 
 def peek(path: str | Path, environ: Mapping[str, str] | None = None) -> Peek:
@@ -37,6 +40,8 @@ def peek(path: str | Path, environ: Mapping[str, str] | None = None) -> Peek:
     source = read_source(Path(path), str(path))
     set_name = _value("jobs.set", source, environ) or places.DEFAULT_SET
     url = _value("database.url", source, environ) or urls.absolute(DatabaseSettings().url, source.folder)
+    schema = _value("database.schema", source, environ) or SCHEMA_DEFAULT
+    timeout = _value("database.timeout", source, environ)
     configured = _value("supervisor.runtime_dir", source, environ)
     return Peek(
         database_url=url,
@@ -44,6 +49,9 @@ def peek(path: str | Path, environ: Mapping[str, str] | None = None) -> Peek:
         set=set_name,
         node=places.node_name(_value("supervisor.node", source, environ)),
         path=str(source.path),
+        database=DatabaseSettings(
+            url=url, schema=schema, timeout=parse_environment(timeout) if timeout else TIMEOUT_DEFAULT
+        ),
     )
 
 
@@ -74,7 +82,17 @@ def _fault(key: Key, value: str) -> str | None:
     """Judge a value as the schema does; an empty one stands for the default."""
     if key.kind is Kind.URL:
         return urls.fault(value) if value else None
+    if key.kind is Kind.DURATION:
+        return _duration_fault(value) if value else None
     return names.fault(value) if value and key.kind is Kind.TEXT else None
+
+
+def _duration_fault(value: str) -> str | None:
+    try:
+        parse_environment(value)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _absolute(key: Key, value: str, folder: Path) -> str:

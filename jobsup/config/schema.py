@@ -26,6 +26,7 @@ from jobsup.config.fields import (
     NameOrNothing,
     NamePattern,
     PythonCallable,
+    SchemaName,
     ShortText,
     Text,
     TimeZone,
@@ -81,6 +82,8 @@ class DatabaseTable(Table):
     synchronous: Annotated[str, one_of(("full", "normal"))] = UNSET
     free_space_min: Annotated[int, size_between(0, FREE_SPACE_MAX)] = UNSET
     wait: Annotated[timedelta, duration_between(_NOTHING, _DAY)] = UNSET
+    schema_: SchemaName = Field(UNSET, alias="schema")
+    timeout: Annotated[timedelta, duration_between(_SECOND, _HOUR)] = UNSET
     migrate: Boolean = UNSET
 
 
@@ -260,7 +263,7 @@ def check_table(model: type[Table], written: dict[str, Any], place: Place) -> Ch
             problems.append(place.problem(_sentence(each, model, keys), *keys))
         # What is left is right, so that one wrong key hides no problem of another.
         table = model.model_validate({key: value for key, value in written.items() if key not in wrong})
-    values = {key: getattr(table, key) for key in table.model_fields_set}
+    values = {model.model_fields[key].alias or key: getattr(table, key) for key in table.model_fields_set}
     return Checked(values, wrong, problems)
 
 

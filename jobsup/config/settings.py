@@ -12,6 +12,10 @@ DEFAULT_ORIGIN = "default"
 """The origin of a value that neither the file nor the environment gives."""
 
 
+SCHEMA_DEFAULT = "jobsup"
+TIMEOUT_DEFAULT = timedelta(seconds=10)
+
+
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
     """`[database]`."""
@@ -24,6 +28,10 @@ class DatabaseSettings:
     """Bytes that must be free beside a SQLite file, or nothing is claimed."""
     wait: timedelta = timedelta(seconds=30)
     """How long a start waits for a database that is locked or unreachable."""
+    schema: str = SCHEMA_DEFAULT
+    """PostgreSQL: the schema that the tables are in."""
+    timeout: timedelta = TIMEOUT_DEFAULT
+    """PostgreSQL: how long a server may be silent before it counts as not answering."""
     migrate: bool = True
     """Upgrade the schema at start."""
 

@@ -60,7 +60,7 @@ class SchedulerService:
         self._instance = instance
         self._clock = clock or SystemClock()
         self._here = procs.host_identity(config.supervisor.node)
-        self._database = Database(config.database.url, synchronous=config.database.synchronous, clock=self._clock)
+        self._database = Database.of(config.database, kind="scheduler", clock=self._clock)
         self._listener: notifier.Listener | None = None
         self._watch = Watch(up_since)
         self._leader = self._new_leader()

@@ -1,199 +1,181 @@
 """One process's connection to the database: transactions, time, and errors a person can read.
 
-On SQLite every writing transaction waits its turn on a lock file beside the database and then begins with
-BEGIN IMMEDIATE: a fair queue instead of busy retries, and never an upgrade that fails half-way.
+What SQLite and PostgreSQL do differently here is in `on_sqlite` and `on_postgres`.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DatabaseError as DriverError
+from sqlalchemy import Connection, RootTransaction, event
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.pool import QueuePool
 
-from jobsup.clock import Clock, SystemClock
-from jobsup.errors import DatabaseError, DatabaseUnavailableError, UsageError
+from jobsup.clock import Clock, ServerClock, SystemClock
+from jobsup.config.settings import SCHEMA_DEFAULT, TIMEOUT_DEFAULT, DatabaseSettings
+from jobsup.errors import DatabaseError, UsageError
+from jobsup.store.addresses import parse
+from jobsup.store.faults import CollisionError, CommitUnknownError
+from jobsup.store.on_sqlite import SqliteFile
 
-# How long SQLite itself waits for a lock that a foreign program holds; our own writers queue on the lock file.
-SQLITE_BUSY_SECONDS = 5.0
-# Pages of WAL after which a commit checkpoints by itself, as a bound behind the supervised checkpoints.
-SQLITE_AUTOCHECKPOINT_PAGES = 4000
-# Bytes the WAL file is cut back to after a checkpoint.
-SQLITE_JOURNAL_SIZE_LIMIT = 8 << 20
+T = TypeVar("T")
 
-_BEGIN = "jobsup_begin"
+# A transaction that met another one is done again at once; so many in a row mean that something is wrong.
+TRIES_MAX = 8
+# The unique index that says that a key's run was claimed by somebody else in this very moment.
+CLAIMED_MEANWHILE = "uq_job_dispatch_one_in_progress"
 
 
 class Database:
     """A handle on the tables, for one process and one thread at a time; opened after a fork, never carried over one."""
 
-    def __init__(self, url: str, *, synchronous: str = "full", clock: Clock | None = None) -> None:
-        self.url = make_url(url)
+    def __init__(
+        self,
+        url: str,
+        *,
+        synchronous: str = "full",
+        clock: Clock | None = None,
+        schema: str = SCHEMA_DEFAULT,
+        timeout: timedelta = TIMEOUT_DEFAULT,
+        kind: str = "program",
+    ) -> None:
+        """Name the database; the first transaction connects. UsageError when the URL's driver is not installed.
+
+        `schema` and `timeout`, the longest silence of a server, count on PostgreSQL; `kind` is how it sees us.
+        """
+        self.url = parse(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.path = Path(self.url.database) if self.is_sqlite and self.url.database else None
-        self.clock = clock or SystemClock()
+        own = clock or SystemClock()
+        if self.is_sqlite:
+            self.backend: Any = SqliteFile(self.url, synchronous=synchronous, clock=own)
+        else:
+            try:
+                from jobsup.store.on_postgres import Server
+            except ModuleNotFoundError as error:
+                raise UsageError(
+                    f"the database URL needs the Python package {error.name!r}: install `jobsup[postgres]`"
+                ) from error
+            self.backend = Server(self.url, schema=schema, timeout=timeout, kind=kind, clock=own)
+        self.schema = None if self.is_sqlite else schema
+        self.path: Path | None = self.backend.path
+        self.engine = self.backend.engine
+        self.clock: Clock = self.backend.clock
+        """The clock that rules what is due and what has expired; any thread may ask it."""
         self.statements = 0
         """How many statements this handle has sent: what an idle process costs the database."""
-        self.engine = _sqlite_engine(url, synchronous) if self.is_sqlite else _server_engine(url)
-        self._queue = _WriterQueue(Path(f"{self.path}-queue")) if self.path else None
+        self._news: dict[str, int] | None = None
         event.listen(self.engine, "before_cursor_execute", self._count)
 
-    def _count(self, _: Any, __: Any, statement: str, *___: Any) -> None:
-        self.statements += not statement.startswith("BEGIN")
+    @classmethod
+    def of(cls, settings: DatabaseSettings, *, kind: str, clock: Clock | None = None) -> Database:
+        """Name the database of a configuration."""
+        return cls(
+            settings.url,
+            synchronous=settings.synchronous,
+            clock=clock,
+            schema=settings.schema,
+            timeout=settings.timeout,
+            kind=kind,
+        )
+
+    @property
+    def where(self) -> str:
+        """The database as it may be shown: a path, or a URL without its password."""
+        return str(self.backend.where)
+
+    @property
+    def skew(self) -> timedelta | None:
+        """How far the server's clock is ahead of this machine's; None where there is none to compare."""
+        return self.clock.skew if isinstance(self.clock, ServerClock) else None
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Open a transaction that writes; it commits at the end and rolls back on any error."""
-        with _readable_errors(self), self._turn(), self._transaction("BEGIN IMMEDIATE") as connection:
+        """Open a transaction that writes; it commits at the end and rolls back on any error.
+
+        Raises CollisionError when another transaction was in the way, CommitUnknownError when the connection was
+        lost at the commit, any other DatabaseUnavailableError with nothing written.
+        """
+        with self._transaction(is_write=True) as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a short transaction that only reads one consistent state."""
-        with _readable_errors(self), self._transaction("BEGIN") as connection:
+        with self._transaction(is_write=False) as connection:
             yield connection
+
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """Do work in a transaction that writes, and once more whenever another transaction was in the way."""
+        for _ in range(TRIES_MAX - 1):
+            try:
+                with self.write() as connection:
+                    return work(connection)
+            except CollisionError:
+                continue
+        with self.write() as connection:
+            return work(connection)
+
+    def tell(self, kind: str, count: int = 1) -> bool:
+        """Have the listeners of a kind told when the transaction that is open commits; False: none is open."""
+        if self._news is None:
+            return False
+        self._news[kind] = self._news.get(kind, 0) + count
+        return True
 
     def now(self) -> datetime:
         """Return the instant by the clock that rules what is due and what has expired."""
+        self.backend.refresh_clock()
         return self.clock.now()
 
     def close(self) -> None:
         """Give the connection back; safe to call twice."""
-        self.engine.dispose()
-        if self._queue is not None:
-            self._queue.close()
+        self.backend.close()
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[Connection]:
-        with self.engine.connect() as connection:
-            connection.execution_options(**{_BEGIN: begin})  # changes the connection itself
-            with connection.begin():
-                yield connection
+    def _transaction(self, *, is_write: bool) -> Iterator[Connection]:
+        with self._readable_errors():
+            with self.backend.turn(is_write=is_write), self.engine.connect() as connection:
+                self.backend.prepare(connection, is_write=is_write)
+                news = self._news = {} if is_write else None
+                try:
+                    with connection.begin() as transaction:
+                        yield connection
+                        if news:
+                            self.backend.announce(connection, news)
+                        self._commit(transaction)
+                finally:
+                    self._news = None
+            if news:
+                self.backend.announced(news)
+
+    def _commit(self, transaction: RootTransaction) -> None:
+        try:
+            transaction.commit()
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            raise CommitUnknownError(
+                f"database {self.where}: the connection was lost while it committed: look whether it is done"
+            ) from error
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if self._queue is None:
-            yield
-            return
-        self._queue.enter()
+    def _readable_errors(self) -> Iterator[None]:
+        """Turn what the driver says into one line that names the database and what to do."""
         try:
             yield
-        finally:
-            self._queue.leave()
-
-
-class _WriterQueue:
-    """The writers' turn on SQLite: a blocking flock, which the kernel grants in the order of asking."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._fd: int | None = None
-
-    def enter(self) -> None:
-        if self._fd is None:
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
-
-    def leave(self) -> None:
-        if self._fd is not None:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
-
-    def close(self) -> None:
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
-
-
-def _sqlite_engine(url: str, synchronous: str) -> Engine:
-    engine = create_engine(
-        url,
-        poolclass=QueuePool,
-        pool_size=1,
-        max_overflow=0,
-        connect_args={"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False},
-    )
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: sqlite3.Connection, _: Any) -> None:
-        connection.isolation_level = None  # BEGIN is ours, see below
-        for pragma in (
-            "journal_mode=WAL",
-            f"synchronous={synchronous.upper()}",
-            "foreign_keys=ON",
-            f"wal_autocheckpoint={SQLITE_AUTOCHECKPOINT_PAGES}",
-            f"journal_size_limit={SQLITE_JOURNAL_SIZE_LIMIT}",
-            "temp_store=MEMORY",
-        ):
-            connection.execute(f"PRAGMA {pragma}").close()
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN IMMEDIATE"))
-
-    return engine
-
-
-def _server_engine(url: str) -> Engine:
-    try:
-        return create_engine(url, pool_size=1, max_overflow=0, pool_pre_ping=True)
-    except ModuleNotFoundError as error:
-        raise UsageError(f"the database URL needs the Python package {error.name!r}, which is not installed") from error
-
-
-@contextmanager
-def _readable_errors(database: Database) -> Iterator[None]:
-    """Turn what the driver says into one line that names the database and what to do."""
-    try:
-        yield
-    except IntegrityError:
-        raise
-    except DBAPIError as error:
-        raise _explain(database, str(error.orig), error) from error
-    except OSError as error:
-        if database.path is None:
+        except IntegrityError as error:
+            if CLAIMED_MEANWHILE in str(error.orig) and not self.is_sqlite:
+                raise CollisionError(f"database {self.where}: the run was claimed by another worker") from error
             raise
-        raise DatabaseError(f"database {database.path}: {error.strerror}: its folder must be writable") from error
+        except DBAPIError as error:
+            raise self.backend.explain(error) from error
+        except OSError as error:
+            if self.path is None:
+                raise
+            raise DatabaseError(f"database {self.path}: {error.strerror}: its folder must be writable") from error
 
-
-def _explain(database: Database, said: str, error: DBAPIError) -> DatabaseError:
-    where = f"database {database.path or database.url.render_as_string(hide_password=True)}"
-    lowered = said.lower()
-    for words, kind, advice in _EXPLANATIONS:
-        if any(word in lowered for word in words):
-            return kind(f"{where}: {advice}")
-    if isinstance(error, DriverError) and error.connection_invalidated:
-        return DatabaseUnavailableError(f"{where}: connection lost: {said}")
-    return DatabaseUnavailableError(f"{where}: {said}")
-
-
-_EXPLANATIONS: tuple[tuple[tuple[str, ...], type[DatabaseError], str], ...] = (
-    (
-        ("locked", "busy"),
-        DatabaseUnavailableError,
-        f"locked by another program for over {SQLITE_BUSY_SECONDS:.0f} s: end its transaction",
-    ),
-    (("is full",), DatabaseUnavailableError, "no space left on its disk: free some"),
-    (("disk i/o",), DatabaseUnavailableError, "disk I/O error: look at the machine's disk"),
-    (("unable to open",), DatabaseError, "cannot be opened: its folder must exist and be writable"),
-    (
-        ("not a database", "malformed"),
-        DatabaseError,
-        "is corrupt or no SQLite file: restore it from a backup, or move it away",
-    ),
-    (
-        ("readonly", "read-only"),
-        DatabaseError,
-        "cannot be written: check the owner and mode of the file and its folder",
-    ),
-    (("no such table", "no such column"), DatabaseError, "has not the tables of this version: run `jobsup db upgrade`"),
-)
-"""What the driver says, whether waiting may help, and what to tell a person."""
+    def _count(self, _: Any, __: Any, statement: str, *___: Any) -> None:
+        self.statements += not statement.startswith("BEGIN")

@@ -1,145 +1,71 @@
 """Wake-ups between processes that share a database: a hint that rows have changed, with polling always behind it.
 
-On SQLite each listener binds a Unix datagram socket in a folder beside the file; waking is one datagram to each
-socket of a kind. A sender never waits: a full socket already holds a wake-up, a dead one is removed.
+How they travel is in `wake_sockets` for SQLite and in `wake_channels` for PostgreSQL.
 """
 
 from __future__ import annotations
 
-import errno
-import os
-import secrets
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-
-from jobsup.errors import DatabaseError
+from jobsup.store import wake_channels, wake_sockets
 from jobsup.store.engine import Database
 
 KINDS = ("worker", "scheduler", "follower")
 """Who can be woken: workers when work waits, schedulers when jobs changed, followers of runs and output."""
 
-# The kernel's `sun_path` without its closing NUL.
-SOCKET_PATH_BYTES_MAX = 107
-# Wake-ups read at once; the kernel queues fewer for one socket, so this only bounds the loop.
-DRAIN_MAX = 4096
-
 
 def wake(database: Database, kind: str, count: int = 1) -> None:
-    """Tell every listener of `kind` that there is news; call it after the commit. A `count` of 0 tells nobody.
+    """Tell the listeners of `kind` that there is news: when the transaction that is open commits, else at once.
 
-    All are told, not `count` of them: only a listener itself knows whether it has a slot free. That a wake-up
-    did not arrive is never an error, because whoever waits also polls.
+    A `count` of 0 tells nobody. More than `count` of them may be told: only a listener itself knows whether it has
+    a slot free. That a wake-up did not arrive is never an error, because whoever waits also polls.
     """
-    folder = _folder(database)
-    if folder is None or count < 1:
+    if count < 1 or database.tell(_checked(kind), count):
         return
-    paths = list(folder.glob(f"{_checked(kind)}.*"))
-    if not paths:
+    if database.path is not None:
+        wake_sockets.wake(database.path, kind)
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender, _addresses(folder) as at:
-        for path in paths:
-            _send(sender, at(path.name), path)
+    with database.write():
+        database.tell(kind, count)
 
 
 def listeners(database: Database, kind: str) -> frozenset[str]:
-    """Name those of `kind` on this host that listen, or died listening: a change tells that one has come or gone."""
-    folder = _folder(database)
-    if folder is None:
-        return frozenset()
-    try:
-        return frozenset(entry.name for entry in folder.iterdir() if entry.name.startswith(f"{_checked(kind)}."))
-    except OSError:
-        return frozenset()  # nobody has ever listened here
+    """Name those of `kind` on this host that listen, or died listening: a change tells that one has come or gone.
+
+    A server tells nobody who listens to it: there it is empty.
+    """
+    return frozenset() if database.path is None else wake_sockets.listeners(database.path, _checked(kind))
 
 
 class Listener:
     """A descriptor that becomes readable when somebody wakes this kind; made and closed by one process."""
 
-    def __init__(self, database: Database, kind: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self._owner = os.getpid()
-        self._path: Path | None = None
-        folder = _folder(database)
-        if folder is None:
-            return  # an unbound socket is never readable: the poll alone serves there
-        # The random part is never used twice, so removing a dead name can never hit a living listener's.
-        name = f"{_checked(kind)}.{self._owner}.{secrets.token_hex(4)}"
-        try:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            with _addresses(folder) as at:
-                self._socket.bind(at(name))
-        except OSError as error:
-            self._socket.close()
-            raise DatabaseError(f"{folder}: cannot listen for wake-ups: {error.strerror}: make it writable") from error
-        self._path = folder / name
+    def __init__(self, database: Database, kind: str, name: str = "") -> None:
+        """Begin to listen; `name` is what a wake-up for some of a kind calls this one: a worker's id."""
+        self._database = database
+        self._ear: wake_sockets.Ear | wake_channels.Ear
+        if database.path is not None:
+            self._ear = wake_sockets.Ear(database.path, _checked(kind))
+        else:
+            self._ear = wake_channels.Ear(wake_channels.channel(database.schema or "", _checked(kind)), name)
+            database.backend.add_ear(self._ear)
 
     def fileno(self) -> int:
         """Return the descriptor to watch for reading."""
-        return self._socket.fileno()
+        return self._ear.fileno()
 
     def drain(self) -> bool:
         """Take all wake-ups that are waiting; say whether there were any. Never blocks."""
-        woken = False
-        with suppress(BlockingIOError):
-            for _ in range(DRAIN_MAX):
-                self._socket.recv(1)
-                woken = True
-        return woken
+        if isinstance(self._ear, wake_channels.Ear):
+            self._database.backend.collect()
+        return self._ear.drain()
 
     def close(self) -> None:
         """Stop listening; safe to call twice, and in a forked copy it leaves the owner's socket in place."""
-        self._socket.close()
-        if self._path is not None and os.getpid() == self._owner:
-            self._path.unlink(missing_ok=True)
-            self._path = None
-
-
-def _folder(database: Database) -> Path | None:
-    return None if database.path is None else Path(f"{database.path}-wake")
+        if isinstance(self._ear, wake_channels.Ear):
+            self._database.backend.remove_ear(self._ear)
+        self._ear.close()
 
 
 def _checked(kind: str) -> str:
     if kind not in KINDS:
         raise ValueError(f"no kind of listener is called {kind!r}: one of {', '.join(KINDS)}")
     return kind
-
-
-class _Addresses:
-    """Names in a folder as socket addresses; a path too long for the kernel goes through the folder's descriptor."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._fd: int | None = None
-
-    def __call__(self, name: str) -> str:
-        path = str(self._folder / name)
-        if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX:
-            return path
-        if self._fd is None:
-            self._fd = os.open(self._folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        return f"/proc/self/fd/{self._fd}/{name}"
-
-    def close(self) -> None:
-        if self._fd is not None:
-            os.close(self._fd)
-
-
-@contextmanager
-def _addresses(folder: Path) -> Iterator[_Addresses]:
-    addresses = _Addresses(folder)
-    try:
-        yield addresses
-    finally:
-        addresses.close()
-
-
-def _send(sender: socket.socket, address: str, path: Path) -> None:
-    try:
-        sender.sendto(b"\0", address)
-    except OSError as error:
-        # EAGAIN: its queue is full, so it will wake anyway. Refused: its process died without closing it.
-        if error.errno == errno.ECONNREFUSED:
-            with suppress(OSError):
-                path.unlink()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from jobsup.config.environment import find_override
 from jobsup.config.keys import KEYS
 from jobsup.config.quick import peek
 from jobsup.config.report import environment_problem
-from jobsup.config.settings import DatabaseSettings
+from jobsup.config.settings import SCHEMA_DEFAULT, DatabaseSettings
 from jobsup.errors import ConfigError, DatabaseError
+from jobsup.store.addresses import parse
 
 # How long a query waits for a writer that holds the file.
 BUSY_SECONDS = 10.0
@@ -29,24 +31,23 @@ def get_db_url(environ: Mapping[str, str] | None = None) -> str:
     ./jobsup.toml, the user's and the system's place), else `jobsup.db` in the working folder. Raises ConfigError
     when one of them is there and wrong.
     """
-    environ = os.environ if environ is None else environ
-    if override := find_override(KEYS["database.url"], environ):
-        if message := urls.fault(override.text):
-            raise ConfigError((environment_problem(override.variable, message),))
-        return urls.absolute(override.text, Path.cwd())
-    file = _config_file(environ)
-    return peek(file, environ).database_url if file else urls.absolute(DatabaseSettings().url, Path.cwd())
+    return _settings(os.environ if environ is None else environ).url
 
 
-def get_engine(url: str | None = None) -> Engine:
+def get_engine(url: str | None = None, *, schema: str | None = None) -> Engine:
     """Return an engine for a user's own queries, on `url` or `get_db_url()`. Raises DatabaseError for a missing file.
 
-    The supervisor's processes do not use it: theirs queue for the right to write. So keep transactions short.
+    On PostgreSQL the tables are found in `schema`, or in that of the configuration. The supervisor's processes do
+    not use it: theirs queue for the right to write on SQLite. So keep transactions short.
     """
-    url = url or get_db_url()
+    if url is None:
+        settings = _settings(os.environ)
+        url, schema = settings.url, schema or settings.schema
     file = urls.sqlite_file(url)
     if file is None:
-        return create_engine(url)
+        engine = create_engine(parse(url))
+        event.listen(engine, "connect", _use_schema(schema or SCHEMA_DEFAULT))
+        return engine
     if not file.exists():
         raise DatabaseError(
             f"database {file} does not exist: name another by JOBSUP_DATABASE_URL, or start jobsup first"
@@ -56,6 +57,18 @@ def get_engine(url: str | None = None) -> Engine:
     return engine
 
 
+def _settings(environ: Mapping[str, str]) -> DatabaseSettings:
+    """Return which database the environment, or the file that is found, names."""
+    schema = find_override(KEYS["database.schema"], environ)
+    named = DatabaseSettings(schema=schema.text if schema else SCHEMA_DEFAULT)
+    if override := find_override(KEYS["database.url"], environ):
+        if message := urls.fault(override.text):
+            raise ConfigError((environment_problem(override.variable, message),))
+        return replace(named, url=urls.absolute(override.text, Path.cwd()))
+    file = _config_file(environ)
+    return peek(file, environ).database if file else replace(named, url=urls.absolute(named.url, Path.cwd()))
+
+
 def _config_file(environ: Mapping[str, str]) -> Path | None:
     try:
         return search.find(environ=environ)
@@ -63,6 +76,15 @@ def _config_file(environ: Mapping[str, str]) -> Path | None:
         if environ.get(search.VARIABLE):
             raise  # one was named, and is not there
         return None
+
+
+def _use_schema(schema: str) -> Callable[[Any, Any], None]:
+    def set_path(connection: Any, _: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('search_path', %s, false)", (f'"{schema}"',))
+        connection.commit()
+
+    return set_path
 
 
 def _keep_references(connection: sqlite3.Connection, _: Any) -> None:

@@ -92,7 +92,7 @@ class WorkerService:
                 loop, instance=self._instance, python_path=settings.python_path, idle_max=max(1, settings.concurrency)
             ),
         )
-        database = Database(self._config.database.url, synchronous=self._config.database.synchronous, clock=self._clock)
+        database = Database.of(self._config.database, kind="worker", clock=self._clock)
         try:
             worker_id = self._register(database)
             self._listener = Listener(database, "worker")

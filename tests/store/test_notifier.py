@@ -14,7 +14,8 @@ import pytest
 
 from jobsup.errors import DatabaseError
 from jobsup.store.engine import Database
-from jobsup.store.notifier import SOCKET_PATH_BYTES_MAX, Listener, wake
+from jobsup.store.notifier import Listener, wake
+from jobsup.store.wake_sockets import SOCKET_PATH_BYTES_MAX
 from tests.support.store import create_database
 
 

@@ -1,0 +1,330 @@
+"""The database as a PostgreSQL server: its connection, its session's settings, its clock, and who listens.
+
+The connection's own deadlines are in `link`; the server has some as well, because what froze on our side in the
+middle of a transaction must not hold its locks.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+from psycopg import IsolationLevel
+from sqlalchemy import URL, Connection, create_engine, event
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+
+from jobsup.clock import Clock, ServerClock, SystemClock
+from jobsup.config.urls import masked
+from jobsup.errors import DatabaseError, DatabaseUnavailableError
+from jobsup.events import emit
+from jobsup.store import faults, wake_channels
+from jobsup.store.faults import CollisionError, Words
+from jobsup.store.link import Link
+from jobsup.store.wake_channels import Ear
+
+# The server's clock is read again at the first transaction after this long: clocks drift by some 0.1 ms a second.
+CLOCK_AGE_SECONDS_MAX = 10.0
+# The server gives a statement up a little before we give the server up, so that the connection survives it.
+STATEMENT_SHARE = 0.9
+# A lock that is waited for longer than this is held by somebody who hangs.
+LOCK_SHARE = 0.5
+# Shorter than a leader's lease: a leader that froze in the middle of a dispatch must not keep the next one out.
+IDLE_IN_TRANSACTION_MAX = timedelta(seconds=5)
+# The driver takes whole seconds for each of the hosts that a URL names, and at least these.
+CONNECT_SECONDS_MIN = 2
+# When we, and the server, ask whether the other side is still there: a host that is cut off holds no connection long.
+KEEPALIVE_IDLE_SECONDS, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_COUNT = 10, 3, 3
+
+
+# Longer than any transaction of ours; only a mistake in the program waits for it.
+TURN_SECONDS_MAX = 60.0
+
+
+class Server:
+    """What `Database` does in its own way on PostgreSQL."""
+
+    path = None
+
+    def __init__(self, url: URL, *, schema: str, timeout: timedelta, kind: str, clock: Clock) -> None:
+        # A test's clock stands in for the server's; the machine's own never does.
+        self.clock: Clock = ServerClock(clock) if isinstance(clock, SystemClock) else clock
+        self.schema = schema
+        self.where = masked(url.set(drivername="postgresql").render_as_string(hide_password=True))
+        self.engine = create_engine(
+            url, pool_size=1, max_overflow=0, use_native_hstore=False, connect_args=_parameters(url, timeout, kind)
+        )
+        self.is_pooled = False
+        """A proxy hands our transactions to connections of its own: nothing outlives a transaction."""
+        self._timeout = timeout
+        self._link: Link | None = None
+        self._ears: list[Ear] = []
+        self._busy = threading.Lock()
+        """Held in a transaction, and while the socket is read between two."""
+        event.listen(self.engine, "do_connect", self._connect)
+        event.listen(self.engine, "checkout", self._replace_lost)
+        event.listen(self.engine, "begin", self._opened)
+
+    @contextmanager
+    def turn(self, *, is_write: bool) -> Iterator[None]:  # noqa: ARG002  (on SQLite it matters)
+        """Keep the connection for one transaction; what is heard in the meantime is told the ears in between."""
+        if not self._busy.acquire(timeout=TURN_SECONDS_MAX):
+            raise DatabaseUnavailableError(f"database {self.where}: this process has not ended its last transaction")
+        try:
+            for ear in self._ears:
+                ear.hush()
+            yield
+        finally:
+            self._listen_on()
+            self._busy.release()
+
+    def prepare(self, connection: Connection, *, is_write: bool) -> None:
+        """Say how the transaction that follows begins: one that reads sees one state throughout."""
+        link = _link_of(connection)
+        level = None if is_write else IsolationLevel.REPEATABLE_READ
+        if link.isolation_level != level:
+            link.isolation_level = level
+            link.read_only = None if is_write else True
+
+    def refresh_clock(self) -> None:
+        """Read the server's clock if it never was; a server that does not answer leaves us with the machine's."""
+        if isinstance(self.clock, ServerClock) and self.clock.skew is None and not self._busy.locked():
+            try:
+                with self.turn(is_write=False), self.engine.connect():
+                    pass
+            except DBAPIError:
+                return
+
+    def announce(self, connection: Connection, news: Mapping[str, int]) -> None:
+        """Have the listeners of each kind told at the commit."""
+        if news:
+            wake_channels.announce(connection, self.schema, news)
+
+    def announced(self, news: Mapping[str, int]) -> None:
+        """The server has told them."""
+
+    def explain(self, error: DBAPIError) -> DatabaseError:
+        """Turn what the driver says into one line that names the database and what to do."""
+        code = getattr(error.orig, "sqlstate", None)
+        if code in _COLLISIONS:
+            return CollisionError(f"database {self.where}: another transaction was in the way")
+        if code in _READ_ONLY and self._link is not None:
+            self._link.pgconn.finish()  # of several hosts another may be the one that writes by now
+        found = faults.find(code, _BY_CODE) if code else None
+        found = found or faults.find(str(error.orig), _BY_WORDS)
+        if found is not None:
+            return found[0](f"database {self.where}: {found[1]}")
+        return DatabaseUnavailableError(f"database {self.where}: {faults.one_line(error)}")
+
+    def close(self) -> None:
+        self.engine.dispose()
+        self._link = None
+
+    # Listening
+
+    def add_ear(self, ear: Ear) -> None:
+        """Let an ear hear: at once on the connection that is there, and on each one that follows."""
+        with self._busy:
+            self._ears.append(ear)
+            if self._link is not None and not self.is_pooled and not self._link.closed:
+                self._tell_server(self._link, f'LISTEN "{ear.channel}"')
+        self._listen_on()
+
+    def remove_ear(self, ear: Ear) -> None:
+        """Let it hear no more."""
+        with self._busy:
+            if ear in self._ears:
+                self._ears.remove(ear)
+            is_last = all(other.channel != ear.channel for other in self._ears)
+            if is_last and self._link is not None and not self.is_pooled and not self._link.closed:
+                self._tell_server(self._link, f'UNLISTEN "{ear.channel}"')
+
+    def collect(self) -> None:
+        """Take what has come between two transactions; a connection that was lost rings every ear."""
+        if self._busy.acquire(blocking=False):  # else the one who has it does so
+            try:
+                self._listen_on()
+            finally:
+                self._busy.release()
+
+    def _listen_on(self) -> None:
+        link = self._link
+        if link is None or not self._ears:
+            return
+        if not link.closed and link.hear(self._heard):
+            for ear in self._ears:
+                ear.attend(link.pgconn.socket)
+            return
+        self._link = None
+        for ear in self._ears:
+            ear.hush()
+            ear.ring()
+
+    def _heard(self, channel: str, names: str) -> None:
+        for ear in self._ears:
+            ear.hear(channel, names)
+
+    def _tell_server(self, link: Link, statement: str) -> None:
+        """Run a statement of its own; a connection that fails at it is replaced by the next transaction."""
+        try:
+            link.autocommit = True
+            link.execute(statement.encode())
+            link.autocommit = False
+        except psycopg.Error:
+            link.pgconn.finish()
+
+    # Connecting
+
+    def _connect(self, _: Any, __: Any, arguments: Any, parameters: dict[str, Any]) -> Link:
+        """Open a connection with its session as we need it, and listen on it."""
+        link: Link = Link.connect(*arguments, autocommit=True, **parameters)
+        link.patience = self._timeout.total_seconds()
+        try:
+            self._set_up(link)
+            link.autocommit = False
+        except BaseException:
+            link.close()
+            raise
+        self._link = link
+        for ear in self._ears:
+            ear.ring()  # what was told before this connection nobody heard
+        return link
+
+    def _set_up(self, link: Link) -> None:
+        link.add_notify_handler(lambda note: self._heard(note.channel, note.payload))
+        own_pid = link.info.backend_pid
+        asked_at = SystemClock().boottime()
+        found = link.execute(
+            f"SELECT pg_backend_pid() = %(own)s, clock_timestamp(), "
+            f"CASE WHEN pg_backend_pid() = %(own)s THEN {_settings('false')} END".encode(),
+            {"own": own_pid, **self._values()},
+        ).fetchone()
+        is_direct, instant = found[:2] if found else (True, None)
+        self._read_clock(instant, asked_at)
+        if not is_direct:
+            self._be_pooled(link)
+            return
+        for channel in sorted({ear.channel for ear in self._ears}):
+            link.execute(f'LISTEN "{channel}"'.encode())
+
+    def _be_pooled(self, link: Link) -> None:
+        """Rely on nothing that lasts longer than a transaction: no session settings, prepared statements, LISTEN."""
+        link.prepare_threshold = None
+        if not self.is_pooled:
+            emit(
+                "database.pooled",
+                f"The database {self.where} is reached through a pooling proxy, which lets no wake-up through: "
+                "new work is seen at the next poll; name the server itself in [database] url for less waiting",
+                level=logging.WARNING,
+            )
+        self.is_pooled = True
+
+    def _opened(self, connection: Connection) -> None:
+        """Begin a transaction: read the clock where it is due; behind a proxy, say all settings anew."""
+        is_due = isinstance(self.clock, ServerClock) and self.clock.age > CLOCK_AGE_SECONDS_MAX
+        if not is_due and not self.is_pooled:
+            return
+        more = f", {_settings('true')}" if self.is_pooled else ""
+        asked_at = SystemClock().boottime()
+        found = connection.exec_driver_sql(f"SELECT clock_timestamp(){more}", self._values()).one()
+        self._read_clock(found[0], asked_at)
+
+    def _replace_lost(self, link: Any, _: Any, __: Any) -> None:
+        """Tell the pool of a connection that was lost while nobody used it; it opens another."""
+        if isinstance(link, Link) and not link.hear(self._heard):
+            raise DisconnectionError("the connection was lost")
+
+    def _read_clock(self, instant: datetime | None, asked_at: float) -> None:
+        if isinstance(self.clock, ServerClock) and instant is not None:
+            self.clock.read(instant, asked_at, self.clock.boottime())
+
+    def _values(self) -> dict[str, str]:
+        """Return what a session of ours is set to; time-outs in milliseconds."""
+        patience = self._timeout
+        return {
+            "search_path": f'"{self.schema}"',
+            "TimeZone": "UTC",
+            "statement_timeout": _milliseconds(patience * STATEMENT_SHARE),
+            "lock_timeout": _milliseconds(patience * LOCK_SHARE),
+            "idle_in_transaction_session_timeout": _milliseconds(min(patience, IDLE_IN_TRANSACTION_MAX)),
+            "tcp_keepalives_idle": str(KEEPALIVE_IDLE_SECONDS),
+            "tcp_keepalives_interval": str(KEEPALIVE_INTERVAL_SECONDS),
+            "tcp_keepalives_count": str(KEEPALIVE_COUNT),
+        }
+
+
+_SETTINGS = (
+    "search_path",
+    "TimeZone",
+    "statement_timeout",
+    "lock_timeout",
+    "idle_in_transaction_session_timeout",
+    "tcp_keepalives_idle",
+    "tcp_keepalives_interval",
+    "tcp_keepalives_count",
+)
+
+
+def _settings(is_local: str) -> str:
+    calls = (f"set_config('{name}', %({name})s, {is_local})" for name in _SETTINGS)
+    return " || ".join(calls)
+
+
+def _parameters(url: URL, timeout: timedelta, kind: str) -> dict[str, Any]:
+    """Return what the driver is told beside the URL, whose own words win."""
+    hosts = url.query.get("host", "")
+    count = max(1, len(hosts) if isinstance(hosts, tuple) else hosts.count(",") + 1)
+    ours: dict[str, Any] = {
+        "application_name": f"jobsup/{kind}",
+        "connect_timeout": max(CONNECT_SECONDS_MIN, int(timeout.total_seconds() / count)),
+        "client_encoding": "utf8",
+        "keepalives": 1,
+        "keepalives_idle": KEEPALIVE_IDLE_SECONDS,
+        "keepalives_interval": KEEPALIVE_INTERVAL_SECONDS,
+        "keepalives_count": KEEPALIVE_COUNT,
+        "tcp_user_timeout": int(_milliseconds(timeout)),
+    }
+    return {name: value for name, value in ours.items() if name not in url.query}
+
+
+def _milliseconds(duration: timedelta) -> str:
+    return str(max(1, duration // timedelta(milliseconds=1)))
+
+
+def _link_of(connection: Connection) -> Link:
+    link = connection.connection.dbapi_connection
+    if not isinstance(link, Link):
+        raise TypeError(f"not one of our connections: {link!r}")
+    return link
+
+
+_COLLISIONS = ("40001", "40P01")
+_READ_ONLY = ("25006",)
+
+_BY_CODE: tuple[Words, ...] = (
+    (("25006",), DatabaseUnavailableError, "answers, but does not write: it is a standby, or set to read only"),
+    (("57014",), DatabaseUnavailableError, "took too long for a statement: look for what slows the server down"),
+    (("55p03",), DatabaseUnavailableError, "a lock was held for too long: look for a transaction that hangs"),
+    (("53300",), DatabaseUnavailableError, "has no connection left: raise max_connections, or stop other clients"),
+    (("53100", "53200"), DatabaseUnavailableError, "has no disk space or memory left: free some"),
+    (("57p01", "57p02", "57p03", "25p03"), DatabaseUnavailableError, "ended the connection: it stops, or restarts"),
+    (
+        ("42p01", "42703", "3f000"),
+        DatabaseError,
+        "has not the tables of this version: run `jobsup db upgrade`",
+    ),
+    (("42501",), DatabaseError, "its user may not do this: grant it the schema and its tables"),
+    (("3d000",), DatabaseError, "does not exist: create it"),
+    (("28p01", "28000"), DatabaseError, "refuses the user or the password of the URL"),
+)
+_BY_WORDS: tuple[Words, ...] = (
+    (("password authentication failed", "no pg_hba.conf entry", "no password supplied"), *_BY_CODE[-1][1:]),
+    (("too many clients", "remaining connection slots", "too many connections"), *_BY_CODE[3][1:]),
+    (("session is read-only", "session is not read-write"), *_BY_CODE[0][1:]),
+    (('" does not exist',), DatabaseError, "has no such database or user: create it"),
+)
+"""What the server says when it lets nobody in, which comes without a code."""

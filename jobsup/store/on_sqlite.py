@@ -1,0 +1,155 @@
+"""The database as a SQLite file: one connection, and a fair queue of all processes that want to write.
+
+Every writing transaction waits its turn on a lock file beside the database and then begins with BEGIN IMMEDIATE: no
+busy retries, and never an upgrade of a reading transaction that fails half-way.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool
+
+from jobsup.clock import Clock
+from jobsup.errors import DatabaseError, DatabaseUnavailableError
+from jobsup.store import faults, wake_sockets
+from jobsup.store.faults import Words
+
+# How long SQLite itself waits for a lock that a foreign program holds; our own writers queue on the lock file.
+BUSY_SECONDS = 5.0
+# Pages of WAL after which a commit checkpoints by itself, as a bound behind the supervised checkpoints.
+AUTOCHECKPOINT_PAGES = 4000
+# Bytes the WAL file is cut back to after a checkpoint.
+JOURNAL_SIZE_LIMIT = 8 << 20
+
+_BEGIN = "jobsup_begin"
+
+
+class SqliteFile:
+    """What `Database` does in its own way on SQLite."""
+
+    def __init__(self, url: URL, *, synchronous: str, clock: Clock) -> None:
+        self.clock = clock
+        self.path = Path(url.database or "")
+        self.engine = create_engine(
+            url,
+            poolclass=QueuePool,
+            pool_size=1,
+            max_overflow=0,
+            connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+        )
+        self._synchronous = synchronous
+        self._queue = _WriterQueue(Path(f"{self.path}-queue"))
+        event.listen(self.engine, "connect", self._set_up)
+        event.listen(self.engine, "begin", _begin)
+
+    @property
+    def where(self) -> str:
+        return str(self.path)
+
+    @contextmanager
+    def turn(self, *, is_write: bool) -> Iterator[None]:
+        """Wait until this process may begin its transaction."""
+        if not is_write:
+            yield
+            return
+        self._queue.enter()
+        try:
+            yield
+        finally:
+            self._queue.leave()
+
+    def prepare(self, connection: Connection, *, is_write: bool) -> None:
+        """Say how the transaction that follows begins."""
+        connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE" if is_write else "BEGIN"})  # changes it in place
+
+    def refresh_clock(self) -> None:
+        """The machine's own clock needs no reading."""
+
+    def announce(self, connection: Connection, news: Mapping[str, int]) -> None:
+        """Nothing to do before the commit: who is woken too early would see nothing."""
+
+    def announced(self, news: Mapping[str, int]) -> None:
+        """Tell the listeners of each kind what has been committed."""
+        for kind in news:
+            wake_sockets.wake(self.path, kind)
+
+    def explain(self, error: DBAPIError) -> DatabaseError:
+        """Turn what the driver says into one line that names the database and what to do."""
+        found = faults.find(str(error.orig), _EXPLANATIONS)
+        if found is not None:
+            return found[0](f"database {self.where}: {found[1]}")
+        return DatabaseUnavailableError(f"database {self.where}: {faults.one_line(error)}")
+
+    def close(self) -> None:
+        self.engine.dispose()
+        self._queue.close()
+
+    def _set_up(self, connection: sqlite3.Connection, _: Any) -> None:
+        connection.isolation_level = None  # BEGIN is ours
+        for pragma in (
+            "journal_mode=WAL",
+            f"synchronous={self._synchronous.upper()}",
+            "foreign_keys=ON",
+            f"wal_autocheckpoint={AUTOCHECKPOINT_PAGES}",
+            f"journal_size_limit={JOURNAL_SIZE_LIMIT}",
+            "temp_store=MEMORY",
+        ):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN IMMEDIATE"))
+
+
+class _WriterQueue:
+    """The writers' turn on SQLite: a blocking flock, which the kernel grants in the order of asking."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd: int | None = None
+
+    def enter(self) -> None:
+        if self._fd is None:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+
+    def leave(self) -> None:
+        if self._fd is not None:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+_EXPLANATIONS: tuple[Words, ...] = (
+    (
+        ("locked", "busy"),
+        DatabaseUnavailableError,
+        f"locked by another program for over {BUSY_SECONDS:.0f} s: end its transaction",
+    ),
+    (("is full",), DatabaseUnavailableError, "no space left on its disk: free some"),
+    (("disk i/o",), DatabaseUnavailableError, "disk I/O error: look at the machine's disk"),
+    (("unable to open",), DatabaseError, "cannot be opened: its folder must exist and be writable"),
+    (
+        ("not a database", "malformed"),
+        DatabaseError,
+        "is corrupt or no SQLite file: restore it from a backup, or move it away",
+    ),
+    (
+        ("readonly", "read-only"),
+        DatabaseError,
+        "cannot be written: check the owner and mode of the file and its folder",
+    ),
+    (("no such table", "no such column"), DatabaseError, "has not the tables of this version: run `jobsup db upgrade`"),
+)

