@@ -10,7 +10,6 @@ import os
 import re
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,11 +29,8 @@ CONFIG = "/etc/jobsup/jobsup.toml"
 DATA = "/var/lib/jobsup"
 
 # Only times differ from the shipped unit.
-FASTER = """\
-[Service]
-WatchdogSec=2
-RestartSec=100ms
-"""
+FASTER = "[Service]\nRestartSec=100ms\n"
+WATCHFUL = "[Service]\nWatchdogSec=2\n"
 FILE = f"""\
 [database]
 url = "sqlite:///{DATA}/jobsup.db"
@@ -171,12 +167,18 @@ def test_a_killed_supervisor_is_restarted_and_nothing_of_the_old_one_lives_or_ru
     assert len(beats(started)) == len(set(beats(started))), "an attempt ran twice"
 
 
+@pytest.fixture
+def watchful(booted: Machine) -> Iterator[None]:
+    booted.add_unit(f"{UNIT}.d/watchful.conf", WATCHFUL)
+    yield
+    booted.add_unit(f"{UNIT}.d/watchful.conf", "")
+
+
+@pytest.mark.usefixtures("watchful")
 def test_a_hung_supervisor_is_restarted_by_the_watchdog(started: Machine) -> None:
     old, main = started.processes(UNIT), started.main_pid(UNIT)
     os.kill(main, signal.SIGSTOP)
-    stopped = time.monotonic()
-    until(lambda: is_active(started, besides=main), 15, "the watchdog's restart")
-    assert time.monotonic() - stopped < 10
+    until(lambda: is_active(started, besides=main), 20, "the watchdog's restart")
     assert started.show(UNIT, "NRestarts") == {"NRestarts": "1"}
     assert "Watchdog timeout" in started.journal(UNIT)
     assert not alive(old)
