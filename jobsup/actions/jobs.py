@@ -54,6 +54,7 @@ def resume(database: Database, names: Sequence[str]) -> list[JobFacts]:
     """Let jobs run by their schedule again; returns those that were paused."""
     resumed = jobs.resume(database, names)
     notifier.wake(database, "scheduler")
+    notifier.wake(database, "worker")  # what was filled in of them has waited too
     return resumed
 
 

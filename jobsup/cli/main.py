@@ -62,6 +62,7 @@ VERBS: dict[str, Entry] = {
     "pause": Entry(_JOBS, "pausing", "pause", "Stop jobs from running by their schedule."),
     "resume": Entry(_JOBS, "pausing", "resume", "Let paused jobs run again."),
     "run": Entry(_RUNS, "run", "run", "Run a job now."),
+    "backfill": Entry(_RUNS, "backfill", "backfill", "Run a job for ticks of a time gone by."),
     "runs": Entry(_RUNS, "runs", "runs", "List runs, the newest first."),
     "logs": Entry(_RUNS, "logs", "logs", "Print what a run printed."),
     "cancel": Entry(_RUNS, "runs", "cancel", "End runs that wait or run."),

@@ -117,6 +117,7 @@ def run_document(run: RunRow) -> dict[str, Any]:
         "source": run.source,
         "retry_count": run.retry_count,
         "retry_of": run.retry_of,
+        "parent_id": run.parent_id,
         "scheduled_for": rfc3339(run.scheduled_for),
         "created_at": rfc3339(run.created_at),
         "available_at": rfc3339(run.available_at),
@@ -128,6 +129,8 @@ def run_document(run: RunRow) -> dict[str, Any]:
         "worker_id": run.worker_id,
         "host": run.host,
         "error_message": run.error_message,
+        "note": run.note,
+        "pool": run.pool,
         "requested_by": run.requested_by,
         "params": run.params,
         "skipped_until": rfc3339(run.skipped_until),
@@ -137,8 +140,10 @@ def run_document(run: RunRow) -> dict[str, Any]:
 
 def runs_table(found: Iterable[RunRow]) -> str:
     """Return runs as columns for a person."""
-    headers = ("RUN", "JOB", "STATUS", "REASON", "SCHEDULED", "STARTED", "TOOK", "EXIT", "SOURCE")
-    return table(headers, [_row(run) for run in found])
+    headers = ("RUN", "JOB", "STATUS", "REASON", "SCHEDULED", "STARTED", "TOOK", "EXIT", "SOURCE", "NOTE")
+    rows = [_row(run) for run in found]
+    width = len(headers) if any(row[-1] for row in rows) else len(headers) - 1
+    return table(headers[:width], [row[:width] for row in rows])
 
 
 def ending(run: RunRow) -> str:
@@ -159,6 +164,8 @@ def signal_name(number: int) -> str:
 
 def _row(run: RunRow) -> tuple[str, ...]:
     source = run.source if not run.retry_count else f"{run.source} {run.retry_count}"
+    if run.parent_id is not None:
+        source = f"{source} of {run.parent_id}"
     ticks = f" x{run.skipped_count}" if run.skipped_count and run.skipped_count > 1 else ""
     took = brief(run.completed_at - run.started_at) if run.started_at and run.completed_at else ""
     return (
@@ -171,6 +178,7 @@ def _row(run: RunRow) -> tuple[str, ...]:
         took,
         ending(run),
         source,
+        clean(run.note or ""),
     )
 
 

@@ -35,6 +35,8 @@ class RunRow:
     source: Source
     retry_count: int
     retry_of: int | None
+    parent_id: int | None
+    """The run whose end started it."""
     scheduled_for: datetime | None
     skipped_until: datetime | None
     skipped_count: int | None
@@ -56,6 +58,10 @@ class RunRow:
     params: dict[str, Any] | None
     requested_by: str | None
     error_message: str | None
+    note: str | None
+    """What is special about its instant."""
+    pool: str | None
+    """The pool it takes a place of, with its set: `default/reports`."""
     cancel_requested_at: datetime | None
     cancel_requested_by: str | None
     output_bytes: int | None
@@ -164,6 +170,7 @@ _RUNS: Select[Any] = (
         JobDispatch.source,
         JobDispatch.retry_count,
         JobDispatch.retry_of,
+        JobDispatch.parent_id,
         JobDispatch.scheduled_for,
         JobDispatch.skipped_until,
         JobDispatch.skipped_count,
@@ -184,6 +191,8 @@ _RUNS: Select[Any] = (
         JobDispatch.params,
         JobDispatch.requested_by,
         JobDispatch.error_message,
+        JobDispatch.note,
+        JobDispatch.pool_key.label("pool"),
         JobDispatch.cancel_requested_at,
         JobDispatch.cancel_requested_by,
         JobExecutionLog.output_bytes,

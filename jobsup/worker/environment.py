@@ -41,6 +41,7 @@ def job_environment(claim: Claim, instance: str, account: Account | None) -> dic
         "JOBSUP_JOB": job.name,
         "JOBSUP_ATTEMPT": str(claim.retry_count + 1),
         "JOBSUP_SCHEDULED_FOR": rfc3339(claim.scheduled_for) or "",
+        "JOBSUP_PARENT_RUN_ID": "" if claim.parent_id is None else str(claim.parent_id),
     }
     for name, value in job_params(claim).items():
         environment[f"JOBSUP_PARAM_{name.upper()}"] = _text(value)

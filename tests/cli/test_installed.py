@@ -57,6 +57,7 @@ CALLS = (
     Call("cancel 2", 6, "has ended already"),
     Call("explain @daily", 0, "NEXT"),
     Call("forecast", 0, ""),
+    Call("backfill tidy --from now-3d --dry-run", 0, "to run"),
     Call("export tidy", 0, "0 3 * * *"),
     Call("import crontab -", 0, ""),
     Call("scale workers=3", 0, "3"),

@@ -94,6 +94,7 @@ def test_a_job_sees_the_allowed_environment_and_nothing_else(bench: Bench) -> No
         "JOBSUP_JOB": "env",
         "JOBSUP_ATTEMPT": "1",
         "JOBSUP_SCHEDULED_FOR": "",
+        "JOBSUP_PARENT_RUN_ID": "",
         "JOBSUP_PARAM_SIZE": "5",
         "JOBSUP_PARAM_NAME": "",
     }

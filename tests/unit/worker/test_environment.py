@@ -33,6 +33,7 @@ def test_only_named_variables_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> 
         "JOBSUP_JOB",
         "JOBSUP_ATTEMPT",
         "JOBSUP_SCHEDULED_FOR",
+        "JOBSUP_PARENT_RUN_ID",
     }
     assert (found["PATH"], found["LC_ALL"], found["MINE"]) == ("/bin", "C", "1")
     assert (found["JOBSUP_RUN_ID"], found["JOBSUP_JOB"], found["JOBSUP_INSTANCE"]) == ("12", "backup", "tag")
