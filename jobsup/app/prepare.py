@@ -82,6 +82,7 @@ def apply(prepared: Prepared) -> None:
                 node=config.supervisor.node,
                 path=config.path,
                 shared=config.shared,
+                priority_aging=config.scheduler.priority_aging,
             )
 
         synced = _wait_for(config, synchronise)

@@ -71,6 +71,7 @@ SETTING_KEYS = (
     Key("scheduler", "cleanup_retention_days", Kind.INTEGER, ("CLEANUP_RETENTION_DAYS",)),
     Key("scheduler", "cleanup_interval", Kind.DURATION),
     Key("scheduler", "worker_offline_threshold", Kind.DURATION, ("WORKER_OFFLINE_THRESHOLD",)),
+    Key("scheduler", "priority_aging", Kind.DURATION),
     Key("worker", "count", Kind.INTEGER),
     Key("worker", "concurrency", Kind.INTEGER),
     Key("worker", "queues", Kind.TEXTS),
@@ -140,7 +141,14 @@ RESERVED_VARIABLES = frozenset(
 
 RESERVED_PREFIXES = ("JOBSUP_PARAM_", "JOBSUP_LOG_")
 
-JOB_VARIABLES = ("JOBSUP_INSTANCE", "JOBSUP_JOB", "JOBSUP_RUN_ID", "JOBSUP_ATTEMPT", "JOBSUP_SCHEDULED_FOR")
+JOB_VARIABLES = (
+    "JOBSUP_INSTANCE",
+    "JOBSUP_JOB",
+    "JOBSUP_RUN_ID",
+    "JOBSUP_ATTEMPT",
+    "JOBSUP_SCHEDULED_FOR",
+    "JOBSUP_PARENT_RUN_ID",
+)
 """What jobsup sets for a job, so that a job's own `env` may not."""
 
 

@@ -103,6 +103,7 @@ class SchedulerTable(Table):
     cleanup_retention_days: Annotated[int, whole_number(0, RETENTION_DAYS_MAX)] = UNSET
     cleanup_interval: Annotated[timedelta, duration_between(_SECOND)] = UNSET
     worker_offline_threshold: Annotated[timedelta, duration_between(_SECOND)] = UNSET
+    priority_aging: Annotated[timedelta | None, duration_or_none(_SECOND)] = UNSET
 
 
 class WorkerTable(Table):

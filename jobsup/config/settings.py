@@ -63,6 +63,8 @@ class SchedulerSettings:
     cleanup_retention_days: int = 30
     cleanup_interval: timedelta = timedelta(hours=1)
     worker_offline_threshold: timedelta = timedelta(seconds=180)
+    priority_aging: timedelta | None = timedelta(minutes=5)
+    """The waiting that one priority is worth; None: a higher priority always goes first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 def aging_ms(priority_aging: timedelta | None) -> int:
     """Return what one priority is worth, in milliseconds of waiting; None means that runs do not age."""
-    return NEVER_AGING_MS if priority_aging is None else priority_aging // _MILLISECOND
+    return NEVER_AGING_MS if priority_aging is None else min(priority_aging // _MILLISECOND, NEVER_AGING_MS)
 
 
 def rank(available_at: datetime, head_start_ms: int) -> int:
