@@ -19,6 +19,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     ColumnElement,
     DateTime,
@@ -139,6 +140,8 @@ class Job(Base):
 
 _STATUSES = ", ".join(f"'{status}'" for status in Status)
 _TERMINAL = ", ".join(f"'{status}'" for status in Status if status.is_terminal)
+TROUBLES = frozenset({Status.FAILED, Status.TIMEOUT, Status.CANCELLED, Status.SKIPPED})
+_TROUBLE = "status IN ('FAILED', 'TIMEOUT', 'CANCELLED', 'SKIPPED')"
 
 
 class JobDispatch(Base):
@@ -267,6 +270,13 @@ class JobDispatch(Base):
             sqlite_where=text("completed_at IS NOT NULL"),
             postgresql_where=text("completed_at IS NOT NULL"),
         ),
+        Index(
+            "ix_job_dispatch_trouble",
+            "status",
+            "id",
+            sqlite_where=text(_TROUBLE),
+            postgresql_where=text(_TROUBLE),
+        ),
         CheckConstraint(f"status IN ({_STATUSES})", name="known_status"),
         CheckConstraint(f"(status IN ({_TERMINAL})) = (completed_at IS NOT NULL)", name="terminal_has_end"),
         CheckConstraint(
@@ -283,6 +293,9 @@ class JobDispatch(Base):
 LIVE: ColumnElement[bool] = JobDispatch.completed_at.is_(None)
 """The rows that wait or run. Say it beside any test of their status: a partial index is used only by a query whose
 words imply the index's own, and a bound `status IN (?, ?)` does not."""
+
+TROUBLE: ColumnElement[bool] = literal_column(f"(job_dispatch.{_TROUBLE})", Boolean)
+"""The rows that ended, or never began, otherwise than wanted: the few that people look for among many."""
 
 WAITING: ColumnElement[bool] = JobDispatch.status == literal_column(f"'{Status.PENDING}'")
 """The rows that can be claimed; a literal, for the same reason."""

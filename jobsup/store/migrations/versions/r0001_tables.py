@@ -239,6 +239,12 @@ def _job_dispatch() -> None:
         "ix_job_dispatch_ended", "job_dispatch", ["completed_at", "status"], **_where("completed_at IS NOT NULL")
     )
     op.create_index("ix_job_dispatch_history", "job_dispatch", ["job_id", "id"])
+    op.create_index(
+        "ix_job_dispatch_trouble",
+        "job_dispatch",
+        ["status", "id"],
+        **_where("status IN ('FAILED', 'TIMEOUT', 'CANCELLED', 'SKIPPED')"),
+    )
     op.create_index("ix_job_dispatch_live", "job_dispatch", ["status", "job_id"], **_where("completed_at IS NULL"))
     op.create_index(
         "uq_job_dispatch_one_in_progress",

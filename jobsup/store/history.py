@@ -1,0 +1,181 @@
+"""Lists of runs, a page at a time: filtered in the database, and as fast on the last page as on the first."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, select
+
+from jobsup.model import Reason, Source, Status
+from jobsup.store.engine import Database
+from jobsup.store.models import LIVE, TROUBLE, TROUBLES, Job, JobDispatch, JobExecutionLog
+
+PAGE_ROWS_DEFAULT = 50
+PAGE_ROWS_MAX = 500
+WINDOW_ROWS_MAX = 2500
+"""Runs of a stretch of time that are read at once."""
+WINDOW_TAIL = timedelta(hours=6)
+"""A run that ended longer after a stretch of time than this is not looked for in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """One attempt as a list shows it: nothing of its output, which lies far out in its row."""
+
+    id: int
+    job: str
+    job_id: int
+    status: Status
+    reason: Reason
+    source: Source
+    retry_count: int
+    retry_of: int | None
+    parent_id: int | None
+    scheduled_for: datetime | None
+    skipped_until: datetime | None
+    skipped_count: int | None
+    available_at: datetime
+    created_at: datetime
+    claimed_at: datetime | None
+    started_at: datetime | None
+    completed_at: datetime | None
+    worker_id: str | None
+    requested_by: str | None
+    error_message: str | None
+    note: str | None
+    host: str | None
+    exit_code: int | None
+    signal: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which runs a list is of: those that meet all that is said."""
+
+    job_id: int | None = None
+    statuses: frozenset[Status] = frozenset()
+    """Empty: any."""
+    source: Source | None = None
+    worker_id: str | None = None
+    since: datetime | None = None
+    """Made at this instant or later."""
+    until: datetime | None = None
+    """Made before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some neighbouring rows, the newest first, and where its neighbours begin."""
+
+    runs: tuple[RunLine, ...]
+    older: int | None
+    """Ask for what is `before` this id; None: there is nothing older."""
+    newer: int | None
+    """Ask for what is `after` this id; None: this page holds the newest."""
+
+
+def page(
+    database: Database,
+    wanted: Wanted,
+    *,
+    before: int | None = None,
+    after: int | None = None,
+    rows: int = PAGE_ROWS_DEFAULT,
+) -> Page:
+    """Read a page of runs: the newest, those with ids under `before`, or the ones just above `after`."""
+    count = max(1, min(rows, PAGE_ROWS_MAX))
+    upwards = after is not None and before is None
+    limit = JobDispatch.id > after if upwards else None if before is None else JobDispatch.id < before
+    order = JobDispatch.id if upwards else JobDispatch.id.desc()
+    with database.read() as connection:
+        found = []
+        for statement in _filtered(wanted):
+            within = statement if limit is None else statement.where(limit)
+            found += _read(connection, within.order_by(order).limit(count + 1))
+    found.sort(key=lambda run: run.id, reverse=not upwards)
+    has_more = len(found) > count
+    shown = found[:count]
+    if upwards:
+        shown.reverse()
+    more_below, more_above = (True, has_more) if upwards else (has_more, before is not None)
+    return Page(
+        tuple(shown),
+        older=shown[-1].id if shown and more_below else None,
+        newer=shown[0].id if shown and more_above else None,
+    )
+
+
+def window(
+    database: Database, start: datetime, end: datetime, *, job_ids: Collection[int] | None = None
+) -> tuple[list[RunLine], bool]:
+    """Read the runs that were under way in [start, end), the latest ended first, at most WINDOW_ROWS_MAX.
+
+    The flag says whether there were more.
+    """
+    ended = _LINES.where(
+        JobDispatch.completed_at >= start,
+        JobDispatch.completed_at < end + WINDOW_TAIL,
+        JobDispatch.started_at < end,
+    ).order_by(JobDispatch.completed_at.desc())
+    live = _LINES.where(LIVE, JobDispatch.started_at < end)
+    with database.read() as connection:
+        found: list[RunLine] = []
+        for statement in (live, ended):
+            chosen = statement if job_ids is None else statement.where(JobDispatch.job_id.in_(list(job_ids)))
+            found += _read(connection, chosen.limit(WINDOW_ROWS_MAX + 1 - len(found)))
+    return found[:WINDOW_ROWS_MAX], len(found) > WINDOW_ROWS_MAX
+
+
+_LINES: Select[Any] = (
+    select(
+        *(
+            JobExecutionLog.__table__.c[field.name]
+            if field.name in {"host", "exit_code", "signal"}
+            else Job.name.label("job")
+            if field.name == "job"
+            else JobDispatch.__table__.c[field.name]
+            for field in fields(RunLine)
+        )
+    )
+    .join_from(JobDispatch, Job, Job.id == JobDispatch.job_id)
+    .outerjoin(JobExecutionLog, JobExecutionLog.dispatch_id == JobDispatch.id)
+)
+
+
+def _filtered(wanted: Wanted) -> list[Select[Any]]:
+    """Return the statements that together find what is wanted, each with an index that gives its order for nothing."""
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.job_id is not None:
+        conditions.append(JobDispatch.job_id == wanted.job_id)
+    if wanted.source is not None:
+        conditions.append(JobDispatch.source == wanted.source)
+    if wanted.worker_id is not None:
+        conditions.append(JobDispatch.worker_id == wanted.worker_id)
+    if wanted.since is not None:
+        conditions.append(JobDispatch.created_at >= wanted.since)
+    if wanted.until is not None:
+        conditions.append(JobDispatch.created_at < wanted.until)
+    return [_LINES.where(*conditions, *each) for each in _by_status(wanted)]
+
+
+def _by_status(wanted: Wanted) -> list[list[ColumnElement[bool]]]:
+    """Part what is rare by status, for the index of what did not go well has one stretch for each."""
+    ordered = sorted(wanted.statuses)
+    if not ordered:
+        return [[]]
+    if wanted.job_id is None and wanted.statuses <= TROUBLES:
+        return [[TROUBLE, JobDispatch.status == status] for status in ordered]
+    matches = JobDispatch.status.in_(ordered)
+    return [[matches]] if any(status.is_terminal for status in ordered) else [[LIVE, matches]]
+
+
+def _read(connection: Connection, statement: Select[Any]) -> list[RunLine]:
+    return [_line(row) for row in connection.execute(statement)]
+
+
+def _line(row: Sequence[Any]) -> RunLine:
+    run_id, job, job_id, status, reason, source, *rest = row
+    return RunLine(run_id, job, job_id, Status(status), Reason(reason), Source(source), *rest)
