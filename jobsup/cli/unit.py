@@ -45,13 +45,22 @@ Delegate=yes
 OOMPolicy=continue
 LimitNOFILE=65536
 
-# What no job should need. Tighten it where yours allow: systemctl edit jobsup, and for example
-# ProtectSystem=full, ProtectHome=read-only, PrivateTmp=yes, NoNewPrivileges=yes (forbids sudo in jobs).
-LockPersonality=yes
-ProtectHostname=yes
-ProtectKernelModules=yes
-RestrictRealtime=yes
+# The sandbox: what no ordinary job needs. Jobs may still read and write files, use the network, mount and change user.
+# Where yours allow it, tighten it with `systemctl edit jobsup`, for example by
+# ProtectSystem=full, ProtectHome=read-only, PrivateTmp=yes, PrivateDevices=yes, NoNewPrivileges=yes (forbids sudo).
+CapabilityBoundingSet=~CAP_SYS_MODULE CAP_SYS_RAWIO CAP_SYS_TIME CAP_SYS_BOOT CAP_SYS_PACCT CAP_WAKE_ALARM
+CapabilityBoundingSet=~CAP_SYSLOG CAP_MAC_ADMIN CAP_MAC_OVERRIDE CAP_BLOCK_SUSPEND CAP_LEASE CAP_BPF CAP_PERFMON
 KeyringMode=private
+LockPersonality=yes
+ProtectClock=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+RestrictRealtime=yes
+SystemCallArchitectures=native
+SystemCallFilter=~@clock @cpu-emulation @module @obsolete @raw-io @reboot @swap
+SystemCallErrorNumber=EPERM
 
 [Install]
 WantedBy=multi-user.target
