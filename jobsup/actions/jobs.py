@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from jobsup.clock import rfc3339
+from jobsup.actions.marks import blackouts_of, mark, pause_words
 from jobsup.errors import NotFoundError, UsageError
+from jobsup.model import BlackoutSpec, DependsMode, DependsWhen, JobSpec
 from jobsup.schedule import compile as compile_schedule
 from jobsup.store import jobs, notifier
 from jobsup.store.engine import Database
 from jobsup.store.jobs import JobFacts
+
+__all__ = ["Tick", "choose", "depends_words", "next_ticks", "pause", "pause_words", "resume", "waits_for"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,9 @@ class Tick:
     at: datetime
     job: str
     note: str = ""
-    """What a clock change does to it, or why it will not run."""
+    """What a clock change, a calendar or a blackout does to it, or why it will not run."""
+    starts: datetime | None = None
+    """When it can start; None when it will be skipped."""
 
 
 def choose(database: Database, names: Sequence[str], *, every: bool = False, tag: str | None = None) -> list[str]:
@@ -61,23 +66,37 @@ def resume(database: Database, names: Sequence[str]) -> list[JobFacts]:
 def next_ticks(database: Database, names: Sequence[str], *, after: datetime, count: int) -> list[Tick]:
     """Return the next `count` ticks after an instant, of the jobs named or of all, the soonest first."""
     found = [jobs.get_job(database, name) for name in names] if names else jobs.list_jobs(database)
-    return list(islice(heapq.merge(*(_ticks(facts, after) for facts in found), key=lambda tick: tick.at), count))
+    blackouts = blackouts_of(database)
+    ticks = (_ticks(facts, blackouts.get(facts.set_name, ()), after) for facts in found)
+    return list(islice(heapq.merge(*ticks, key=lambda tick: tick.at), count))
 
 
-def pause_words(facts: JobFacts) -> str:
-    """Say who paused a job, why and until when: `paused by ann@db1 until ... (disk full)`."""
-    by = f" by {facts.paused_by}" if facts.paused_by else ""
-    until = f" until {rfc3339(facts.paused_until)}" if facts.paused_until else ""
-    why = f" ({facts.paused_reason})" if facts.paused_reason else ""
-    return f"paused{by}{until}{why}"
+def waits_for(database: Database, names: Sequence[str]) -> list[str]:
+    """Say of those of the jobs that start when others end which these are, a sentence each."""
+    found = [jobs.get_job(database, name) for name in names]
+    return [f"{facts.name} starts {depends_words(facts.spec)}" for facts in found if facts.spec.depends_on]
 
 
-def _ticks(facts: JobFacts, after: datetime) -> Iterator[Tick]:
+def depends_words(spec: JobSpec) -> str:
+    """Say which ends start a job: `when load and clean have completed since its last run`."""
+    ended = {
+        DependsWhen.SUCCESS: "completed",
+        DependsWhen.FAILURE: "failed after the last retry",
+        DependsWhen.ANY: "ended",
+    }[spec.depends_when]
+    if len(spec.depends_on) == 1:
+        return f"when {spec.depends_on[0]} has {ended}"
+    if spec.depends_mode is DependsMode.ANY:
+        return f"when {' or '.join(spec.depends_on)} has {ended}"
+    return f"when {' and '.join(spec.depends_on)} have {ended} since its last such start"
+
+
+def _ticks(facts: JobFacts, blackouts: Sequence[BlackoutSpec], after: datetime) -> Iterator[Tick]:
     schedule = compile_schedule(facts.spec.schedule, name=facts.name) if facts.is_active else None
     if schedule is None:
         return
     at = schedule.next_after(after)
     while at is not None:
-        note = pause_words(facts) if facts.is_paused(at) else schedule.note(at)
-        yield Tick(at, facts.name, note or "")
+        marked = mark(facts, schedule, blackouts, at)
+        yield Tick(at, facts.name, marked.text, marked.starts)
         at = schedule.next_after(at)

@@ -31,18 +31,26 @@ def next_(
 ) -> None:
     """Show the next runs, the soonest first.
 
-    The last column says what is special: a tick that a clock change moves, merges or repeats, or a pause.
+    The last column says what is special: a tick that a clock change or a calendar moves, merges or repeats, that a
+    blackout holds or skips, that starts later by its jitter, or that a pause costs.
     """
-    from jobsup.actions.jobs import next_ticks
+    from jobsup.actions.jobs import next_ticks, waits_for
 
     with here.database() as database:
         now = database.now()
         ticks = next_ticks(database, jobs, after=after or now, count=count)
+        waiting = waits_for(database, jobs)
     if as_json:
-        documents = [{"job": tick.job, "at": rfc3339(tick.at), "note": tick.note or None} for tick in ticks]
+        documents = [
+            {"job": tick.job, "at": rfc3339(tick.at), "starts": rfc3339(tick.starts), "note": tick.note or None}
+            for tick in ticks
+        ]
         print_json({"next": documents})
-    elif ticks:
+        return
+    for sentence in waiting:
+        say(sentence)
+    if ticks:
         rows = [(tick.job, local(tick.at, zone), away(tick.at, now), clean(tick.note)) for tick in ticks]
         click.echo(table(("JOB", "NEXT RUN", "", ""), rows))
-    else:
+    elif not waiting:
         say("nothing is scheduled")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select
+from sqlalchemy.orm import aliased
 
 from jobsup.model import Source, Status
 from jobsup.store.engine import Database
-from jobsup.store.models import JobDispatch
+from jobsup.store.models import WAITING, Job, JobDependency, JobDispatch, JobPool
 
 ATTEMPTS_MAX = 10_000
 """More attempts than one tick can have: only a bound for the walk along them."""
+FOLLOWERS_MAX = 1000
+RUNNING: ColumnElement[bool] = JobDispatch.status == literal_column(f"'{Status.IN_PROGRESS}'")
 
 
 def at_instant(database: Database, job_id: int, instant: datetime) -> int | None:
@@ -76,6 +79,66 @@ def holder(database: Database, dispatch_id: int) -> int | None:
         JobDispatch.concurrency_key == key, JobDispatch.status == Status.IN_PROGRESS, JobDispatch.id != dispatch_id
     )
     return _one(database, statement)
+
+
+def filled_in(database: Database, job_id: int, instant: datetime) -> int | None:
+    """Return the run that a backfill made for a job's tick; the newest, if the others were cancelled."""
+    statement = (
+        select(JobDispatch.id)
+        .where(
+            JobDispatch.job_id == job_id, JobDispatch.source == Source.BACKFILL, JobDispatch.scheduled_for == instant
+        )
+        .order_by(JobDispatch.id.desc())
+        .limit(1)
+    )
+    return _one(database, statement)
+
+
+def followers(database: Database, dispatch_id: int) -> list[tuple[int, str]]:
+    """Return the runs that the end of a run started, each with its job's name."""
+    statement = (
+        select(JobDispatch.id, Job.name)
+        .join(Job, Job.id == JobDispatch.job_id)
+        .where(JobDispatch.parent_id == dispatch_id, JobDispatch.source == Source.DEPENDENCY)
+        .order_by(JobDispatch.id)
+        .limit(FOLLOWERS_MAX)
+    )
+    with database.read() as connection:
+        return [(row.id, row.name) for row in connection.execute(statement)]
+
+
+def pool_users(database: Database, dispatch_id: int) -> tuple[int, list[int]] | None:
+    """Return the places of the pool that a waiting run needs, and who has them; None when it needs none."""
+    mine = select(JobPool.key, JobPool.places).join(JobDispatch, JobDispatch.pool_key == JobPool.key)
+    with database.read() as connection:
+        pool = connection.execute(mine.where(JobDispatch.id == dispatch_id)).one_or_none()
+        if pool is None:
+            return None
+        users = select(JobDispatch.id).where(JobDispatch.pool_key == pool.key, RUNNING).order_by(JobDispatch.id)
+        return pool.places, list(connection.execute(users).scalars())
+
+
+def ahead(database: Database, dispatch_id: int) -> int:
+    """Count the runs that can be claimed and stand before a waiting one, on whatever queue."""
+    me = aliased(JobDispatch)
+    rank = select(me.claim_rank).where(me.id == dispatch_id).scalar_subquery()
+    statement = select(func.count()).where(
+        WAITING, JobDispatch.available_at <= database.now(), JobDispatch.claim_rank < rank
+    )
+    with database.read() as connection:
+        return connection.execute(statement).scalar_one()
+
+
+def ends_seen(database: Database, job_id: int) -> list[tuple[str, int | None]]:
+    """Return the jobs that one waits for, each with the run whose end has been seen since its last such start."""
+    statement = (
+        select(Job.name, JobDependency.ended_by)
+        .join(Job, Job.id == JobDependency.upstream_id)
+        .where(JobDependency.job_id == job_id)
+        .order_by(Job.name)
+    )
+    with database.read() as connection:
+        return [(row.name, row.ended_by) for row in connection.execute(statement)]
 
 
 def _one(database: Database, statement: Select[tuple[int]]) -> int | None:
