@@ -19,7 +19,6 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
-    Boolean,
     CheckConstraint,
     ColumnElement,
     DateTime,
@@ -140,8 +139,9 @@ class Job(Base):
 
 _STATUSES = ", ".join(f"'{status}'" for status in Status)
 _TERMINAL = ", ".join(f"'{status}'" for status in Status if status.is_terminal)
-TROUBLES = frozenset({Status.FAILED, Status.TIMEOUT, Status.CANCELLED, Status.SKIPPED})
-_TROUBLE = "status IN ('FAILED', 'TIMEOUT', 'CANCELLED', 'SKIPPED')"
+_TROUBLES = (Status.FAILED, Status.TIMEOUT, Status.CANCELLED, Status.SKIPPED)
+_TROUBLE = "status IN ({})".format(", ".join(f"'{status}'" for status in _TROUBLES))
+TROUBLES = frozenset(_TROUBLES)
 
 
 class JobDispatch(Base):
@@ -294,7 +294,7 @@ LIVE: ColumnElement[bool] = JobDispatch.completed_at.is_(None)
 """The rows that wait or run. Say it beside any test of their status: a partial index is used only by a query whose
 words imply the index's own, and a bound `status IN (?, ?)` does not."""
 
-TROUBLE: ColumnElement[bool] = literal_column(f"(job_dispatch.{_TROUBLE})", Boolean)
+TROUBLE: ColumnElement[bool] = JobDispatch.status.in_([literal_column(f"'{status}'") for status in _TROUBLES])
 """The rows that ended, or never began, otherwise than wanted: the few that people look for among many."""
 
 WAITING: ColumnElement[bool] = JobDispatch.status == literal_column(f"'{Status.PENDING}'")
