@@ -445,3 +445,84 @@ class JobDependency(Base):
     """The job whose end it waits for."""
     ended_by: Mapped[int | None] = mapped_column(_Id)
     """The run that ended as wanted since the waiting job's last run of this kind; null: none has."""
+
+
+class PortalUser(Base):
+    """Somebody who may sign in to the portal."""
+
+    __tablename__ = "portal_user"
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    role: Mapped[str] = mapped_column(String(16))
+    password_hash: Mapped[str] = mapped_column(String(255))
+    """`scrypt$n$r$p$salt$key`, the last two in hexadecimal digits."""
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    last_login_at: Mapped[datetime | None]
+
+
+class PortalSession(Base):
+    """A browser that is signed in; its cookie is known here only by its hash."""
+
+    __tablename__ = "portal_session"
+
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("portal_user.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    address: Mapped[str] = mapped_column(String(64))
+    agent: Mapped[str] = mapped_column(String(255))
+
+
+class PortalToken(Base):
+    """A token that a program shows instead of a session; known here only by its hash."""
+
+    __tablename__ = "portal_token"
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[list[str]]
+    job: Mapped[str | None] = mapped_column(String(64))
+    """The one job that the token may start, by its own address; null: it is one for the API."""
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(255))
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+
+class PortalRequest(Base):
+    """A request to run a job that carried a key, so that the same request twice makes one run."""
+
+    __tablename__ = "portal_request"
+
+    key_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """Over the key and who sent it."""
+    body_hash: Mapped[str] = mapped_column(String(64))
+    """Over what was asked for: the same key for something else is refused."""
+    dispatch_id: Mapped[int | None] = mapped_column(_Id)
+    """The run; null while it is being made."""
+    created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class Audit(Base):
+    """What somebody did, or was refused."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    actor: Mapped[str] = mapped_column(String(255))
+    origin: Mapped[str] = mapped_column(String(16))
+    """The way in: `portal`, `api`, `hook` or `cli`."""
+    address: Mapped[str] = mapped_column(String(64))
+    verb: Mapped[str] = mapped_column(String(32))
+    """`job.pause`, `run.cancel`, `user.add` ..."""
+    subject: Mapped[str] = mapped_column(String(255))
+    outcome: Mapped[str] = mapped_column(String(16))
+    """`done` or `refused`."""
+    detail: Mapped[dict[str, Any]]
+    """What was before and after, or why it was refused."""
+
+    __table_args__ = (Index("ix_audit_subject", "subject", "id"),)

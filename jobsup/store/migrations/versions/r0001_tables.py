@@ -25,6 +25,11 @@ def upgrade() -> None:
     _job_dispatch()
     _job_execution_log()
     _job_output_chunk()
+    _portal_user()
+    _portal_session()
+    _portal_token()
+    _portal_request()
+    _audit()
 
 
 def _where(condition: str, on_postgresql: str | None = None) -> dict[str, Any]:
@@ -312,3 +317,83 @@ def _job_output_chunk() -> None:
         ),
         sa.PrimaryKeyConstraint("dispatch_id", "offset", name=op.f("pk_job_output_chunk")),
     )
+
+
+def _portal_user() -> None:
+    op.create_table(
+        "portal_user",
+        sa.Column("id", _ID, nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("password_hash", sa.String(length=255), nullable=False),
+        sa.Column("created_at", _INSTANT, nullable=False),
+        sa.Column("updated_at", _INSTANT, nullable=False),
+        sa.Column("last_login_at", _INSTANT, nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_portal_user")),
+        sa.UniqueConstraint("name", name=op.f("uq_portal_user_name")),
+    )
+
+
+def _portal_session() -> None:
+    op.create_table(
+        "portal_session",
+        sa.Column("token_hash", sa.String(length=64), nullable=False),
+        sa.Column("user_id", _ID, nullable=False),
+        sa.Column("created_at", _INSTANT, nullable=False),
+        sa.Column("expires_at", _INSTANT, nullable=False),
+        sa.Column("address", sa.String(length=64), nullable=False),
+        sa.Column("agent", sa.String(length=255), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["portal_user.id"], name=op.f("fk_portal_session_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("token_hash", name=op.f("pk_portal_session")),
+    )
+    op.create_index(op.f("ix_portal_session_user_id"), "portal_session", ["user_id"])
+
+
+def _portal_token() -> None:
+    op.create_table(
+        "portal_token",
+        sa.Column("id", _ID, nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("token_hash", sa.String(length=64), nullable=False),
+        sa.Column("scopes", sa.JSON(), nullable=False),
+        sa.Column("job", sa.String(length=64), nullable=True),
+        sa.Column("created_at", _INSTANT, nullable=False),
+        sa.Column("created_by", sa.String(length=255), nullable=False),
+        sa.Column("expires_at", _INSTANT, nullable=True),
+        sa.Column("last_used_at", _INSTANT, nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_portal_token")),
+        sa.UniqueConstraint("name", name=op.f("uq_portal_token_name")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_portal_token_token_hash")),
+    )
+
+
+def _portal_request() -> None:
+    op.create_table(
+        "portal_request",
+        sa.Column("key_hash", sa.String(length=64), nullable=False),
+        sa.Column("body_hash", sa.String(length=64), nullable=False),
+        sa.Column("dispatch_id", _ID, nullable=True),
+        sa.Column("created_at", _INSTANT, nullable=False),
+        sa.PrimaryKeyConstraint("key_hash", name=op.f("pk_portal_request")),
+    )
+    op.create_index(op.f("ix_portal_request_created_at"), "portal_request", ["created_at"])
+
+
+def _audit() -> None:
+    op.create_table(
+        "audit",
+        sa.Column("id", _ID, nullable=False),
+        sa.Column("at", _INSTANT, nullable=False),
+        sa.Column("actor", sa.String(length=255), nullable=False),
+        sa.Column("origin", sa.String(length=16), nullable=False),
+        sa.Column("address", sa.String(length=64), nullable=False),
+        sa.Column("verb", sa.String(length=32), nullable=False),
+        sa.Column("subject", sa.String(length=255), nullable=False),
+        sa.Column("outcome", sa.String(length=16), nullable=False),
+        sa.Column("detail", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
+    )
+    op.create_index(op.f("ix_audit_at"), "audit", ["at"])
+    op.create_index("ix_audit_subject", "audit", ["subject", "id"])

@@ -1,0 +1,121 @@
+// What pages do by themselves: ages that go on, lists that keep up, light and dark, commands to copy. All of it is
+// an extra: without it every page works.
+"use strict";
+
+const LIVE_SECONDS = 5;
+const BACKOFF_SECONDS_MAX = 60;
+
+const page = document.documentElement;
+page.classList.add("has-js");
+
+// Ages: `<time datetime>` is written as an instant and shown as "3 min ago"; the whole instant stays its title.
+
+const STEPS = [[60, 1, "s"], [3600, 60, "min"], [86400, 3600, "h"], [Infinity, 86400, "d"]];
+
+function age(instant, now) {
+  const seconds = Math.round((now - instant) / 1000);
+  const length = Math.abs(seconds);
+  if (length < 2) return "now";
+  const [, unit, word] = STEPS.find(([limit]) => length < limit);
+  const text = `${Math.floor(length / unit)} ${word}`;
+  return seconds < 0 ? `in ${text}` : `${text} ago`;
+}
+
+function showAges(root = document) {
+  const now = Date.now();
+  for (const element of root.querySelectorAll("time[datetime]:not([data-exact])")) {
+    const text = age(Date.parse(element.dateTime), now);
+    if (element.textContent !== text) element.textContent = text;
+  }
+}
+
+// Lists that keep up: parts marked `data-live-part` (each with an id) of a `<main data-live>` are fetched again while
+// the page is seen, and put in place where they differ. Whoever is typing or choosing in a part is not disturbed.
+
+let liveTag = null;
+let wait = LIVE_SECONDS;
+
+function isBusy(part) {
+  return part.contains(document.activeElement) && document.activeElement !== part
+    || part.querySelector("input:checked, details[open]") !== null;
+}
+
+async function refresh() {
+  const headers = liveTag ? { "If-None-Match": liveTag } : {};
+  const answer = await fetch(location.href, { headers, credentials: "same-origin", cache: "no-store", redirect: "error" });
+  if (answer.status === 304) return;
+  if (!answer.ok) throw new Error(String(answer.status));
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  let isWhole = true;
+  for (const part of document.querySelectorAll("[data-live-part]")) {
+    const other = fresh.getElementById(part.id);
+    if (!other) continue;
+    if (isBusy(part)) { isWhole = false; continue; }
+    const mine = part.dataset.drawn;
+    if (mine === other.innerHTML) continue;
+    part.dataset.drawn = other.innerHTML;
+    part.replaceChildren(...document.importNode(other, true).childNodes);
+    showAges(part);
+  }
+  liveTag = isWhole ? answer.headers.get("ETag") : null;
+}
+
+function sayLive(text) {
+  const place = document.querySelector("[data-live-state]");
+  if (place) place.textContent = text;
+}
+
+async function keepUp() {
+  if (!document.hidden) {
+    try {
+      await refresh();
+      wait = LIVE_SECONDS;
+      sayLive("live");
+    } catch {
+      wait = Math.min(wait * 2, BACKOFF_SECONDS_MAX);
+      sayLive("no answer, trying again");
+    }
+  }
+  setTimeout(keepUp, wait * 1000);
+}
+
+// Light and dark: kept in a cookie, so that the server draws the page right from the first byte.
+
+function switchTheme() {
+  const isDark = page.dataset.theme ? page.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  page.dataset.theme = isDark ? "light" : "dark";
+  document.cookie = `jobsup_theme=${page.dataset.theme}; path=${document.body.dataset.root}/; max-age=31536000; samesite=lax`;
+}
+
+async function copy(element) {
+  try {
+    await navigator.clipboard.writeText(element.textContent.trim());
+    element.classList.add("copied");
+    setTimeout(() => element.classList.remove("copied"), 1200);
+  } catch { /* the text can still be selected */ }
+}
+
+document.addEventListener("click", (event) => {
+  if (event.target.closest("[data-theme-switch]")) switchTheme();
+  const line = event.target.closest("[data-copy]");
+  if (line) copy(line);
+});
+
+// One box that checks all others of its table.
+document.addEventListener("change", (event) => {
+  const all = event.target.closest("[data-check-all]");
+  if (!all) return;
+  for (const box of all.closest("form").querySelectorAll("input[type=checkbox][name]")) box.checked = all.checked;
+});
+
+// `/` goes to the filter.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, textarea, select")) return;
+  const filter = document.querySelector(".filters input[type=search], .filters input[type=text]");
+  if (filter) { event.preventDefault(); filter.focus(); }
+});
+
+showAges();
+setInterval(() => showAges(), 1000);
+if (document.querySelector("main[data-live]")) setTimeout(keepUp, LIVE_SECONDS * 1000);
