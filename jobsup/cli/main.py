@@ -58,6 +58,7 @@ VERBS: dict[str, Entry] = {
     "show": Entry(_JOBS, "jobs", "show", "Show everything about one job."),
     "next": Entry(_JOBS, "upcoming", "next_", "Show the next runs."),
     "why": Entry(_JOBS, "why", "why", "Say why a job ran, or did not."),
+    "forecast": Entry(_JOBS, "forecast", "forecast", "Show what the days to come will ask for."),
     "explain": Entry(_JOBS, "explain", "explain", "Say what a schedule means, and when it fires."),
     "pause": Entry(_JOBS, "pausing", "pause", "Stop jobs from running by their schedule."),
     "resume": Entry(_JOBS, "pausing", "resume", "Let paused jobs run again."),

@@ -13,6 +13,8 @@ from jobsup.model import SetSpec
 from jobsup.store.models import JobPool, JobSet
 from jobsup.store.ranks import pool_key
 
+__all__ = ["document", "places", "pool_key", "shared", "write_pools"]
+
 SETS_REMEMBERED_MAX = 64
 
 
@@ -20,6 +22,12 @@ def shared(connection: Connection) -> dict[str, SetSpec]:
     """Return what each set's jobs share, by the set's name; sets that share nothing are left out."""
     rows = connection.execute(select(JobSet.name, JobSet.shared).where(JobSet.shared.is_not(None)))
     return {name: _read(json.dumps(document)) for name, document in rows}
+
+
+def places(connection: Connection) -> dict[str, int]:
+    """Return the places of each pool, by its set and name."""
+    rows = connection.execute(select(JobPool.key, JobPool.places).order_by(JobPool.key))
+    return {row.key: row.places for row in rows}
 
 
 def document(spec: SetSpec) -> dict[str, Any] | None:

@@ -1,0 +1,146 @@
+"""What is to come, drawn and as data; what has been, filled in: as the installed command does it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from jobsup.model import Overlap, PoolSpec, ScheduleSpec, SetSpec, Status
+from jobsup.store import jobs
+from jobsup.store.engine import Database
+from tests.support.command import JOBSUP, jobsup
+from tests.support.command import forked as fast
+from tests.support.store import add_dispatch, add_job, create_database, dispatches_of, job_spec
+
+FAR = datetime(2099, 1, 1, tzinfo=UTC)
+HOURLY = ScheduleSpec(cron="0 * * * *")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "jobsup.toml").write_text(
+        '[database]\nurl = "sqlite:///jobsup.db"\n[supervisor]\nruntime_dir = "run"\nnode = "here"\n'
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def rows(folder: Path) -> Iterator[Database]:
+    database = create_database(folder / "jobsup.db")
+    yield database
+    database.close()
+
+
+def ended_run(rows: Database, name: str, minutes: float) -> None:
+    now = rows.now()
+    columns = {"started_at": now - timedelta(minutes=minutes), "completed_at": now}
+    add_dispatch(rows, jobs.get_job(rows, name), Status.COMPLETED, **columns)
+
+
+def test_the_forecast_rests_on_medians_and_names_collisions_and_full_pools(folder: Path, rows: Database) -> None:
+    names = ("one", "two", "three")
+    specs = [job_spec(name, schedule=HOURLY, pool="tapes") for name in names]
+    shared = SetSpec(pools=(PoolSpec("tapes", 2),))
+    jobs.sync(rows, "default", [*specs, job_spec("by-hand")], content_hash="", node="", path="", shared=shared)
+    for name in names:
+        for minutes in (29, 30, 600):
+            ended_run(rows, name, minutes)
+    found = json.loads(jobsup("forecast", "--days", "1", "--json", cwd=folder).stdout)
+    assert (found["schema"], found["days"], found["jobs"], found["unknown_durations"]) == (1, 1, 3, [])
+    assert len(found["running"]) == len(found["starts"]) == 1440
+    assert found["peak"] == 3
+    assert sum(found["starts"]) == 72
+    assert abs(sum(found["running"]) - 72 * 30) < 100, "half an hour each, but for those cut off at either end"
+    assert {each["starts"] for each in found["collisions"]} == {3}
+    assert len(found["overloads"]) in (24, 25)
+    assert {(each["pool"], each["places"], each["peak"]) for each in found["overloads"]} == {("default/tapes", 2, 3)}
+    text = jobsup("forecast", "--days", "1", cwd=folder, env={"COLUMNS": "80"}).stdout
+    assert text.startswith("3 jobs, at most 3.0 runs at a time")
+    assert "█" in text
+    assert "tapes  2       3.0" in text
+
+
+def test_a_job_that_has_not_run_yet_is_told_and_a_paused_one_left_out(folder: Path, rows: Database) -> None:
+    add_job(rows, "new", schedule=HOURLY, next_run=FAR)
+    add_job(rows, "resting", schedule=HOURLY, next_run=FAR, row={"paused_at": rows.now()})
+    done = fast("forecast", cwd=folder)
+    assert "taken as 10 s a run, for want of one to go by: new\n" in done.stdout
+    assert "resting" not in done.stdout
+    assert fast("forecast", "resting", cwd=folder).stdout == "nothing is scheduled\n"
+    assert fast("forecast", "nwe", cwd=folder).returncode == 4
+
+
+def test_a_backfill_is_shown_confirmed_made_and_cancelled(folder: Path, rows: Database) -> None:
+    job = add_job(rows, "report", schedule=HOURLY, next_run=FAR)
+    shown = fast("backfill", "report", "--from", "now-5h", "--dry-run", cwd=folder)
+    assert len(shown.stdout.splitlines()) == 5
+    assert "5 ticks of report to run; 0 have run" in shown.stderr
+    assert dispatches_of(rows, job) == []
+
+    refused = fast("backfill", "report", "--from", "now-5h", cwd=folder)
+    assert refused.returncode == 2
+    assert "this would make 5 runs of report: add --yes" in refused.stderr
+    assert dispatches_of(rows, job) == []
+
+    made = jobsup("backfill", "report", "--from", "now-5h", "--limit", "3", "--yes", cwd=folder)
+    assert (made.returncode, made.stdout) == (0, "1-3\n")
+    assert "3 runs of report made; 2 more after" in made.stderr
+
+    rest = json.loads(fast("backfill", "report", "--from", "now-5h", "-y", "--json", cwd=folder).stdout)
+    assert (rest["runs"], rest["already_run"], rest["left"]) == ([4, 5], 3, 0)
+    none = fast("backfill", "report", "--from", "now-5h", "-y", cwd=folder)
+    assert "0 ticks of report to run; 5 have run" in none.stderr
+
+    listed = json.loads(fast("runs", "report", "--json", cwd=folder).stdout)["runs"]
+    assert {run["source"] for run in listed} == {"backfill"}
+    gone = json.loads(fast("backfill", "report", "--cancel", "--json", cwd=folder).stdout)
+    assert gone == {"schema": 1, "job": "report", "cancelled": 5}
+    assert {row["status"] for row in dispatches_of(rows, job)} == {Status.CANCELLED}
+
+
+@pytest.mark.parametrize(("answer", "made"), [(b"n\n", 0), (b"y\n", 5)])
+def test_a_person_is_asked_first(folder: Path, rows: Database, answer: bytes, made: int) -> None:
+    job = add_job(rows, "report", schedule=HOURLY, next_run=FAR, overlap=Overlap.ALLOW)
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, answer)
+        command = [JOBSUP, "backfill", "report", "--from", "now-5h", "--max-parallel", "2"]
+        done = subprocess.run(
+            command, stdin=theirs, capture_output=True, cwd=folder, timeout=30, check=False, env={**os.environ}
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert b"Make 5 runs of report" in done.stderr
+    assert b"2 at a time?" in done.stderr
+    assert len(dispatches_of(rows, job)) == made
+    assert done.returncode == (0 if made else 130)
+
+
+def test_what_cannot_be_filled_in_is_refused_with_a_reason(folder: Path, rows: Database) -> None:
+    add_job(rows, "by-hand")
+    add_job(rows, "report", schedule=HOURLY, next_run=FAR)
+    for arguments, code, says in (
+        (("by-hand", "--from", "now-1h"), 6, "has no schedule"),
+        (("report",), 2, "--from TIME"),
+        (("report", "--from", "now-1h", "--to", "now+1h"), 2, "has not come yet"),
+        (("reprot", "--from", "now-1h"), 4, 'did you mean "report"'),
+    ):
+        done = fast("backfill", *arguments, cwd=folder)
+        assert (done.returncode, says in done.stderr) == (code, True), done.stderr
+
+
+def test_next_says_what_a_job_waits_for_that_has_no_ticks(folder: Path, rows: Database) -> None:
+    jobs.sync(
+        rows, "default", [job_spec("load"), job_spec("report", depends_on=("load",))], content_hash="", node="", path=""
+    )
+    done = fast("next", "report", cwd=folder)
+    assert done.stderr == "report starts when load has completed\n"
+    assert json.loads(fast("next", "report", "--json", cwd=folder).stdout)["next"] == []
