@@ -34,12 +34,13 @@ def compose(prepared: Prepared, instance: str, now: datetime) -> Plan:
 
 
 def preload(config: Config) -> None:
-    """Load what the children need before they are forked, so that they share it; opens nothing."""
+    """Load what the children need before they are forked, so that they share it; leaves the database alone."""
     from jobsup.scheduler import service as _scheduler_service  # noqa: F401  (for the loading)
     from jobsup.store import preload as store_preload
     from jobsup.worker import service as _worker_service  # noqa: F401  (for the loading)
 
     store_preload.load_driver(config.database.url)
+    store_preload.rehearse(config.database.url)
 
 
 def _scheduler(config: Config, instance: str, up_since: datetime) -> ChildSpec:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from jobsup.clock import Clock, ServerClock, SystemClock
 from jobsup.config.settings import SCHEMA_DEFAULT, TIMEOUT_DEFAULT, DatabaseSettings
-from jobsup.errors import DatabaseError, UsageError
+from jobsup.errors import DatabaseError, DatabaseUnavailableError, UsageError
 from jobsup.store.addresses import parse
 from jobsup.store.faults import CollisionError, CommitUnknownError
 from jobsup.store.on_sqlite import SqliteFile
@@ -118,6 +118,20 @@ class Database:
         with self.write() as connection:
             return work(connection)
 
+    def settle(self, work: Callable[[Connection, bool], T]) -> T:
+        """Do work as `transact` does; when its commit's outcome is not known, once more, and tell it so by True.
+
+        The second time it has to look first whether the first one is written: one of its locks must have waited for
+        the end of that. Raises CommitUnknownError when the database does not come back.
+        """
+        try:
+            return self.transact(lambda connection: work(connection, False))
+        except CommitUnknownError as unknown:
+            try:
+                return self.transact(lambda connection: work(connection, True))
+            except DatabaseUnavailableError:
+                raise unknown from None
+
     def tell(self, kind: str, count: int = 1) -> bool:
         """Have the listeners of a kind told when the transaction that is open commits; False: none is open."""
         if self._news is None:
@@ -133,6 +147,11 @@ class Database:
     def close(self) -> None:
         """Give the connection back; safe to call twice."""
         self.backend.close()
+
+    def hand_on(self) -> None:
+        """Close it, and leave what it has compiled to the next SQLite database that is named, also after a fork."""
+        event.remove(self.engine, "before_cursor_execute", self._count)
+        self.backend.hand_on()
 
     @contextmanager
     def _transaction(self, *, is_write: bool) -> Iterator[Connection]:

@@ -10,11 +10,11 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
@@ -39,17 +39,10 @@ class SqliteFile:
     def __init__(self, url: URL, *, synchronous: str, clock: Clock) -> None:
         self.clock = clock
         self.path = Path(url.database or "")
-        self.engine = create_engine(
-            url,
-            poolclass=QueuePool,
-            pool_size=1,
-            max_overflow=0,
-            connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
-        )
-        self._synchronous = synchronous
+        self._opener = _spare.pop() if _spare else _Opener()
+        self._opener.point_at(url, synchronous)
+        self.engine = self._opener.engine
         self._queue = _WriterQueue(Path(f"{self.path}-queue"))
-        event.listen(self.engine, "connect", self._set_up)
-        event.listen(self.engine, "begin", _begin)
 
     @property
     def where(self) -> str:
@@ -93,17 +86,62 @@ class SqliteFile:
         self.engine.dispose()
         self._queue.close()
 
-    def _set_up(self, connection: sqlite3.Connection, _: Any) -> None:
+    def hand_on(self) -> None:
+        """Leave the engine, with all it has compiled, to the next file that is named in this process or its forks."""
+        self.close()
+        _spare[:] = [self._opener]
+
+
+class _Opener:
+    """An engine and the file that its connections are opened on, which may be said later than the engine is made."""
+
+    def __init__(self) -> None:
+        self.engine: Engine = create_engine(
+            "sqlite://",
+            creator=self._open,
+            poolclass=QueuePool,
+            pool_size=1,
+            max_overflow=0,
+            hide_parameters=True,  # what a job prints, and its environment, belong into no error text
+        )
+        event.listen(self.engine, "begin", _begin)
+
+    def point_at(self, url: URL, synchronous: str) -> None:
+        """Have the connections that follow opened on this file."""
+        words, options = self.engine.dialect.create_connect_args(url)
+        self._file: str = words[0]
+        self._options: dict[str, Any] = {"timeout": BUSY_SECONDS, **options, "check_same_thread": False}
+        self._synchronous = synchronous
+
+    def _open(self) -> sqlite3.Connection:
+        if not self._options.get("uri"):
+            _make_private(self._file)
+        connection: sqlite3.Connection = sqlite3.connect(self._file, **self._options)
         connection.isolation_level = None  # BEGIN is ours
-        for pragma in (
-            "journal_mode=WAL",
-            f"synchronous={self._synchronous.upper()}",
-            "foreign_keys=ON",
-            f"wal_autocheckpoint={AUTOCHECKPOINT_PAGES}",
-            f"journal_size_limit={JOURNAL_SIZE_LIMIT}",
-            "temp_store=MEMORY",
-        ):
-            connection.execute(f"PRAGMA {pragma}").close()
+        try:
+            for pragma in (
+                "journal_mode=WAL",
+                f"synchronous={self._synchronous.upper()}",
+                "foreign_keys=ON",
+                f"wal_autocheckpoint={AUTOCHECKPOINT_PAGES}",
+                f"journal_size_limit={JOURNAL_SIZE_LIMIT}",
+                "temp_store=MEMORY",
+            ):
+                connection.execute(f"PRAGMA {pragma}").close()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+_spare: list[_Opener] = []
+"""At most one engine that was warmed before a fork, for the first database that is named after it."""
+
+
+def _make_private(path: str) -> None:
+    """Make a file that is not there, readable for its owner alone; SQLite gives its companions the same mode."""
+    with suppress(OSError):  # it is there, or SQLite itself says why it cannot be
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _begin(connection: Connection) -> None:

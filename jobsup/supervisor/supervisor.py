@@ -164,6 +164,7 @@ class Supervisor:
             return
         self.generation = 1
         freeze_memory()
+        self._yard.renew_guardian()
         self._crew.start(self._plan)
         self._look_whether_all_ready()
 

@@ -119,6 +119,16 @@ class Yard:
         for child in self:
             self.guardian.add(child.pid, child.start_time)
 
+    def renew_guardian(self) -> None:
+        """Put a guardian forked now in the place of the one there is: it shares what was loaded since."""
+        before = self.guardian
+        if before is None:
+            return  # it is being replaced anyway
+        self.start_guardian()
+        if self.guardian is not before:
+            self._loop.unwatch(before.pidfd)
+            before.dismiss()
+
     def dismiss_guardian(self) -> None:
         self._guardian_at = NEVER
         if self.guardian is not None:

@@ -38,6 +38,8 @@ LEAVE_SECONDS_MAX = 10.0
 """How long a cancelled worker tries to write its results to a database that does not answer."""
 REGISTER_RETRY_SECONDS_MAX = 2.0
 IDLE_SECONDS_MAX = 3600.0
+VERSION = version("jobsup")
+"""Read when this is loaded, before the fork: the search costs each process a megabyte."""
 SWITCH_SECONDS = 0.0005
 """How soon the database thread lets the main one go on; with Python's own 5 ms a start would often wait as long."""
 
@@ -173,7 +175,7 @@ class WorkerService:
             try:
                 if not self._is_supervised:
                     _close_lost(database, facts)
-                return workers.register(database, facts, version("jobsup"))
+                return workers.register(database, facts, VERSION)
             except DatabaseUnavailableError as error:
                 if self._loop.monotonic() >= give_up_at:
                     raise
