@@ -34,6 +34,7 @@ _WEEKDAY_NAMES = {
     "SUN": "SUNDAY",
 }
 WEEKDAYS = tuple(_WEEKDAY_NAMES)
+_ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+", re.ASCII)
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,49}", re.ASCII)
 _CALLABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -323,7 +324,15 @@ def _yes_or_no(value: Any) -> bool:
     return value
 
 
+def _root_path(value: Any) -> str:
+    text = _short_text(value)
+    if text and not _ROOT_PATH.fullmatch(text):
+        raise Refusal(f'must be a path like "/jobsup", without a slash at its end, not {shown(value)}')
+    return text
+
+
 Text = Annotated[str, PlainValidator(_text)]
+RootPath = Annotated[str, PlainValidator(_root_path)]
 ShortText = Annotated[str, PlainValidator(_short_text)]
 FilledText = Annotated[str, PlainValidator(_filled_text)]
 Name = Annotated[str, PlainValidator(_name)]

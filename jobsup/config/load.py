@@ -58,6 +58,7 @@ def _config(main: Source, given: Given, environ: Mapping[str, str], report: Repo
         supervisor=supervisor,
         scheduler=sections.scheduler_settings(given),
         worker=sections.worker_settings(given),
+        portal=sections.portal_settings(given),
         logging=sections.logging_settings(given),
         origins=sections.origins(given),
     )

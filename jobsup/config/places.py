@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 from collections.abc import Mapping
@@ -55,3 +56,13 @@ def node_name(configured: str = "") -> str:
 def absolute(path: str, base: Path) -> str:
     """Return a path made absolute from the folder `base`, with a leading `~` opened."""
     return os.path.normpath(base / os.path.expanduser(path))  # noqa: PTH111  # never raises, unlike Path's
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine reaches an address; of names only `localhost` is known to be one."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -26,6 +26,7 @@ from jobsup.config.fields import (
     NameOrNothing,
     NamePattern,
     PythonCallable,
+    RootPath,
     SchemaName,
     ShortText,
     Text,
@@ -56,12 +57,15 @@ RETENTION_DAYS_MAX = 36_500
 OUTPUT_LIMIT_MIN = 1 << 10
 OUTPUT_LIMIT_MAX = 64 << 20
 FREE_SPACE_MAX = 1 << 50
+PORT_MAX = 65_535
+SESSION_LIFETIME_MAX = timedelta(days=365)
 
 UNSET: Any = None
 """The default of every key: what is not given is not looked at."""
 
 _TICK = timedelta(milliseconds=1)
 _SECOND = timedelta(seconds=1)
+_MINUTE = timedelta(minutes=1)
 _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
 _NOTHING = timedelta(0)
@@ -115,6 +119,19 @@ class WorkerTable(Table):
     heartbeat_interval: Annotated[timedelta, duration_between(100 * _TICK, _HOUR)] = UNSET
     job_timeout: Annotated[timedelta | None, duration_or_none(_TICK)] = UNSET
     python_path: Annotated[list[FilledText], items()] = UNSET
+
+
+class PortalTable(Table):
+    enabled: Boolean = UNSET
+    host: FilledText = UNSET
+    port: Annotated[int, whole_number(1, PORT_MAX)] = UNSET
+    session_lifetime: Annotated[timedelta, duration_between(_MINUTE, SESSION_LIFETIME_MAX)] = UNSET
+    allowed_hosts: Annotated[list[FilledText], items()] = UNSET
+    behind_proxy: Boolean = UNSET
+    tls_cert: ShortText = UNSET
+    tls_key: ShortText = UNSET
+    root_path: RootPath = UNSET
+    allow_edit_commands: Boolean = UNSET
 
 
 class LoggingTable(Table):
@@ -235,6 +252,7 @@ SECTIONS: dict[str, type[Table]] = {
     "supervisor": SupervisorTable,
     "scheduler": SchedulerTable,
     "worker": WorkerTable,
+    "portal": PortalTable,
     "logging": LoggingTable,
     "defaults": DefaultsTable,
 }

@@ -18,6 +18,7 @@ from jobsup.config.settings import (
     DEFAULT_ORIGIN,
     DatabaseSettings,
     LoggingSettings,
+    PortalSettings,
     SchedulerSettings,
     SupervisorSettings,
     WorkerSettings,
@@ -118,6 +119,13 @@ def worker_settings(given: Given) -> WorkerSettings:
     return WorkerSettings(**said)
 
 
+def portal_settings(given: Given) -> PortalSettings:
+    """Return `[portal]`."""
+    said = given.section("portal")
+    said["allowed_hosts"] = tuple(said.get("allowed_hosts", ()))
+    return PortalSettings(**said)
+
+
 def logging_settings(given: Given) -> LoggingSettings:
     """Return `[logging]`."""
     return LoggingSettings(**given.section("logging"))
@@ -134,6 +142,7 @@ def check_together(given: Given, database: DatabaseSettings, supervisor: Supervi
     _check_places(given, database, supervisor, report)
     _check_worker(given, worker_settings(given), report)
     _check_scheduler(given, scheduler_settings(given), worker_settings(given), report)
+    _check_portal(given, portal_settings(given), report)
 
 
 def _check_top_level(source: Source, report: Report) -> None:
@@ -219,6 +228,25 @@ def _check_worker(given: Given, worker: WorkerSettings, report: Report) -> None:
         )
     if worker.count == 0:
         report.add(given.problem("worker.count", "is 0: no job runs on this host", warning=True))
+
+
+def _check_portal(given: Given, portal: PortalSettings, report: Report) -> None:
+    """Refuse to send passwords over a network in the clear."""
+    if not portal.enabled:
+        return
+    if bool(portal.tls_cert) != bool(portal.tls_key):
+        report.add(given.problem("portal.tls_cert", "tls_cert and tls_key are given together, or neither is"))
+    for path, file in (("portal.tls_cert", portal.tls_cert), ("portal.tls_key", portal.tls_key)):
+        if file and not Path(file).is_file():
+            report.add(given.problem(path, f"file {file} does not exist"))
+    if not places.is_loopback(portal.host) and not portal.behind_proxy and not portal.tls_cert:
+        report.add(
+            given.problem(
+                "portal.host",
+                f"{portal.host} is open to the network, and passwords would go over it in the clear: set tls_cert and "
+                'tls_key, or behind_proxy = true when a proxy speaks TLS, or host = "127.0.0.1"',
+            )
+        )
 
 
 def _check_scheduler(given: Given, scheduler: SchedulerSettings, worker: WorkerSettings, report: Report) -> None:

@@ -95,6 +95,31 @@ class LoggingSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PortalSettings:
+    """`[portal]`."""
+
+    enabled: bool = False
+    """Run a portal on this host."""
+    host: str = "127.0.0.1"
+    """The address it listens on."""
+    port: int = 8765
+    session_lifetime: timedelta = timedelta(hours=12)
+    """How long somebody stays signed in."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names it goes by in a browser, beside its own address."""
+    behind_proxy: bool = False
+    """A proxy on the way speaks TLS and says in X-Forwarded-For and -Proto who asks; only it reaches the port."""
+    tls_cert: str = ""
+    """Absolute path of the certificate chain, PEM; empty: no TLS of its own."""
+    tls_key: str = ""
+    """Absolute path of its private key."""
+    root_path: str = ""
+    """The path under which a proxy shows it: `/jobsup`."""
+    allow_edit_commands: bool = False
+    """Let authors write commands in the portal: whoever may do so may run anything."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything one instance was told."""
 
@@ -106,6 +131,7 @@ class Config:
     supervisor: SupervisorSettings = field(default_factory=SupervisorSettings)
     scheduler: SchedulerSettings = field(default_factory=SchedulerSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
+    portal: PortalSettings = field(default_factory=PortalSettings)
     logging: LoggingSettings = field(default_factory=LoggingSettings)
     defaults: JobSpec = field(default_factory=lambda: JobSpec("", JobKind.COMMAND))
     """A job that says nothing of itself: what `[defaults]` and the settings above give to each job."""
