@@ -7,12 +7,23 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from jobsup.model import Lease, Overlap, Reason, Skip, Source, Status, TickPlan
-from jobsup.store import leases, ticks
+from jobsup.model import (
+    BlackoutSpec,
+    Lease,
+    Overlap,
+    Reason,
+    ScheduleSpec,
+    SetSpec,
+    Skip,
+    Source,
+    Status,
+    TickPlan,
+)
+from jobsup.store import jobs, leases, ticks
 from jobsup.store.engine import Database
 from jobsup.store.jobs import JobFacts
 from tests.support.clock import FakeClock
-from tests.support.store import add_dispatch, add_job, connect, dispatch_row, dispatches_of, job_row
+from tests.support.store import add_dispatch, add_job, connect, dispatch_row, dispatches_of, job_row, job_spec
 
 TERM = timedelta(seconds=8)
 STEP = timedelta(seconds=10)
@@ -141,3 +152,68 @@ def test_two_schedulers_at_once_make_one_dispatch_a_tick(db: Database, clock: Fa
     assert sum(each.count for each in done) == len(jobs)
     assert sum(each.stale for each in done) == len(jobs)
     assert all(len(dispatches_of(db, job)) == 1 for job in jobs)
+
+
+def test_a_queue_takes_no_more_than_its_limit(db: Database, clock: FakeClock, lease: Lease) -> None:
+    now = clock.now()
+    job = add_job(db, next_run=now, overlap=Overlap.QUEUE, queue_limit=2)
+    add_dispatch(db, job, Status.IN_PROGRESS)
+    add_dispatch(db, job)
+    at = [now - n * STEP for n in (3, 2, 1)]
+    assert ticks.dispatch(db, lease, [plan(job, now, *at)]) == ticks.Dispatched(1, 2, 0)
+    taken, *refused = dispatches_of(db, job)[2:]
+    assert (taken["scheduled_for"], taken["status"]) == (at[0], Status.PENDING)
+    assert {(row["status"], row["reason"]) for row in refused} == {(Status.SKIPPED, Reason.QUEUE_FULL)}
+    assert refused[0]["error_message"] == "2 runs were waiting, and queue_limit is 2"
+
+
+def test_an_empty_queue_takes_one_that_waits_for_nobody_beside_its_limit(
+    db: Database, clock: FakeClock, lease: Lease
+) -> None:
+    now = clock.now()
+    job = add_job(db, next_run=now, overlap=Overlap.QUEUE, queue_limit=1)
+    runs = [now - n * STEP for n in (2, 1, 0)]
+    assert ticks.dispatch(db, lease, [plan(job, now, *runs)]) == ticks.Dispatched(2, 1, 0)
+
+
+def test_a_held_tick_waits_and_the_next_of_its_window_lets_it_run_for_both(
+    db: Database, clock: FakeClock, lease: Lease
+) -> None:
+    now, end = clock.now(), clock.now() + 10 * STEP
+    job = add_job(db, next_run=now, overlap=Overlap.QUEUE)
+
+    def held(at: datetime) -> TickPlan:
+        return TickPlan(
+            job.job_id, at, at + STEP, (at,), starts={at: end}, held=frozenset({at}), notes={at: "held by it"}
+        )
+
+    assert ticks.dispatch(db, lease, [held(now)]).count == 1
+    assert ticks.dispatch(db, lease, [held(now + STEP)]).count == 0
+    first, second = dispatches_of(db, job)
+    assert (first["status"], first["available_at"], first["note"]) == (Status.PENDING, end, "held by it")
+    assert (second["status"], second["reason"]) == (Status.SKIPPED, Reason.BLACKOUT)
+    assert second["error_message"] == f"run {first['id']} starts then for all that the blackout holds"
+
+
+def test_a_tick_with_jitter_waits_its_time_and_keeps_its_instant(db: Database, clock: FakeClock, lease: Lease) -> None:
+    now = clock.now()
+    job = add_job(db, next_run=now, priority=1)
+    delayed = TickPlan(job.job_id, now, now + STEP, (now,), starts={now: now + timedelta(seconds=3)})
+    ticks.dispatch(db, lease, [delayed])
+    [row] = dispatches_of(db, job)
+    assert (row["scheduled_for"], row["available_at"]) == (now, now + timedelta(seconds=3))
+    assert (
+        row["claim_rank"] == dispatch_row(db, row["id"])["claim_rank"] == int(now.timestamp() * 1000) + 3000 - 300_000
+    )
+
+
+def test_a_due_job_comes_with_the_blackouts_that_are_meant_for_it(db: Database, clock: FakeClock) -> None:
+    now = clock.now()
+    mine, other = (BlackoutSpec(name, now, now + STEP, jobs=(name,)) for name in ("mine", "other"))
+    shared = SetSpec(blackouts=(mine, other))
+    specs = [job_spec("mine", schedule=ScheduleSpec(every=STEP, anchor=now))]
+    jobs.sync(db, "default", specs, content_hash="", node="", path="", shared=shared)
+    clock.advance(10)
+    [due] = ticks.due(db, 10)
+    assert due.blackouts == (mine,)
+    assert due.spec == specs[0]
