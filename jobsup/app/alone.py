@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -43,6 +45,16 @@ def run_worker(config_path: str) -> int:
         return service.run(prepared.config, AloneLink("worker"), instance=tag)
     finally:
         guard.dismiss()
+
+
+def run_portal(config_path: str) -> int:
+    """Run a portal in this process, whatever `[portal] enabled` says."""
+    os.environ["JOBSUP_PORTAL_ENABLED"] = "true"
+    config = _begin(config_path, "portal").config
+    from jobsup.portal import opening, server
+
+    sys.stderr.write(f"jobsup: portal    {opening.greeting(config)}\n")
+    return server.run(config, AloneLink("portal"))
 
 
 def _begin(config_path: str, role: str) -> Prepared:

@@ -14,13 +14,19 @@ from jobsup.supervisor.spec import ChildSpec, Plan
 
 SCHEDULER_DRAIN_SECONDS = 5.0
 """A scheduler has nothing to finish: it resigns and leaves."""
+PORTAL_DRAIN_SECONDS = 8.0
+"""A portal answers what it was asked, and ends its streams."""
 
 
 def compose(prepared: Prepared, instance: str, now: datetime) -> Plan:
     """Make the plan of one generation, which begins now: its definitions are put into force after this."""
     config = prepared.config
     return Plan(
-        specs=(_scheduler(config, instance, now), _worker(config, instance)),
+        specs=(
+            _scheduler(config, instance, now),
+            _worker(config, instance),
+            *((_portal(config),) if config.portal.enabled else ()),
+        ),
         config=config.path,
         lines=prepared.lines,
         facts={
@@ -65,6 +71,17 @@ def _worker(config: Config, instance: str) -> ChildSpec:
     return ChildSpec(
         "worker", config.worker.count, run, drain_timeout=drain, is_scalable=True, **_common(config, settings)
     )
+
+
+def _portal(config: Config) -> ChildSpec:
+    def run(link: Link) -> int:
+        from jobsup.portal import server  # here and nowhere else: the web stays out of the supervisor's memory
+
+        return server.run(replace(config, jobs=()), link)
+
+    # Nothing that jobs need depends on it, so the instance is as well without it.
+    common = _common(config, (config.portal, config.path, config.set))
+    return ChildSpec("portal", 1, run, drain_timeout=PORTAL_DRAIN_SECONDS, is_degrading=False, **common)
 
 
 def _common(config: Config, settings: Any) -> dict[str, Any]:

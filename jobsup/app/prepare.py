@@ -89,21 +89,35 @@ def apply(prepared: Prepared) -> None:
         notifier.wake(database, "scheduler")
         notifier.wake(database, "worker")  # what waited of a removed job is gone
         _tell(synced)
+        if config.portal.enabled:
+            _open_setup(database, config)
         if prepared.is_first:
             _run_reboot_jobs(database, config)
 
 
 def _ready_database(config: Config) -> None:
-    from jobsup.store import schema
+    from jobsup.portal import opening
+    from jobsup.store import schema, users
 
     with closing(_open(config)) as database:
         _wait_for(config, lambda: schema.ensure(database, config.database.migrate))
+        if config.portal.enabled:
+            opening.refuse_open_door(config, has_users=users.count(database) > 0)
 
 
 def _open(config: Config) -> Database:
     from jobsup.store.engine import Database
 
     return Database.of(config.database, kind="prepare")
+
+
+def _open_setup(database: Database, config: Config) -> None:
+    """While nobody can sign in, leave the token for the set-up page where only this user reads it."""
+    from jobsup.portal import opening
+    from jobsup.store import users
+
+    if not users.count(database):
+        opening.write_setup_token(config.supervisor.runtime_dir)
 
 
 def _wait_for(config: Config, work: Callable[[], T]) -> T:

@@ -59,8 +59,18 @@ class _Composer:
     def greet(self, _status: dict[str, Any]) -> None:
         """Tell whoever started it what has begun, once all of it has."""
         if self._first is not None:
-            sys.stderr.write("".join(f"jobsup: {line}\n" for line in self._first.lines))
+            lines = [*self._first.lines, *_portal_lines(self._first.config)]
+            sys.stderr.write("".join(f"jobsup: {line}\n" for line in lines))
             sys.stderr.flush()
+
+
+def _portal_lines(config: Config) -> list[str]:
+    """Say where the portal is: at the first start, with the token that lets one in."""
+    if not config.portal.enabled:
+        return []
+    from jobsup.portal import opening
+
+    return [f"portal    {opening.greeting(config)}"]
 
 
 def refuse_immovable(old: Config, new: Config) -> None:

@@ -33,7 +33,7 @@ class Entry:
     summary: str
 
 
-_SETUP, _RUNNING, _JOBS, _RUNS = "Set up", "The supervisor", "Jobs", "Runs"
+_SETUP, _RUNNING, _ACCESS, _JOBS, _RUNS = "Set up", "The supervisor", "The portal", "Jobs", "Runs"
 
 VERBS: dict[str, Entry] = {
     "init": Entry(_SETUP, "setup", "init", "Write a commented starter configuration."),
@@ -54,6 +54,10 @@ VERBS: dict[str, Entry] = {
     "workers": Entry(_RUNNING, "workers", "workers", "List the workers of all hosts."),
     "scheduler": Entry(_RUNNING, "supervise", "scheduler", "Run a scheduler alone, in the foreground."),
     "worker": Entry(_RUNNING, "supervise", "worker", "Run a worker alone, in the foreground."),
+    "portal": Entry(_RUNNING, "supervise", "portal", "Run a portal alone, in the foreground."),
+    "user": Entry(_ACCESS, "access", "user", "Make and change users of the portal."),
+    "token": Entry(_ACCESS, "access", "token", "Make and revoke tokens of programs."),
+    "audit": Entry(_ACCESS, "access", "audit", "Show who did what."),
     "list": Entry(_JOBS, "jobs", "list_", "List the jobs."),
     "show": Entry(_JOBS, "jobs", "show", "Show everything about one job."),
     "next": Entry(_JOBS, "upcoming", "next_", "Show the next runs."),

@@ -67,6 +67,19 @@ def worker(ctx: click.Context, here: Here) -> None:
 
 
 @verb(
+    "portal",
+    ("jobsup portal -c jobsup.toml", "see and mend jobs in a browser"),
+    ("JOBSUP_PORTAL_PORT=9000 jobsup portal", "at another port"),
+)
+@click.pass_context
+def portal(ctx: click.Context, here: Here) -> None:
+    """Run a portal alone, in the foreground; any number of them on one database."""
+    from jobsup import app
+
+    ctx.exit(app.run_portal(str(here.path())))
+
+
+@verb(
     "stop",
     ("jobsup stop", "let running jobs finish, then stop"),
     ("jobsup stop -c other.toml", "stop another instance"),

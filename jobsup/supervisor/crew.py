@@ -37,8 +37,8 @@ class Crew:
 
     @property
     def was_ready(self) -> bool:
-        """Every child was ready once."""
-        return all(slot.was_ready for pool in self for slot in pool.wanted)
+        """Every child that the instance needs was ready once."""
+        return all(slot.was_ready for pool in self if pool.spec.is_degrading for slot in pool.wanted)
 
     @property
     def is_degraded(self) -> bool:

@@ -1,0 +1,281 @@
+"""`jobsup user`, `token` and `audit`: who may come in by the portal, and what was done."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from typing import Any
+
+import click
+
+from jobsup.cli.here import Here
+from jobsup.cli.text import clean, print_json, say, table
+from jobsup.cli.times import FUTURE, PAST, Instant, local
+from jobsup.cli.verb import json_option, noun, verb
+from jobsup.clock import rfc3339
+from jobsup.errors import UsageError
+from jobsup.model import Role
+
+PASSWORD_BYTES_MAX = 4096
+LAST_MAX = 10_000
+
+ROLE = click.Choice([*Role])
+
+
+@noun(
+    "user",
+    ("jobsup user add ann --role operator", "make a user; asks for the password"),
+    ("jobsup user list", "who may sign in"),
+)
+def user(here: Here) -> None:
+    """Make and change the users of the portal."""
+
+
+@verb(
+    "add",
+    ("jobsup user add ann --role admin", "asks for the password"),
+    ("jobsup user add bot --role viewer < file", "reads it from standard input"),
+    group=user,
+)
+@click.argument("name")
+@click.option("--role", type=ROLE, default=Role.VIEWER, show_default=True, help="What they may do.")
+def add(here: Here, name: str, role: str) -> None:
+    """Make a user."""
+    from jobsup.actions import passwords
+    from jobsup.store import users
+
+    kept = passwords.make_hash(_password())
+    with here.database() as database:
+        users.add(database, name, Role(role), kept)
+        _record(database, "user.add", name, role=role)
+    say(f"user {clean(name)} is {role}")
+
+
+@verb(
+    "passwd",
+    ("jobsup user passwd ann", "asks for the new password"),
+    ("jobsup user passwd ann < file", "reads it from standard input"),
+    group=user,
+)
+@click.argument("name")
+def passwd(here: Here, name: str) -> None:
+    """Change a password; every session of the user ends."""
+    from jobsup.actions import passwords
+    from jobsup.store import users
+
+    kept = passwords.make_hash(_password())
+    with here.database() as database:
+        users.set_password(database, name, kept)
+        _record(database, "user.passwd", name)
+
+
+@verb(
+    "role",
+    ("jobsup user role ann author", "let her make jobs too"),
+    ("jobsup user role ann viewer", "let her only look"),
+    group=user,
+)
+@click.argument("name")
+@click.argument("role", type=ROLE)
+def role_(here: Here, name: str, role: str) -> None:
+    """Give a user another role; it holds at once, in every session."""
+    from jobsup.store import users
+
+    with here.database() as database:
+        users.set_role(database, name, Role(role))
+        _record(database, "user.role", name, role=role)
+
+
+@verb(
+    "rm",
+    ("jobsup user rm ann", "she is signed out, and cannot sign in"),
+    ("jobsup user rm ann -c other.toml", "of another instance"),
+    group=user,
+)
+@click.argument("name")
+def rm(here: Here, name: str) -> None:
+    """Delete a user; the last admin stays."""
+    from jobsup.store import users
+
+    with here.database() as database:
+        users.remove(database, name)
+        _record(database, "user.rm", name)
+
+
+@verb("list", ("jobsup user list", "who may sign in"), ("jobsup user list --json", "for a program"), group=user)
+@json_option
+def list_(here: Here, as_json: bool) -> None:
+    """List the users."""
+    from jobsup.store import users
+
+    with here.database() as database:
+        found = users.list_users(database)
+    if as_json:
+        print_json({"users": [_user_document(each) for each in found]})
+    elif found:
+        rows = [(each.name, each.role, local(each.last_login_at) if each.last_login_at else "never") for each in found]
+        click.echo(table(("USER", "ROLE", "LAST SIGNED IN"), rows))
+    else:
+        say("no users")
+
+
+@noun(
+    "token",
+    ("jobsup token create ci --scope read --scope run", "for the API"),
+    ("jobsup token create push --job deploy", "for one job's own address, /hook/TOKEN"),
+)
+def token(here: Here) -> None:
+    """Make and revoke the tokens of programs."""
+
+
+@verb(
+    "create",
+    ("jobsup token create ci --scope read --scope run", "for the API"),
+    ("jobsup token create push --job deploy", "for the address that starts one job"),
+    group=token,
+)
+@click.argument("name")
+@click.option("--scope", "scopes", multiple=True, metavar="SCOPE", help="read, run, cancel or pause.")
+@click.option("--job", metavar="JOB", help="Only start this job, by POST /hook/TOKEN.")
+@click.option("--expires", type=Instant(FUTURE), metavar="TIME", help="When it ends.")
+@json_option
+def create(
+    here: Here, *, name: str, scopes: tuple[str, ...], job: str | None, expires: datetime | None, as_json: bool
+) -> None:
+    """Make a token and print it; nothing shows it again."""
+    from jobsup.actions.people import requester
+    from jobsup.store import jobs, tokens
+
+    with here.database() as database:
+        if job is not None:
+            jobs.get_job(database, job)
+        secret = tokens.create(database, name, scopes, by=requester(), job=job, expires_at=expires)
+        _record(database, "token.create", name, scopes=list(scopes), job=job)
+    if as_json:
+        print_json({"name": name, "token": secret})
+    else:
+        click.echo(secret)
+
+
+@verb("list", ("jobsup token list", "all tokens"), ("jobsup token list --json", "for a program"), group=token)
+@json_option
+def token_list(here: Here, as_json: bool) -> None:
+    """List the tokens, without what they are."""
+    from jobsup.store import tokens
+
+    with here.database() as database:
+        found = tokens.list_tokens(database)
+    if as_json:
+        print_json({"tokens": [_token_document(each) for each in found]})
+    elif found:
+        rows = [
+            (
+                each.name,
+                each.job or ",".join(each.scopes),
+                clean(each.created_by),
+                local(each.last_used_at) if each.last_used_at else "never",
+                local(each.expires_at) if each.expires_at else "never",
+            )
+            for each in found
+        ]
+        click.echo(table(("TOKEN", "FOR", "MADE BY", "LAST USED", "EXPIRES"), rows))
+    else:
+        say("no tokens")
+
+
+@verb(
+    "revoke",
+    ("jobsup token revoke ci", "it is good for nothing from now on"),
+    ("jobsup token revoke ci -c other.toml", "of another instance"),
+    group=token,
+)
+@click.argument("name")
+def revoke(here: Here, name: str) -> None:
+    """Delete a token."""
+    from jobsup.store import tokens
+
+    with here.database() as database:
+        tokens.revoke(database, name)
+        _record(database, "token.revoke", name)
+
+
+@verb(
+    "audit",
+    ("jobsup audit --since 24h", "what people did in one day"),
+    ("jobsup audit --actor ann --json", "what one did, for a program"),
+)
+@click.option("--since", type=Instant(PAST), metavar="TIME", help="Only since then.")
+@click.option("--actor", metavar="NAME", help="Only what one did.")
+@click.option("--subject", metavar="NAME", help="Only what was done to one job, run, user or token.")
+@click.option("--last", type=click.IntRange(1, LAST_MAX), default=50, show_default=True, help="How many.")
+@json_option
+def audit(
+    here: Here, *, since: datetime | None, actor: str | None, subject: str | None, last: int, as_json: bool
+) -> None:
+    """Show who did what, the newest first."""
+    from jobsup.store import audit as store
+
+    with here.database() as database:
+        found = store.entries(database, since=since, actor=actor, subject=subject, last=last)
+    if as_json:
+        print_json({"audit": [_audit_document(each) for each in found]})
+    elif found:
+        rows = [
+            (local(each.at), clean(each.actor), each.origin, each.address, each.verb, clean(each.subject), each.outcome)
+            for each in found
+        ]
+        click.echo(table(("WHEN", "WHO", "BY", "FROM", "WHAT", "TO", "OUTCOME"), rows))
+    else:
+        say("nothing")
+
+
+def _password() -> str:
+    """Ask a person twice; take the first line of standard input from a program."""
+    if sys.stdin.isatty():
+        return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+    text = sys.stdin.readline(PASSWORD_BYTES_MAX).rstrip("\n")
+    if not text:
+        raise UsageError("no password: type it at a terminal, or give it as the first line of standard input")
+    return text
+
+
+def _record(database: Any, what: str, subject: str, **detail: Any) -> None:
+    from jobsup.actions.people import requester
+    from jobsup.store import audit as store
+
+    store.record(database, actor=requester(), origin="cli", verb=what, subject=subject, detail=detail)
+
+
+def _user_document(each: Any) -> dict[str, Any]:
+    return {
+        "name": each.name,
+        "role": each.role,
+        "created_at": rfc3339(each.created_at),
+        "last_login_at": rfc3339(each.last_login_at),
+    }
+
+
+def _token_document(each: Any) -> dict[str, Any]:
+    return {
+        "name": each.name,
+        "scopes": list(each.scopes),
+        "job": each.job,
+        "created_at": rfc3339(each.created_at),
+        "created_by": each.created_by,
+        "expires_at": rfc3339(each.expires_at),
+        "last_used_at": rfc3339(each.last_used_at),
+    }
+
+
+def _audit_document(each: Any) -> dict[str, Any]:
+    return {
+        "id": each.id,
+        "at": rfc3339(each.at),
+        "actor": each.actor,
+        "origin": each.origin,
+        "address": each.address,
+        "verb": each.verb,
+        "subject": each.subject,
+        "outcome": each.outcome,
+        "detail": each.detail,
+    }

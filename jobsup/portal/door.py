@@ -1,0 +1,152 @@
+"""The outer check, of every request whatever its path: Host, origin, rate, size; and the headers of every answer."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import traceback
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from jobsup.errors import JobsupError, UsageError
+from jobsup.events import emit
+from jobsup.portal.problems import problem
+from jobsup.portal.site import Site
+
+BODY_BYTES_MAX = 1 << 20
+SAFE_METHODS = frozenset({"GET", "HEAD"})
+METHODS = SAFE_METHODS | {"POST", "DELETE"}
+OWN_SITES = ("same-origin", "none")
+"""`Sec-Fetch-Site` of a page of ours, and of a person who typed the address."""
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+        "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+class BodyTooLargeError(JobsupError):
+    """More was sent than any form or document of ours takes."""
+
+
+class Door:
+    """Wraps the whole application."""
+
+    def __init__(self, app: ASGIApp, site: Site) -> None:
+        self._app = app
+        self._site = site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return  # no lifespan, no web sockets
+        self._place(scope)
+        request = Request(scope)
+        begun = False
+
+        async def send_dressed(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                self._dress(MutableHeaders(scope=message))
+            await send(message)
+
+        refusal = self._refuse(request)
+        if refusal is not None:
+            await refusal(scope, receive, send_dressed)
+            return
+        try:
+            await self._app(scope, _bounded(receive), send_dressed)
+        except Exception as error:  # the edge: told with a number that the log has too
+            if begun:
+                raise
+            await _answer(request, error)(scope, receive, send_dressed)
+
+    def _place(self, scope: Scope) -> None:
+        """Put the path under the root that the outside sees, whether the proxy took that away or left it."""
+        root = scope["root_path"] = self._site.settings.root_path
+        if not scope["path"].startswith(f"{root}/"):
+            scope["path"] = root + scope["path"]
+
+    def _refuse(self, request: Request) -> Response | None:
+        """Return the refusal of a request that goes no further."""
+        if request.method not in METHODS:
+            return PlainTextResponse("method not allowed\n", 405)
+        if _host_name(request.headers.get("host", "")) not in self._site.hosts:
+            return PlainTextResponse(
+                "this portal does not go by that name: add it to [portal] allowed_hosts in jobsup.toml\n", 421
+            )
+        wait = self._site.buckets.take(request.client.host if request.client else "")
+        if wait:
+            return PlainTextResponse("too many requests\n", 429, {"Retry-After": str(int(wait) + 1)})
+        length = request.headers.get("content-length", "0")
+        if not (length.isascii() and length.isdigit()) or int(length) > BODY_BYTES_MAX:
+            return PlainTextResponse(f"a request has at most {BODY_BYTES_MAX} bytes\n", 413, {"Connection": "close"})
+        if request.method not in SAFE_METHODS and not _is_own(request.headers):
+            return PlainTextResponse("this request comes from another site\n", 403)
+        return None
+
+    def _dress(self, headers: MutableHeaders) -> None:
+        for name, value in HEADERS.items():
+            headers.setdefault(name, value)
+        headers.setdefault("Cache-Control", "no-store")
+        if self._site.is_https:
+            headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+
+
+def _host_name(host: str) -> str:
+    """Return the name in a Host header, without the port and the brackets of an IPv6 address."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _is_own(headers: Headers) -> bool:
+    """Say whether a request that changes something comes from a page of ours, or from no browser at all.
+
+    A bearer token is not sent by a browser on its own, so it needs no origin; a cookie is, so it needs one.
+    """
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None and site not in OWN_SITES:
+        return False
+    if origin is not None:
+        return origin != "null" and urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+    return site is not None or "cookie" not in headers
+
+
+def _bounded(receive: Receive) -> Receive:
+    taken = 0
+
+    async def take() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > BODY_BYTES_MAX:
+            raise BodyTooLargeError(f"a request has at most {BODY_BYTES_MAX} bytes")
+        return message
+
+    return take
+
+
+def _answer(request: Request, error: Exception) -> Response:
+    if isinstance(error, BodyTooLargeError):
+        return PlainTextResponse(f"{error}\n", 413, {"Connection": "close"})
+    if isinstance(error, UnicodeDecodeError | json.JSONDecodeError):
+        return problem(UsageError(f"the request cannot be read: {error}"))
+    number = secrets.token_hex(4)
+    text = "".join(traceback.format_exception(error)).rstrip()
+    emit("portal.error", f"Request {number}, {request.method} {request.url.path}: {text}", level=logging.ERROR)
+    return PlainTextResponse(f"something went wrong: error {number} in the portal's log says what\n", 500)

@@ -1,0 +1,114 @@
+"""The inner check, of every entry: who it is, whether their role is enough, and whether a form is one of ours."""
+
+from __future__ import annotations
+
+import hmac
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from jobsup.errors import DeniedError, JobsupError
+from jobsup.model import Role
+from jobsup.portal.call import Call, Visitor, csrf_of
+from jobsup.portal.door import SAFE_METHODS
+from jobsup.portal.problems import problem, status_of, title_of
+from jobsup.portal.routes import Entry
+from jobsup.portal.site import Site
+from jobsup.store import tokens, users
+from jobsup.store.engine import Database
+
+COOKIE = "jobsup_session"
+SECURE_COOKIE = "__Host-jobsup_session"
+"""The name with which a browser takes a cookie over TLS only, and only from this very host."""
+BEARER = "bearer "
+CSRF_FIELD = "csrf"
+CSRF_HEADER = "x-csrf-token"
+API_PREFIX = "/api/"
+
+
+def cookie_name(site: Site) -> str:
+    return SECURE_COOKIE if site.is_https and not site.settings.root_path else COOKIE
+
+
+class Gate:
+    """One entry as an ASGI application: nothing gets to the handler that the entry does not allow."""
+
+    def __init__(self, site: Site, entry: Entry) -> None:
+        self._site = site
+        self._entry = entry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        response = await self._respond(request)
+        await response(scope, receive, send)
+
+    async def _respond(self, request: Request) -> Response:
+        call = Call(self._site, request, None)
+        try:
+            call.visitor = await self._visitor(call)
+            if call.visitor is None and self._entry.role is not None:
+                return self._sign_in(request)
+            await self._check(call)
+            return await self._entry.handler(call)
+        except JobsupError as error:
+            return self._say(call, error)
+
+    async def _visitor(self, call: Call) -> Visitor | None:
+        """Return who shows a token or a cookie that is good; a bad token is refused, a bad cookie is none."""
+        words = call.request.headers.get("authorization", "")
+        if words.lower().startswith(BEARER):
+            return await call.ask(lambda database: _of_token(database, words[len(BEARER) :].strip()))
+        secret = call.request.cookies.get(cookie_name(self._site), "")
+        return await call.ask(lambda database: _of_cookie(database, secret)) if secret else None
+
+    async def _check(self, call: Call) -> None:
+        entry, visitor = self._entry, call.visitor
+        if entry.role is None and visitor is None:
+            return
+        if visitor is not None and not visitor.secret:
+            if not entry.scope or entry.scope not in visitor.scopes:
+                wanted = f"the scope {entry.scope!r}" if entry.scope else "a person who is signed in"
+                raise DeniedError(f"token {visitor.name!r} may not do this: it takes {wanted}")
+            return
+        if visitor is not None and entry.role is not None and not visitor.role.includes(entry.role):
+            raise DeniedError(f"{visitor.name} is {visitor.role}: this takes the role {entry.role}")
+        if visitor is not None and call.request.method not in SAFE_METHODS:
+            given = call.request.headers.get(CSRF_HEADER) or await call.field(CSRF_FIELD)
+            if not hmac.compare_digest(given.encode(), csrf_of(visitor.secret).encode()):
+                raise DeniedError("this form is from another session: load the page again")
+
+    def _sign_in(self, request: Request) -> Response:
+        if request.url.path.startswith(f"{self._site.settings.root_path}{API_PREFIX}"):
+            answer = problem(
+                DeniedError("show a token: `Authorization: Bearer ...`; `jobsup token create` makes one"), 401
+            )
+            answer.headers["WWW-Authenticate"] = "Bearer"
+            return answer
+        target = ""
+        if request.method in SAFE_METHODS:
+            path = request.url.path.removeprefix(self._site.settings.root_path)
+            target = f"?next={quote(path + (f'?{request.url.query}' if request.url.query else ''))}"
+        return RedirectResponse(f"{self._site.settings.root_path}/login{target}", 303)
+
+    def _say(self, call: Call, error: JobsupError) -> Response:
+        """Answer a program with a document, and a person with a page."""
+        is_program = call.request.url.path.startswith(f"{self._site.settings.root_path}{API_PREFIX}")
+        if is_program or (call.visitor is not None and not call.visitor.secret) or self._entry.scope == "hook":
+            return problem(error)
+        return call.page("error.html", status=status_of(error), title=title_of(error), text=str(error))
+
+
+def _of_token(database: Database, secret: str) -> Visitor:
+    token = tokens.find(database, secret)
+    if token is None:
+        raise DeniedError("this token is not known, or has expired: `jobsup token create` makes one")
+    return Visitor(token.name, Role.VIEWER, "api", scopes=frozenset(token.scopes), job=token.job)
+
+
+def _of_cookie(database: Database, secret: str) -> Visitor | None:
+    session = users.find_session(database, secret)
+    if session is None:
+        return None
+    return Visitor(session.user.name, session.user.role, "portal", secret=secret, user_id=session.user.id)

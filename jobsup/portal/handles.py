@@ -1,0 +1,56 @@
+"""The portal's few connections to the database, each used by one thread at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import TypeVar
+
+from jobsup.store.engine import Database
+
+T = TypeVar("T")
+
+COUNT = 8
+"""So many requests read or write at once; the others wait their turn."""
+
+
+class Handles:
+    """Does work on the database in threads, so that the loop never waits for it."""
+
+    def __init__(self, open_one: Callable[[], Database], count: int = COUNT) -> None:
+        self._all = [open_one() for _ in range(count)]
+        self._free: SimpleQueue[Database] = SimpleQueue()
+        for database in self._all:
+            self._free.put(database)
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="database")
+
+    async def ask(self, work: Callable[[Database], T]) -> T:
+        """Return what `work` returns, done in a thread with a connection of its own for as long."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._do, work)
+
+    @contextmanager
+    def one(self) -> Iterator[Database]:
+        """Lend a connection to this thread."""
+        database = self._free.get()
+        try:
+            yield database
+        finally:
+            self._free.put(database)
+
+    @property
+    def statements(self) -> int:
+        """How many statements all of them have sent."""
+        return sum(database.statements for database in self._all)
+
+    def close(self) -> None:
+        """Let what is being worked on end, then hang up."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for database in self._all:
+            database.close()
+
+    def _do(self, work: Callable[[Database], T]) -> T:
+        with self.one() as database:
+            return work(database)

@@ -1,0 +1,54 @@
+"""Errors as documents for programs: `application/problem+json`, with the types of the exit codes."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from starlette.responses import JSONResponse, Response
+
+from jobsup.errors import ExitCode, JobsupError
+
+STATUS = {
+    ExitCode.FAILED: HTTPStatus.INTERNAL_SERVER_ERROR,
+    ExitCode.USAGE: HTTPStatus.BAD_REQUEST,
+    ExitCode.UNREACHABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+    ExitCode.NOT_FOUND: HTTPStatus.NOT_FOUND,
+    ExitCode.DENIED: HTTPStatus.FORBIDDEN,
+    ExitCode.CONFLICT: HTTPStatus.CONFLICT,
+    ExitCode.CONFIG: HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+"""What each exit code of a command is over HTTP."""
+
+TITLES = {
+    ExitCode.FAILED: "Failed",
+    ExitCode.USAGE: "Not understood",
+    ExitCode.UNREACHABLE: "Not reachable",
+    ExitCode.NOT_FOUND: "Not found",
+    ExitCode.DENIED: "Not allowed",
+    ExitCode.CONFLICT: "Conflict",
+    ExitCode.CONFIG: "Invalid configuration",
+}
+
+
+def status_of(error: JobsupError) -> int:
+    return int(STATUS.get(error.exit_code, HTTPStatus.INTERNAL_SERVER_ERROR))
+
+
+def title_of(error: JobsupError) -> str:
+    return TITLES.get(error.exit_code, "Failed")
+
+
+def problem(error: JobsupError, status: int | None = None) -> Response:
+    """Return the document of an error; its `exit_code` is what a command would end with."""
+    code = error.exit_code
+    return JSONResponse(
+        {
+            "type": f"urn:jobsup:problem:{code.name.lower().replace('_', '-')}",
+            "title": title_of(error),
+            "status": status or status_of(error),
+            "detail": str(error),
+            "exit_code": int(code),
+        },
+        status or status_of(error),
+        media_type="application/problem+json",
+    )
