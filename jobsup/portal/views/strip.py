@@ -1,0 +1,57 @@
+"""The last runs of a job as a row of bars: colour and shape tell how each ended, height how long it took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jobsup.model import Status
+from jobsup.store.standing import STRIP_RUNS, Mark
+
+WIDTH, HEIGHT = 168, 24
+STEP = WIDTH / STRIP_RUNS
+BAR_WIDTH = STEP - 1.2
+LOW = 5.0
+"""The least height of a bar, so that the shortest run is still seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One run, in the units of the drawing."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    status: str
+    title: str
+
+
+def bars(marks: Sequence[Mark]) -> tuple[Bar, ...]:
+    """Lay the marks out, the newest at the right end."""
+    longest = max((mark.took.total_seconds() for mark in marks if mark.took is not None), default=0.0)
+    first = WIDTH - STEP * len(marks)
+    return tuple(_bar(first + STEP * number, mark, longest) for number, mark in enumerate(marks))
+
+
+def words(marks: Sequence[Mark]) -> str:
+    """Say in words what the strip shows."""
+    if not marks:
+        return "has not run yet"
+    well = sum(mark.status is Status.COMPLETED for mark in marks)
+    return f"{well} of the last {len(marks)} went well"
+
+
+def _bar(x: float, mark: Mark, longest: float) -> Bar:
+    share = mark.took.total_seconds() / longest if mark.took is not None and longest else 0.0
+    height = LOW + (HEIGHT - LOW) * share
+    if mark.status in (Status.SKIPPED, Status.CANCELLED, Status.PENDING):
+        height = LOW
+    elif mark.status is not Status.COMPLETED:
+        height = HEIGHT  # what failed stands out by its height too, for those who do not see the colour
+    return Bar(round(x, 1), round(HEIGHT - height, 1), round(BAR_WIDTH, 1), round(height, 1), mark.status, _title(mark))
+
+
+def _title(mark: Mark) -> str:
+    took = f", {mark.took.total_seconds():.1f} s" if mark.took is not None else ""
+    return f"run {mark.id}: {mark.status.lower().replace('_', ' ')}{took}"

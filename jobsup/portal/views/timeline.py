@@ -1,0 +1,176 @@
+"""Runs gone by and runs to come as bars on a line for each job, laid out for a drawing of fixed width."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from jobsup.config.document import jobspec_from_dict
+from jobsup.errors import ScheduleError
+from jobsup.schedule import compile as compile_schedule
+from jobsup.store import history, job_lines, standing
+from jobsup.store.engine import Database
+from jobsup.store.history import RunLine
+from jobsup.store.job_lines import JobLine
+
+WIDTH, LABEL_WIDTH, ROW_HEIGHT, HEAD_HEIGHT = 1000, 180, 20, 22
+BAR_HEIGHT = 12
+BAR_WIDTH_MIN = 2.0
+ROWS_MAX = 60
+COMING_EACH_MAX = 100
+"""Ticks to come that are drawn of one job."""
+COMING_MAX = 1500
+LABEL_CHARS = 26
+SPANS: Mapping[str, tuple[timedelta, timedelta]] = {
+    "1h": (timedelta(minutes=45), timedelta(minutes=15)),
+    "6h": (timedelta(hours=4), timedelta(hours=2)),
+    "24h": (timedelta(hours=18), timedelta(hours=6)),
+    "7d": (timedelta(days=5), timedelta(days=2)),
+}
+"""Word of the address -> how much before now and after now."""
+SPAN_DEFAULT = "6h"
+GRID_LINES = 8
+GUESS = timedelta(seconds=30)
+"""What a job that has not run yet is taken to take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One run, in the units of the drawing."""
+
+    x: float
+    y: float
+    width: float
+    status: str
+    """`future`: a tick to come."""
+    title: str
+    run_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One job's line."""
+
+    name: str
+    label: str
+    y: float
+    bars: tuple[Bar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The whole drawing."""
+
+    start: datetime
+    end: datetime
+    now_x: float
+    grid: tuple[tuple[float, datetime], ...]
+    rows: tuple[Row, ...]
+    hidden: int
+    """Jobs with something to show that have no room."""
+    is_cut: bool
+    """There were more runs than are drawn: the oldest are missing."""
+
+    @property
+    def height(self) -> int:
+        return HEAD_HEIGHT + ROW_HEIGHT * max(1, len(self.rows))
+
+
+def timeline_of(database: Database, span: str, text: str = "") -> Timeline:
+    """Read the runs around now, and foresee those to come; `text` narrows the jobs by name."""
+    now = database.now()
+    before, after = SPANS.get(span, SPANS[SPAN_DEFAULT])
+    scale = _Scale(now - before, now + after, now)
+    lines = [line for line in job_lines.job_lines(database) if text.lower() in line.name.lower()]
+    ids = [line.id for line in lines] if text else None
+    runs, is_cut = history.window(database, scale.start, now, job_ids=ids)
+    by_job: dict[int, list[RunLine]] = {}
+    for run in runs:
+        by_job.setdefault(run.job_id, []).append(run)
+    lines = [line for line in lines if line.id in by_job or _is_near(line, scale.end)]
+    shown = sorted(lines, key=lambda line: (line.id not in by_job, line.name))[:ROWS_MAX]
+    coming = _coming(database, shown, now, scale.end)
+    return Timeline(
+        start=scale.start,
+        end=scale.end,
+        now_x=scale.x(now),
+        grid=tuple((scale.x(at), at) for at in scale.grid()),
+        rows=tuple(
+            _row(line, HEAD_HEIGHT + number * ROW_HEIGHT, by_job.get(line.id, []), coming.get(line.id, []), scale)
+            for number, line in enumerate(shown)
+        ),
+        hidden=len(lines) - len(shown),
+        is_cut=is_cut,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """Instants to places."""
+
+    start: datetime
+    end: datetime
+    now: datetime
+
+    def x(self, at: datetime) -> float:
+        share = (min(max(at, self.start), self.end) - self.start) / (self.end - self.start)
+        return round(LABEL_WIDTH + share * (WIDTH - LABEL_WIDTH), 1)
+
+    def width(self, start: datetime, end: datetime) -> float:
+        return round(max(BAR_WIDTH_MIN, self.x(end) - self.x(start)), 1)
+
+    def grid(self) -> list[datetime]:
+        step = (self.end - self.start) / GRID_LINES
+        return [self.start + step * number for number in range(1, GRID_LINES)]
+
+
+def _is_near(line: JobLine, end: datetime) -> bool:
+    return line.is_active and line.next_run is not None and line.next_run < end
+
+
+def _coming(
+    database: Database, lines: Sequence[JobLine], now: datetime, end: datetime
+) -> dict[int, list[tuple[datetime, timedelta]]]:
+    """Foresee the ticks of the jobs shown, each as long as the job's runs usually are."""
+    near = [line for line in lines if _is_near(line, end) and not line.is_paused(end)]
+    ids = [line.id for line in near]
+    payloads, strips = job_lines.definitions(database, ids), standing.strips(database, ids)
+    found: dict[int, list[tuple[datetime, timedelta]]] = {}
+    left = COMING_MAX
+    for line in near:
+        length = standing.usual(strips.get(line.id, ())) or GUESS
+        spec = jobspec_from_dict(payloads[line.id])
+        try:
+            schedule = compile_schedule(spec.schedule, name=spec.name)
+        except ScheduleError:
+            continue
+        ticks: list[tuple[datetime, timedelta]] = []
+        at = schedule.next_after(now) if schedule is not None else None
+        while schedule is not None and at is not None and at < end and len(ticks) < min(COMING_EACH_MAX, left):
+            ticks.append((at, length))
+            at = schedule.next_after(at)
+        left -= len(ticks)
+        found[line.id] = ticks
+    return found
+
+
+def _row(
+    line: JobLine, y: float, runs: Sequence[RunLine], coming: Sequence[tuple[datetime, timedelta]], scale: _Scale
+) -> Row:
+    top = y + (ROW_HEIGHT - BAR_HEIGHT) / 2
+    past = (_past(run, top, scale) for run in runs if run.started_at is not None)
+    future = (_future(line.name, at, length, top, scale) for at, length in coming)
+    label = line.name if len(line.name) <= LABEL_CHARS else f"{line.name[: LABEL_CHARS - 1]}…"
+    return Row(line.name, label, y + ROW_HEIGHT * 0.7, (*past, *future))
+
+
+def _past(run: RunLine, y: float, scale: _Scale) -> Bar:
+    start, end = run.started_at or run.created_at, run.completed_at or scale.now
+    title = f"run {run.id} of {run.job}: {run.status.lower().replace('_', ' ')}, {(end - start).total_seconds():.1f} s"
+    return Bar(scale.x(start), y, scale.width(start, end), run.status.lower(), title, run.id)
+
+
+def _future(name: str, at: datetime, length: timedelta, y: float, scale: _Scale) -> Bar:
+    title = f"{name}: due {at:%Y-%m-%d %H:%M:%S} UTC"
+    return Bar(scale.x(at), y, scale.width(at, at + length), "future", title, None)

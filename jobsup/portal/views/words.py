@@ -1,0 +1,80 @@
+"""Short words for what became of a run, and the command that does the same as a button."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from typing import Protocol
+
+from jobsup.model import Reason, Status
+
+REASONS: dict[Reason, str] = {
+    Reason.NONE: "",
+    Reason.EXIT_CODE: "",
+    Reason.SIGNAL: "ended by a signal",
+    Reason.EXCEPTION: "the callable raised",
+    Reason.SPAWN: "could not be started",
+    Reason.NOT_RUNNABLE: "cannot be run, so not retried",
+    Reason.INTERNAL: "jobsup could not run it",
+    Reason.DEADLINE: "ran longer than its timeout",
+    Reason.WORKER_LOST: "its worker was lost",
+    Reason.SHUTDOWN: "its worker was stopped",
+    Reason.NO_OWNER: "nobody owned it any more",
+    Reason.CANCELLED: "by a person",
+    Reason.REPLACED: "a newer tick took its place",
+    Reason.JOB_REMOVED: "the job was removed or disabled",
+    Reason.OVERLAP: "an earlier run was still going",
+    Reason.QUEUE_FULL: "too many were waiting already",
+    Reason.PAUSED: "the job was paused",
+    Reason.MISSED: "nothing was running then",
+    Reason.MISFIRE_GRACE: "later than misfire_grace allows",
+    Reason.CATCH_UP_LIMIT: "more were missed than catch_up_limit",
+    Reason.DST_GAP: "its local time did not exist",
+    Reason.CALENDAR: "its calendar leaves the day out",
+    Reason.BLACKOUT: "a blackout",
+}
+
+
+class Ended(Protocol):
+    """What is known of an end, in whatever list."""
+
+    @property
+    def status(self) -> Status: ...
+    @property
+    def reason(self) -> Reason: ...
+    @property
+    def exit_code(self) -> int | None: ...
+    @property
+    def signal(self) -> int | None: ...
+    @property
+    def error_message(self) -> str | None: ...
+
+
+def why(run: Ended) -> str:
+    """Say on one line why a run ended as it did; empty when its status says it all."""
+    if run.status is Status.COMPLETED and not run.exit_code:
+        return ""
+    parts = []
+    if run.signal is not None:
+        parts.append(signal_name(run.signal))
+    elif run.exit_code is not None:
+        parts.append(f"exit {run.exit_code}")
+    words = REASONS.get(run.reason, str(run.reason))
+    if words and not (run.reason is Reason.SIGNAL and parts):
+        parts.append(words)
+    if run.error_message:
+        parts.append(run.error_message)
+    return " · ".join(dict.fromkeys(parts))
+
+
+def signal_name(number: int) -> str:
+    """Return `SIGKILL` for 9."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def command(*words: str | int) -> str:
+    """Write the command that does the same, quoted for a shell."""
+    return shlex.join(["jobsup", *(str(word) for word in words)])
