@@ -20,7 +20,7 @@ from jobsup.scheduler.cleaner import Cleaner
 from jobsup.scheduler.leader import Leader
 from jobsup.scheduler.rescuer import Rescuer
 from jobsup.scheduler.watch import HANDOVER_MAX, LAPSE_MAX, Watch
-from jobsup.store import notifier, ticks
+from jobsup.store import deadlines, notifier, ticks
 from jobsup.store.engine import Database
 from jobsup.store.recompute import recompute
 from jobsup.store.ticks import LeaseLostError
@@ -77,6 +77,8 @@ class SchedulerService:
         self._looked = (self._database.now(), self._clock.monotonic())
         self._iteration = 0
         self._has_recomputed = False
+        self._jumps: list[tuple[timedelta, datetime]] = []
+        """How far the clock was set ahead, and what it said before, as long as deadlines have not followed."""
 
     @property
     def statements(self) -> int:
@@ -144,10 +146,17 @@ class SchedulerService:
         self._leader.attend()
         self._follow_leadership()
         if self._leader.lease is not None:
+            self._postpone_deadlines()
             self._dispatch()
         self._rescuer.attend(is_leading=self._leader.lease is not None)
         if self._leader.lease is not None and self._cleaner.seconds_left == 0:
             self._cleaner.attend()
+
+    def _postpone_deadlines(self) -> None:
+        """Let no run pass its deadline because the clock was set; not while one stands by, so that it is done once."""
+        while self._jumps:
+            deadlines.postpone(self._database, self._jumps[0][0], claimed_until=self._jumps[0][1])
+            del self._jumps[0]
 
     def _dispatch(self) -> None:
         """Dispatch what is due, then learn when the next tick is: by a query only when something may have changed."""
@@ -182,6 +191,7 @@ class SchedulerService:
             return
         if lease is None:
             self._watch.end()
+            self._jumps.clear()
         else:
             allowed = LAPSE_MAX if self._leader.succeeds_itself else self._leader.renewal + HANDOVER_MAX
             self._watch.begin(self._database.now(), self._leader.predecessor_seen, allowed)
@@ -213,12 +223,14 @@ class SchedulerService:
         now, monotonic = self._database.now(), self._clock.monotonic()
         self._watch.look(now)
         jump = now - self._looked[0] - timedelta(seconds=monotonic - self._looked[1])
-        self._looked = (now, monotonic)
         if abs(jump) >= CLOCK_JUMP_MIN:
             way = "was set ahead, or the machine slept:" if jump > timedelta(0) else "was set back:"
             text = f"The clock {way} {abs(jump).total_seconds():.0f} s"
             emit("clock.jumped", text, level=logging.WARNING, seconds=jump.total_seconds())
+            if jump > timedelta(0):
+                self._jumps.append((jump, self._looked[0]))
             self._read_at = -math.inf
+        self._looked = (now, monotonic)
 
     def _back_off(self, error: DatabaseError) -> float:
         """Say once that the database does not answer, and leave it alone for a moment."""

@@ -1,0 +1,78 @@
+"""A clock that can be set: the wall clock of a whole instance, its jobs included, through Debian's libfaketime.
+
+The monotonic clock stays real, as it does when a machine's clock is set. All processes share one offset, which a step
+replaces as a whole file, and each reads it anew whenever it asks for the time.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+PLACES = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib")
+LIBRARY = "faketime/libfaketimeMT.so.1"
+
+
+class SteppedClock:
+    """The offset in a folder; `environment` is what a process needs to live by it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "clock"
+        self._offset = timedelta(0)
+        self._write()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        library = _library()
+        assert library is not None
+        return {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "NO_FAKE_STAT": "1",
+        }
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self._offset
+
+    def set(self, instant: datetime) -> None:
+        """Let it be that instant now."""
+        self._offset = instant - datetime.now(UTC)
+        self._write()
+
+    def step(self, by: timedelta) -> None:
+        """Set it so much ahead, or back."""
+        self._offset += by
+        self._write()
+
+    def _write(self) -> None:
+        new = self._file.with_suffix(".new")
+        new.write_text(f"{self._offset.total_seconds():+.6f}\n", encoding="utf-8")
+        new.rename(self._file)
+
+
+@cache
+def why_not(folder: str = "/tmp") -> str | None:
+    """Say why no clock can be set here, in words for whoever runs the tests; None when it can."""
+    if _library() is None:
+        return "libfaketime is not installed (on Debian: apt-get install faketime)"
+    clock = SteppedClock(Path(folder))
+    clock.set(datetime(2031, 5, 6, 7, tzinfo=UTC))
+    done = subprocess.run(
+        [sys.executable, "-c", "import datetime; print(datetime.datetime.now(datetime.UTC).isoformat())"],
+        env={**os.environ, **clock.environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    return None if done.stdout.startswith("2031-05-06T07:0") else f"libfaketime does not work here: {done.stderr}"
+
+
+def _library() -> Path | None:
+    return next((path for place in PLACES if (path := Path(place) / LIBRARY).exists()), None)
