@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping, select, update
 
 from jobsup.model import Overlap, Reason, Source, Status
 from jobsup.store import ranks
-from jobsup.store.models import LIVE, Job, JobDispatch
+from jobsup.store.rows import LIVE, Job, JobDispatch
 
 JOB_COLUMNS = (Job.id, Job.overlap, Job.queue_limit, Job.priority, Job.head_start_ms, Job.queue, Job.pool_key)
 """What has to be known of a job to let a run of it in."""

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, RowMapping, delete, exists, insert, select, u
 from jobsup.config.document import jobspec_from_dict
 from jobsup.model import CapturedOutput, JobSpec, OutputChunk, Reason, RunResult, Source, Status
 from jobsup.store import dependencies, ranks
-from jobsup.store.models import Job, JobDependency, JobDispatch, JobExecutionLog, JobOutputChunk
+from jobsup.store.rows import Job, JobDependency, JobDispatch, JobExecutionLog, JobOutputChunk
 
 # A retry's wait is spread by this much to either side, so that jobs that failed together do not return together.
 BACKOFF_JITTER = 0.2

@@ -14,7 +14,7 @@ from jobsup.model import Overlap, Reason, Source, Status
 from jobsup.store import admission, notifier
 from jobsup.store.dialect import insert_new
 from jobsup.store.engine import Database
-from jobsup.store.models import LIVE, Job, JobDispatch
+from jobsup.store.rows import LIVE, Job, JobDispatch
 
 BACKFILL_LAG_MS = 86_400_000
 """What is filled in stands behind what comes up now: as if it had come a day later."""

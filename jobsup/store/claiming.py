@@ -18,11 +18,10 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.orm import aliased
 
 from jobsup.config.document import jobspec_from_dict
 from jobsup.model import Claim, Source, Status
-from jobsup.store.models import WAITING, Job, JobDispatch, JobPool
+from jobsup.store.rows import WAITING, Job, JobDispatch, JobPool, aliased
 
 # Looked at beyond what is wanted: a batch may hold several rows of one concurrency key, of which one is taken, or more
 # of a pool than it has places. When nothing but such rows was found, what lies behind them is looked at too.

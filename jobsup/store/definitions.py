@@ -17,7 +17,7 @@ from jobsup.model import JobSpec, Origin, Reason, SetSpec, Source, Status
 from jobsup.schedule.due import next_due, zone_rules
 from jobsup.store import dependencies, ranks, sets
 from jobsup.store.engine import Database
-from jobsup.store.models import LIVE, Job, JobDispatch, JobSet
+from jobsup.store.rows import LIVE, Job, JobDispatch, JobSet
 
 # Ids or names in one statement; SQLite takes at most 32,766 values.
 IN_LIST_MAX = 1000

@@ -29,7 +29,7 @@ from jobsup.model import (
 from jobsup.schedule.blackouts import blackout_at
 from jobsup.store import admission, sets
 from jobsup.store.dialect import insert_new
-from jobsup.store.models import Job, JobDependency, JobDispatch
+from jobsup.store.rows import Job, JobDependency, JobDispatch
 
 RETRIES_WALKED_MAX = 10_000
 """More attempts than one run has: only a bound for the walk to its first."""

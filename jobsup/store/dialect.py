@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from jobsup.store.models import Base
+if TYPE_CHECKING:
+    from jobsup.store.models import Base
 
 
 def insert_new(connection: Connection, model: type[Base], rows: Sequence[dict[str, Any]]) -> None:
     """Insert rows, passing over those a unique index forbids; only the dialects' own INSERT can say so."""
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     connection.execute(insert(model).on_conflict_do_nothing(), list(rows))
+
+
+def one_at_a_time(connection: Connection, what: str) -> None:
+    """Let only one transaction of this schema do this until it ends; SQLite has one writer at a time anyway."""
+    if connection.dialect.name != "sqlite":
+        key = func.hashtextextended(func.current_setting("search_path").concat(f":jobsup:{what}"), 0)
+        connection.execute(select(func.pg_advisory_xact_lock(key)))

@@ -13,7 +13,7 @@ from jobsup.errors import ConflictError, NotFoundError
 from jobsup.model import Overlap, Reason, Source, Status
 from jobsup.store import admission, dependencies, notifier
 from jobsup.store.engine import Database
-from jobsup.store.models import Job, JobDispatch
+from jobsup.store.rows import Job, JobDispatch
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from sqlalchemy import ColumnElement, Connection, Select, select
 
 from jobsup.model import Reason, Source, Status
 from jobsup.store.engine import Database
-from jobsup.store.models import LIVE, TROUBLE, TROUBLES, Job, JobDispatch, JobExecutionLog
+from jobsup.store.rows import LIVE, TROUBLE, Job, JobDispatch, JobExecutionLog
+from jobsup.store.tables import TROUBLES
 
 PAGE_ROWS_DEFAULT = 50
 PAGE_ROWS_MAX = 500

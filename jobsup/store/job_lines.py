@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from jobsup.model import Status
 from jobsup.store.engine import Database
-from jobsup.store.models import LIVE, Job, JobDispatch
+from jobsup.store.rows import LIVE, Job, JobDispatch
 
 _LIVE_MAX = 100_000
 """Runs that wait or run, of which a list tells which jobs they are of."""

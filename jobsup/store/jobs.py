@@ -15,7 +15,7 @@ from jobsup.errors import NotFoundError, UsageError
 from jobsup.model import JobSpec, Origin
 from jobsup.store.definitions import IN_LIST_MAX, NOT_PAUSED, Drift, Synced, content_hash, drift, sync
 from jobsup.store.engine import Database
-from jobsup.store.models import Job
+from jobsup.store.rows import Job
 
 __all__ = [
     "Drift",

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, insert, select, update
 from jobsup.model import Lease
 from jobsup.store import notifier
 from jobsup.store.engine import Database
-from jobsup.store.models import SchedulerLock
+from jobsup.store.rows import SchedulerLock
 
 LEADER = "leader"
 """The name of the one lock there is."""

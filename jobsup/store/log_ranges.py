@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, select
 from jobsup.errors import NotFoundError
 from jobsup.model import STDOUT, Status
 from jobsup.store.engine import Database
-from jobsup.store.models import JobDispatch, JobExecutionLog, JobOutputChunk
+from jobsup.store.rows import JobDispatch, JobExecutionLog, JobOutputChunk
 
 RANGE_BYTES_MAX = 1 << 20
 """What one call reads."""

@@ -1,4 +1,4 @@
-"""The tables, as declarative models: query them from Python as easily as from SQL.
+"""The tables, as mapped classes: query them from Python as easily as from SQL.
 
     from sqlalchemy import select
     from sqlalchemy.orm import Session
@@ -13,67 +13,21 @@ terminal the row never changes again.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    CheckConstraint,
-    ColumnElement,
-    DateTime,
-    Dialect,
-    ForeignKey,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Text,
-    TypeDecorator,
-    literal_column,
-    text,
-)
+from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from jobsup.model import Status
-
-# SQLite numbers rows itself only in a column called INTEGER.
-_Id = BigInteger().with_variant(Integer(), "sqlite")
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware instant: timestamptz on PostgreSQL, sortable UTC text with microseconds on SQLite."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"an instant needs a time zone, got {value!r}")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002  (the signature is SQLAlchemy's)
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+from jobsup.store import tables
+from jobsup.store.rows import LIVE, TROUBLE, WAITING  # noqa: F401  (conditions that belong to these tables)
+from jobsup.store.tables import UtcDateTime
 
 
 class Base(DeclarativeBase):
     """The metadata of all tables; constraint names say what they promise."""
 
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "pk": "pk_%(table_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-        }
-    )
+    metadata = tables.metadata
     type_annotation_map = {  # noqa: RUF012  (SQLAlchemy reads it from the class)
         datetime: UtcDateTime(),
         dict[str, Any]: JSON(none_as_null=True),
@@ -87,42 +41,43 @@ class Job(Base):
     """A job as the database knows it: its definition, its next tick, and whether it is paused."""
 
     __tablename__ = "job"
+    __table__ = tables.job
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
-    name: Mapped[str] = mapped_column(String(64), unique=True)
-    set_name: Mapped[str] = mapped_column(String(64), default="default")
+    id: Mapped[int]
+    name: Mapped[str]
+    set_name: Mapped[str]
     """The definition set it belongs to (`[jobs] set`)."""
-    origin: Mapped[str] = mapped_column(String(16))
-    kind: Mapped[str] = mapped_column(String(16))
-    description: Mapped[str] = mapped_column(Text, default="")
+    origin: Mapped[str]
+    kind: Mapped[str]
+    description: Mapped[str]
     payload: Mapped[dict[str, Any]]
     """The whole definition, as `jobsup.config.document` writes it."""
-    config_hash: Mapped[str] = mapped_column(String(64))
-    timezone: Mapped[str] = mapped_column(String(64))
+    config_hash: Mapped[str]
+    timezone: Mapped[str]
     next_run: Mapped[datetime | None]
     """The next tick, or null: manual, paused for good, disabled, retired, or never again."""
-    zone_fingerprint: Mapped[str | None] = mapped_column(Text)
+    zone_fingerprint: Mapped[str | None]
     """Which rules of its time zones `next_run` was computed with; null where it depends on none."""
-    is_active: Mapped[bool] = mapped_column(default=True)
+    is_active: Mapped[bool]
     """False: disabled, or retired."""
     retired_at: Mapped[datetime | None]
     """When it disappeared from its file; its history stays."""
     paused_at: Mapped[datetime | None]
     paused_until: Mapped[datetime | None]
     """Null with `paused_at` set: until someone resumes it."""
-    paused_by: Mapped[str | None] = mapped_column(String(255))
-    paused_reason: Mapped[str | None] = mapped_column(Text)
-    overlap: Mapped[str] = mapped_column(String(16))
+    paused_by: Mapped[str | None]
+    paused_reason: Mapped[str | None]
+    overlap: Mapped[str]
     queue_limit: Mapped[int]
-    catch_up: Mapped[str] = mapped_column(String(16))
+    catch_up: Mapped[str]
     max_retries: Mapped[int]
     retry_backoff_seconds: Mapped[float]
     timeout_seconds: Mapped[float | None]
     priority: Mapped[int]
-    head_start_ms: Mapped[int] = mapped_column(BigInteger(), default=0, server_default="0")
+    head_start_ms: Mapped[int]
     """What its priority is worth, as milliseconds of waiting: its priority times `scheduler.priority_aging`."""
-    queue: Mapped[str] = mapped_column(String(64))
-    pool_key: Mapped[str | None] = mapped_column(String(136))
+    queue: Mapped[str]
+    pool_key: Mapped[str | None]
     """The pool its runs take a place of, as `job_pool` calls it."""
     tags: Mapped[list[str]]
     created_at: Mapped[datetime]
@@ -130,48 +85,36 @@ class Job(Base):
 
     dispatches: Mapped[list[JobDispatch]] = relationship(back_populates="job", viewonly=True)
 
-    __table_args__ = (
-        Index("ix_job_due", "next_run", sqlite_where=text("is_active = 1"), postgresql_where=text("is_active")),
-        CheckConstraint("is_active OR next_run IS NULL", name="inactive_never_due"),
-        CheckConstraint("retired_at IS NULL OR NOT is_active", name="retired_is_inactive"),
-    )
-
-
-_STATUSES = ", ".join(f"'{status}'" for status in Status)
-_TERMINAL = ", ".join(f"'{status}'" for status in Status if status.is_terminal)
-_TROUBLES = (Status.FAILED, Status.TIMEOUT, Status.CANCELLED, Status.SKIPPED)
-_TROUBLE = "status IN ({})".format(", ".join(f"'{status}'" for status in _TROUBLES))
-TROUBLES = frozenset(_TROUBLES)
-
 
 class JobDispatch(Base):
     """One attempt at one tick or request, from waiting to its end."""
 
     __tablename__ = "job_dispatch"
+    __table__ = tables.job_dispatch
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
-    job_id: Mapped[int] = mapped_column(ForeignKey("job.id"))
+    id: Mapped[int]
+    job_id: Mapped[int]
     scheduled_for: Mapped[datetime | None]
     """The tick; null for a manual run."""
-    target: Mapped[str] = mapped_column(String(255), default="", server_default="")
+    target: Mapped[str]
     """The host it must run on, or empty for any."""
-    source: Mapped[str] = mapped_column(String(16))
-    status: Mapped[str] = mapped_column(String(16))
-    reason: Mapped[str] = mapped_column(String(32), default="", server_default="")
-    note: Mapped[str | None] = mapped_column(Text)
+    source: Mapped[str]
+    status: Mapped[str]
+    reason: Mapped[str]
+    note: Mapped[str | None]
     """What is special about its instant: a clock change or a calendar moved it, a blackout holds it."""
-    retry_count: Mapped[int] = mapped_column(default=0, server_default="0")
-    retry_of: Mapped[int | None] = mapped_column(ForeignKey("job_dispatch.id", ondelete="SET NULL"))
-    parent_id: Mapped[int | None] = mapped_column(_Id)
+    retry_count: Mapped[int]
+    retry_of: Mapped[int | None]
+    parent_id: Mapped[int | None]
     """The run whose end started this one; that may have been deleted since."""
     skipped_until: Mapped[datetime | None]
     """SKIPPED only: the last tick this row stands for."""
     skipped_count: Mapped[int | None]
     """SKIPPED only: how many ticks it stands for."""
-    priority: Mapped[int] = mapped_column(default=0, server_default="0")
-    claim_rank: Mapped[int] = mapped_column(BigInteger(), default=0, server_default="0")
+    priority: Mapped[int]
+    claim_rank: Mapped[int]
     """Waiting rows are claimed in this order: `available_at` in milliseconds since 1970 less the job's head start."""
-    queue: Mapped[str] = mapped_column(String(64))
+    queue: Mapped[str]
     available_at: Mapped[datetime]
     """Not claimed before this instant: a retry's backoff."""
     created_at: Mapped[datetime]
@@ -180,161 +123,62 @@ class JobDispatch(Base):
     """When its process was started."""
     deadline_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
-    worker_id: Mapped[str | None] = mapped_column(String(32))
+    worker_id: Mapped[str | None]
     cancel_requested_at: Mapped[datetime | None]
     """A wish; its worker ends the run and writes CANCELLED."""
-    cancel_requested_by: Mapped[str | None] = mapped_column(String(255))
-    cancel_reason: Mapped[str | None] = mapped_column(String(32))
-    error_message: Mapped[str | None] = mapped_column(Text)
-    requested_by: Mapped[str | None] = mapped_column(String(255))
+    cancel_requested_by: Mapped[str | None]
+    cancel_reason: Mapped[str | None]
+    error_message: Mapped[str | None]
+    requested_by: Mapped[str | None]
     params: Mapped[dict[str, Any] | None]
-    epoch: Mapped[int | None] = mapped_column(BigInteger())
+    epoch: Mapped[int | None]
     """The term of the leader that dispatched it."""
-    concurrency_key: Mapped[str | None] = mapped_column(String(128))
+    concurrency_key: Mapped[str | None]
     """At most one IN_PROGRESS row has it."""
-    pool_key: Mapped[str | None] = mapped_column(String(136))
+    pool_key: Mapped[str | None]
     """At most so many IN_PROGRESS rows have it as the pool has places."""
-    config_hash: Mapped[str | None] = mapped_column(String(64))
+    config_hash: Mapped[str | None]
     """Which definition of the job was claimed."""
 
     job: Mapped[Job] = relationship(back_populates="dispatches", viewonly=True)
     log: Mapped[JobExecutionLog | None] = relationship(back_populates="dispatch", viewonly=True)
-
-    __table_args__ = (
-        Index(
-            "uq_job_dispatch_one_per_tick",
-            "job_id",
-            "scheduled_for",
-            "target",
-            unique=True,
-            sqlite_where=text("source = 'schedule'"),
-            postgresql_where=text("source = 'schedule'"),
-        ),
-        Index(
-            "uq_job_dispatch_one_backfill",
-            "job_id",
-            "scheduled_for",
-            "target",
-            unique=True,
-            sqlite_where=text("source = 'backfill' AND status != 'CANCELLED'"),
-            postgresql_where=text("source = 'backfill' AND status != 'CANCELLED'"),
-        ),
-        Index(
-            "uq_job_dispatch_one_per_parent",
-            "parent_id",
-            "job_id",
-            unique=True,
-            sqlite_where=text("source = 'dependency'"),
-            postgresql_where=text("source = 'dependency'"),
-        ),
-        Index(
-            "uq_job_dispatch_one_retry",
-            "retry_of",
-            unique=True,
-            sqlite_where=text("retry_of IS NOT NULL"),
-            postgresql_where=text("retry_of IS NOT NULL"),
-        ),
-        Index(
-            "uq_job_dispatch_one_in_progress",
-            "concurrency_key",
-            unique=True,
-            sqlite_where=text("status = 'IN_PROGRESS'"),
-            postgresql_where=text("status = 'IN_PROGRESS'"),
-        ),
-        Index(
-            "ix_job_dispatch_claimable",
-            "claim_rank",
-            "id",
-            "available_at",
-            sqlite_where=text("status = 'PENDING'"),
-            postgresql_where=text("status = 'PENDING'"),
-        ),
-        Index(
-            "ix_job_dispatch_pool_places_taken",
-            "pool_key",
-            sqlite_where=text("status = 'IN_PROGRESS' AND pool_key IS NOT NULL"),
-            postgresql_where=text("status = 'IN_PROGRESS' AND pool_key IS NOT NULL"),
-        ),
-        Index(
-            "ix_job_dispatch_live",
-            "status",
-            "job_id",
-            sqlite_where=text("completed_at IS NULL"),
-            postgresql_where=text("completed_at IS NULL"),
-        ),
-        Index("ix_job_dispatch_history", "job_id", "id"),
-        Index(
-            "ix_job_dispatch_ended",
-            "completed_at",
-            "status",
-            sqlite_where=text("completed_at IS NOT NULL"),
-            postgresql_where=text("completed_at IS NOT NULL"),
-        ),
-        Index(
-            "ix_job_dispatch_trouble",
-            "status",
-            "id",
-            sqlite_where=text(_TROUBLE),
-            postgresql_where=text(_TROUBLE),
-        ),
-        CheckConstraint(f"status IN ({_STATUSES})", name="known_status"),
-        CheckConstraint(f"(status IN ({_TERMINAL})) = (completed_at IS NOT NULL)", name="terminal_has_end"),
-        CheckConstraint(
-            "status != 'IN_PROGRESS' OR (claimed_at IS NOT NULL AND worker_id IS NOT NULL)", name="running_has_owner"
-        ),
-        CheckConstraint(
-            "status != 'PENDING' OR (claimed_at IS NULL AND worker_id IS NULL)", name="pending_has_no_owner"
-        ),
-        CheckConstraint("status != 'SKIPPED' OR reason != ''", name="skipped_has_reason"),
-        CheckConstraint("source != 'schedule' OR scheduled_for IS NOT NULL", name="tick_has_instant"),
-    )
-
-
-LIVE: ColumnElement[bool] = JobDispatch.completed_at.is_(None)
-"""The rows that wait or run. Say it beside any test of their status: a partial index is used only by a query whose
-words imply the index's own, and a bound `status IN (?, ?)` does not."""
-
-TROUBLE: ColumnElement[bool] = JobDispatch.status.in_([literal_column(f"'{status}'") for status in _TROUBLES])
-"""The rows that ended, or never began, otherwise than wanted: the few that people look for among many."""
-
-WAITING: ColumnElement[bool] = JobDispatch.status == literal_column(f"'{Status.PENDING}'")
-"""The rows that can be claimed; a literal, for the same reason."""
 
 
 class JobExecutionLog(Base):
     """What an attempt that ran left behind: its output, its exit and its costs."""
 
     __tablename__ = "job_execution_log"
+    __table__ = tables.job_execution_log
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
-    dispatch_id: Mapped[int] = mapped_column(ForeignKey("job_dispatch.id", ondelete="CASCADE"), unique=True)
-    job_id: Mapped[int] = mapped_column(ForeignKey("job.id"), index=True)
-    worker_id: Mapped[str] = mapped_column(String(32))
-    host: Mapped[str] = mapped_column(String(255))
+    id: Mapped[int]
+    dispatch_id: Mapped[int]
+    job_id: Mapped[int]
+    worker_id: Mapped[str]
+    host: Mapped[str]
     pid: Mapped[int | None]
     run_time: Mapped[datetime]
     """The instant the process started."""
     finished_at: Mapped[datetime]
-    status: Mapped[str] = mapped_column(String(16))
+    status: Mapped[str]
     exit_code: Mapped[int | None]
     signal: Mapped[int | None]
-    log_output: Mapped[bytes] = mapped_column(LargeBinary, default=b"")
+    log_output: Mapped[bytes]
     """The kept bytes, exactly as written: head, then tail when something was dropped between them."""
-    output_bytes: Mapped[int] = mapped_column(BigInteger(), default=0)
+    output_bytes: Mapped[int]
     """All bytes the run printed."""
-    output_dropped: Mapped[int] = mapped_column(BigInteger(), default=0)
+    output_dropped: Mapped[int]
     """How many of them are not kept; they stood at `output_gap_at` of `log_output`."""
-    output_gap_at: Mapped[int | None] = mapped_column(BigInteger())
+    output_gap_at: Mapped[int | None]
     stream_marks: Mapped[list[list[int]]]
     """Runs of one stream in `log_output`: [length, 1 for stdout | 2 for stderr], in order."""
-    result: Mapped[str | None] = mapped_column(Text)
+    result: Mapped[str | None]
     """A Python callable's return value, as JSON."""
     cpu_user: Mapped[float | None]
     """Seconds."""
     cpu_system: Mapped[float | None]
-    max_rss: Mapped[int | None] = mapped_column(BigInteger())
+    max_rss: Mapped[int | None]
     """Bytes."""
-    config_hash: Mapped[str] = mapped_column(String(64))
+    config_hash: Mapped[str]
 
     dispatch: Mapped[JobDispatch] = relationship(back_populates="log", viewonly=True)
 
@@ -352,9 +196,10 @@ class JobOutputChunk(Base):
     """A piece of a running attempt's output; folded into its log row at the end."""
 
     __tablename__ = "job_output_chunk"
+    __table__ = tables.job_output_chunk
 
-    dispatch_id: Mapped[int] = mapped_column(ForeignKey("job_dispatch.id", ondelete="CASCADE"), primary_key=True)
-    offset: Mapped[int] = mapped_column(BigInteger(), primary_key=True)
+    dispatch_id: Mapped[int]
+    offset: Mapped[int]
     """Where the piece begins in all that the run printed, in bytes."""
     stream: Mapped[int]
     """1 stdout, 2 stderr."""
@@ -366,42 +211,42 @@ class WorkerRegistration(Base):
     """A worker process and when it was last heard of."""
 
     __tablename__ = "worker_registration"
+    __table__ = tables.worker_registration
 
-    worker_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    worker_id: Mapped[str]
     """`worker-` and five characters."""
-    node: Mapped[str] = mapped_column(String(255))
-    hostname: Mapped[str] = mapped_column(String(255))
-    platform: Mapped[str] = mapped_column(String(255))
-    boot_id: Mapped[str] = mapped_column(String(64))
-    pid_namespace: Mapped[str] = mapped_column(String(64))
+    node: Mapped[str]
+    hostname: Mapped[str]
+    platform: Mapped[str]
+    boot_id: Mapped[str]
+    pid_namespace: Mapped[str]
     process_id: Mapped[int]
-    process_started: Mapped[int] = mapped_column(BigInteger())
+    process_started: Mapped[int]
     """The process's start in clock ticks since boot: a reused pid is told apart by it."""
     started_at: Mapped[datetime]
     last_heartbeat: Mapped[datetime]
     heartbeat_interval: Mapped[float]
     """Seconds; it is lost after four of them."""
-    status: Mapped[str] = mapped_column(String(16))
-    jobs_processed: Mapped[int] = mapped_column(BigInteger(), default=0)
-    current_job_id: Mapped[int | None] = mapped_column(_Id)
-    concurrency: Mapped[int] = mapped_column(default=1)
+    status: Mapped[str]
+    jobs_processed: Mapped[int]
+    current_job_id: Mapped[int | None]
+    concurrency: Mapped[int]
     queues: Mapped[list[str]]
     """The queues it serves; empty means all."""
-    version: Mapped[str] = mapped_column(String(32))
-
-    __table_args__ = (Index("ix_worker_registration_status", "status"),)
+    version: Mapped[str]
 
 
 class SchedulerLock(Base):
     """Who leads, for how long, and in which term."""
 
     __tablename__ = "scheduler_lock"
+    __table__ = tables.scheduler_lock
 
-    name: Mapped[str] = mapped_column(String(32), primary_key=True)
-    holder: Mapped[str] = mapped_column(String(255))
+    name: Mapped[str]
+    holder: Mapped[str]
     """Node, process and its start: unique to one scheduler process; empty after a resignation."""
-    node: Mapped[str] = mapped_column(String(255), default="")
-    epoch: Mapped[int] = mapped_column(BigInteger())
+    node: Mapped[str]
+    epoch: Mapped[int]
     """The term; one more each time the leader changes."""
     acquired_at: Mapped[datetime]
     dispatch_lock_until: Mapped[datetime]
@@ -411,12 +256,13 @@ class JobSet(Base):
     """A definition set and the file content it was last synchronised from."""
 
     __tablename__ = "job_set"
+    __table__ = tables.job_set
 
-    name: Mapped[str] = mapped_column(String(64), primary_key=True)
-    content_hash: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str]
+    content_hash: Mapped[str]
     """Hash over all definitions: a host whose file gives another one has drifted."""
-    node: Mapped[str] = mapped_column(String(255))
-    path: Mapped[str] = mapped_column(Text)
+    node: Mapped[str]
+    path: Mapped[str]
     synced_at: Mapped[datetime]
     shared: Mapped[dict[str, Any] | None]
     """What its jobs have in common (calendars, blackouts, pools), as `jobsup.config.document` writes it."""
@@ -426,11 +272,12 @@ class JobPool(Base):
     """A resource of a definition set that so many runs may use at a time."""
 
     __tablename__ = "job_pool"
+    __table__ = tables.job_pool
 
-    key: Mapped[str] = mapped_column(String(136), primary_key=True)
+    key: Mapped[str]
     """Its set and its name: `default/reports`."""
-    set_name: Mapped[str] = mapped_column(String(64))
-    name: Mapped[str] = mapped_column(String(64))
+    set_name: Mapped[str]
+    name: Mapped[str]
     places: Mapped[int]
 
 
@@ -438,12 +285,13 @@ class JobDependency(Base):
     """One job that another waits for, and the last end of it that has not led to a run yet."""
 
     __tablename__ = "job_dependency"
+    __table__ = tables.job_dependency
 
-    job_id: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True)
+    job_id: Mapped[int]
     """The job that runs then."""
-    upstream_id: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True, index=True)
+    upstream_id: Mapped[int]
     """The job whose end it waits for."""
-    ended_by: Mapped[int | None] = mapped_column(_Id)
+    ended_by: Mapped[int | None]
     """The run that ended as wanted since the waiting job's last run of this kind; null: none has."""
 
 
@@ -452,7 +300,7 @@ class PortalUser(Base):
 
     __tablename__ = "portal_user"
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    id: Mapped[int] = mapped_column(tables.Id, primary_key=True)
     name: Mapped[str] = mapped_column(String(64), unique=True)
     role: Mapped[str] = mapped_column(String(16))
     password_hash: Mapped[str] = mapped_column(String(255))
@@ -480,7 +328,7 @@ class PortalToken(Base):
 
     __tablename__ = "portal_token"
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    id: Mapped[int] = mapped_column(tables.Id, primary_key=True)
     name: Mapped[str] = mapped_column(String(64), unique=True)
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     scopes: Mapped[list[str]]
@@ -501,7 +349,7 @@ class PortalRequest(Base):
     """Over the key and who sent it."""
     body_hash: Mapped[str] = mapped_column(String(64))
     """Over what was asked for: the same key for something else is refused."""
-    dispatch_id: Mapped[int | None] = mapped_column(_Id)
+    dispatch_id: Mapped[int | None] = mapped_column(tables.Id)
     """The run; null while it is being made."""
     created_at: Mapped[datetime] = mapped_column(index=True)
 
@@ -511,7 +359,7 @@ class Audit(Base):
 
     __tablename__ = "audit"
 
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    id: Mapped[int] = mapped_column(tables.Id, primary_key=True)
     at: Mapped[datetime] = mapped_column(index=True)
     actor: Mapped[str] = mapped_column(String(255))
     origin: Mapped[str] = mapped_column(String(16))

@@ -10,7 +10,7 @@ from jobsup.errors import NotFoundError
 from jobsup.model import CapturedOutput, OutputChunk, Status
 from jobsup.store import attempts
 from jobsup.store.engine import Database
-from jobsup.store.models import JobDispatch, JobExecutionLog
+from jobsup.store.rows import JobDispatch, JobExecutionLog
 
 
 @dataclass(frozen=True, slots=True)

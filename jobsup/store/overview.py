@@ -13,7 +13,7 @@ from jobsup.model import Reason, Source, Status
 from jobsup.store import leases, ticks, workers
 from jobsup.store.engine import Database
 from jobsup.store.leases import LeaderFacts
-from jobsup.store.models import LIVE, Job, JobDispatch, JobExecutionLog
+from jobsup.store.rows import LIVE, Job, JobDispatch, JobExecutionLog
 from jobsup.store.workers import WorkerRow
 
 RUNS_LAST_DEFAULT = 50

@@ -21,7 +21,7 @@ from jobsup.errors import DatabaseError, NotFoundError, UsageError
 from jobsup.model import JobSpec, Origin, Reason, Source, Status
 from jobsup.store import definitions
 from jobsup.store.engine import Database
-from jobsup.store.models import Job, JobDispatch, JobExecutionLog
+from jobsup.store.rows import Job, JobDispatch, JobExecutionLog
 
 JOBS_TABLE, LOGS_TABLE = "scheduled_jobs", "job_execution_logs"
 JOB_COLUMNS = ("id", "name", "script_path", "interval_seconds", "schedule_type", "is_active")

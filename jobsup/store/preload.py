@@ -13,10 +13,9 @@ from pathlib import Path
 
 from jobsup.errors import JobsupError, UsageError
 from jobsup.model import Heartbeat, Lease, WorkerFacts, WorkerStatus
-from jobsup.store import leases, notifier, rounds, ticks, workers
+from jobsup.store import leases, notifier, rounds, tables, ticks, workers
 from jobsup.store.addresses import parse
 from jobsup.store.engine import Database
-from jobsup.store.models import Base
 
 _NOBODY = "nobody"
 _SECOND = timedelta(seconds=1)
@@ -50,7 +49,7 @@ def rehearse(url: str) -> None:
 def _rehearse_in(folder: Path) -> None:
     database = Database(f"sqlite:///{folder / 'rehearsal.db'}", synchronous="off", kind="rehearsal")
     with database.write() as connection:
-        Base.metadata.create_all(connection)
+        tables.metadata.create_all(connection)
     listener = notifier.Listener(database, "worker")
     _be_worker(database)
     _be_scheduler(database)

@@ -13,7 +13,7 @@ from jobsup.model import JobSpec
 from jobsup.schedule.due import are_current, zone_rules
 from jobsup.store.definitions import IN_LIST_MAX, first_tick
 from jobsup.store.engine import Database
-from jobsup.store.models import Job
+from jobsup.store.rows import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def recompute(database: Database) -> list[Moved]:
 
 
 _CHANGE = (
-    update(Job.__table__)  # type: ignore[arg-type]  # the declarative base types its table as a FromClause
+    update(Job.__table__)
     .where(Job.id == bindparam("job"))
     .values(next_run=bindparam("following"), zone_fingerprint=bindparam("rules"))
 )

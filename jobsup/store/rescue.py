@@ -12,7 +12,7 @@ from jobsup.model import Reason, RunResult, Status, WorkerStatus
 from jobsup.store import attempts, notifier
 from jobsup.store.attempts import Ended
 from jobsup.store.engine import Database
-from jobsup.store.models import LIVE, Job, JobDispatch, WorkerRegistration
+from jobsup.store.rows import LIVE, Job, JobDispatch, WorkerRegistration
 
 LEASE_HEARTBEATS = 4
 """A worker elsewhere is lost once it has not been heard of for this many of its own heartbeat intervals."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import Select, delete, exists, func, select
-from sqlalchemy.orm import aliased
 
 from jobsup.model import WorkerStatus
 from jobsup.store.engine import Database
-from jobsup.store.models import LIVE, JobDispatch, JobOutputChunk, WorkerRegistration
+from jobsup.store.rows import LIVE, JobDispatch, JobOutputChunk, WorkerRegistration, aliased
 
 
 def delete_ended(database: Database, before: datetime, limit: int) -> int:

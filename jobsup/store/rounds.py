@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Update, delete, insert, select, update
 from jobsup.model import Claim, Heartbeat, OutputChunk, Reason, RunResult, Status, WorkerStatus
 from jobsup.store import attempts, claiming, notifier
 from jobsup.store.engine import Database
-from jobsup.store.models import LIVE, JobDispatch, JobOutputChunk, WorkerRegistration
+from jobsup.store.rows import LIVE, JobDispatch, JobOutputChunk, WorkerRegistration
 
 
 @dataclass(frozen=True, slots=True)

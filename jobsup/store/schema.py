@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, MetaData, func, inspect, select, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateSchema
 
 from jobsup.errors import DatabaseError
+from jobsup.store.dialect import one_at_a_time
 from jobsup.store.engine import Database
-from jobsup.store.models import Base
 
 REVISIONS = ("0001",)
 """Every version there has been, the oldest first."""
@@ -55,7 +56,9 @@ def upgrade(database: Database) -> None:
     _refuse_foreign(database, current(database))
     from jobsup.store.migrations.run import upgrade_to
 
-    with database.write() as connection:
+    with database.patiently(), database.write() as connection:
+        if database.schema is not None:
+            _make_room(connection, database.schema)
         upgrade_to(connection, HEAD)
 
 
@@ -70,6 +73,15 @@ def check(database: Database) -> list[str]:
         return [*_differences(connection), *(_damage(connection) if database.is_sqlite else ())]
 
 
+def _make_room(connection: Connection, name: str) -> None:
+    """Make the schema if it is not there, when nobody else is about to; a step may take the time it needs."""
+    connection.execute(text("SET LOCAL statement_timeout = 0"))
+    connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+    one_at_a_time(connection, "upgrade")
+    if connection.execute(select(func.to_regnamespace(name))).scalar_one() is None:
+        connection.execute(CreateSchema(name))
+
+
 def _current(connection: Connection) -> str | None:
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
@@ -80,7 +92,7 @@ def _refuse_foreign(database: Database, found: str | None) -> None:
     if found is None:
         with database.read() as connection:
             found = _current(connection)  # once more, in one state with the tables: another start may have made both
-            taken = sorted(set(inspect(connection).get_table_names()) & set(Base.metadata.tables))
+            taken = sorted(set(inspect(connection).get_table_names()) & set(_all_tables().tables))
         if taken and found is None:
             raise DatabaseError(
                 f"{_where(database)} has a table {taken[0]!r} that jobsup did not make: give jobsup one of its own"
@@ -91,15 +103,22 @@ def _refuse_foreign(database: Database, found: str | None) -> None:
         )
 
 
+def _all_tables() -> MetaData:
+    """Return the tables of every part, also of those that this process has not loaded."""
+    from jobsup.store.models import Base
+
+    return Base.metadata
+
+
 def _where(database: Database) -> str:
-    return f"database {database.path or database.url.render_as_string(hide_password=True)}"
+    return f"database {database.where}" + (f", schema {database.schema}" if database.schema else "")
 
 
 def _differences(connection: Connection) -> list[str]:
     inspector = inspect(connection)
     present = set(inspector.get_table_names())
     faults = []
-    for table in Base.metadata.sorted_tables:
+    for table in _all_tables().sorted_tables:
         if table.name not in present:
             faults.append(f"table {table.name} is missing")
             continue

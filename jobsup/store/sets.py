@@ -10,8 +10,8 @@ from sqlalchemy import Connection, delete, insert, select
 
 from jobsup.config.document import setspec_from_dict, setspec_to_dict
 from jobsup.model import SetSpec
-from jobsup.store.models import JobPool, JobSet
 from jobsup.store.ranks import pool_key
+from jobsup.store.rows import JobPool, JobSet
 
 __all__ = ["document", "places", "pool_key", "shared", "write_pools"]
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select
-from sqlalchemy.orm import aliased
 
 from jobsup.model import Source, Status
 from jobsup.store.engine import Database
-from jobsup.store.models import WAITING, Job, JobDependency, JobDispatch, JobPool
+from jobsup.store.rows import WAITING, Job, JobDependency, JobDispatch, JobPool, aliased
 
 ATTEMPTS_MAX = 10_000
 """More attempts than one tick can have: only a bound for the walk along them."""

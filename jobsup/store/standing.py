@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, func, literal_column, select
 from jobsup.model import Reason, Status
 from jobsup.store.definitions import IN_LIST_MAX
 from jobsup.store.engine import Database
-from jobsup.store.models import Job, JobDispatch
+from jobsup.store.rows import Job, JobDispatch
 
 STRIP_RUNS = 30
 """The last runs of a job that are drawn beside its name."""

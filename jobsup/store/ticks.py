@@ -17,7 +17,7 @@ from jobsup.store import admission, leases, sets
 from jobsup.store.admission import LiveRun
 from jobsup.store.dialect import insert_new
 from jobsup.store.engine import Database
-from jobsup.store.models import Job, JobDispatch
+from jobsup.store.rows import Job, JobDispatch
 
 
 class LeaseLostError(ConflictError):
@@ -109,7 +109,7 @@ def _is_current(job: RowMapping | None, plan: TickPlan) -> bool:
 def _advance(connection: Connection, plans: Sequence[TickPlan]) -> None:
     if plans:
         connection.execute(
-            update(Job.__table__)  # type: ignore[arg-type]  # the declarative base types its table as a FromClause
+            update(Job.__table__)
             .where(Job.id == bindparam("job"))
             .values(next_run=bindparam("following"), zone_fingerprint=bindparam("rules")),
             [{"job": plan.job_id, "following": plan.next_run, "rules": plan.zone_fingerprint} for plan in plans],

@@ -10,7 +10,7 @@ from sqlalchemy import Row, select
 
 from jobsup.model import Status
 from jobsup.store.engine import Database
-from jobsup.store.models import JobDispatch
+from jobsup.store.rows import JobDispatch
 
 LATEST_MAX = 50_000
 """Of all jobs together, so many of the latest runs are looked at."""

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from jobsup.errors import DatabaseError
 from jobsup.model import Status, WorkerFacts, WorkerStatus
 from jobsup.store.engine import Database
-from jobsup.store.models import LIVE, JobDispatch, WorkerRegistration
+from jobsup.store.rows import LIVE, JobDispatch, WorkerRegistration
 
 WORKER_ID_CHARACTERS = string.ascii_lowercase + string.digits
 WORKER_ID_LENGTH = 5

@@ -1,0 +1,332 @@
+"""The tables, in the words of SQLAlchemy's Core: what the processes that run all day know of them.
+
+`models` maps the same tables for people's own queries; `rows` names them as the store's own queries do. What columns
+mean is said in `models`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+
+from jobsup.model import Status
+
+# SQLite numbers rows itself only in a column called INTEGER.
+Id = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware instant: timestamptz on PostgreSQL, sortable UTC text with microseconds on SQLite."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"an instant needs a time zone, got {value!r}")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002  (the signature is SQLAlchemy's)
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+"""All tables; constraint names say what they promise."""
+
+_STATUSES = ", ".join(f"'{status}'" for status in Status)
+_TERMINAL = ", ".join(f"'{status}'" for status in Status if status.is_terminal)
+TROUBLES_IN_ORDER = (Status.FAILED, Status.TIMEOUT, Status.CANCELLED, Status.SKIPPED)
+_TROUBLE = "status IN ({})".format(", ".join(f"'{status}'" for status in TROUBLES_IN_ORDER))
+TROUBLES = frozenset(TROUBLES_IN_ORDER)
+
+
+job = Table(
+    "job",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(64), unique=True, nullable=False),
+    Column("set_name", String(64), default="default", nullable=False),
+    Column("origin", String(16), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("description", Text, default="", nullable=False),
+    Column("payload", JSON(none_as_null=True), nullable=False),
+    Column("config_hash", String(64), nullable=False),
+    Column("timezone", String(64), nullable=False),
+    Column("next_run", UtcDateTime()),
+    Column("zone_fingerprint", Text),
+    Column("is_active", Boolean(), default=True, nullable=False),
+    Column("retired_at", UtcDateTime()),
+    Column("paused_at", UtcDateTime()),
+    Column("paused_until", UtcDateTime()),
+    Column("paused_by", String(255)),
+    Column("paused_reason", Text),
+    Column("overlap", String(16), nullable=False),
+    Column("queue_limit", Integer(), nullable=False),
+    Column("catch_up", String(16), nullable=False),
+    Column("max_retries", Integer(), nullable=False),
+    Column("retry_backoff_seconds", Float(), nullable=False),
+    Column("timeout_seconds", Float()),
+    Column("priority", Integer(), nullable=False),
+    Column("head_start_ms", BigInteger(), default=0, server_default="0", nullable=False),
+    Column("queue", String(64), nullable=False),
+    Column("pool_key", String(136)),
+    Column("tags", JSON(), nullable=False),
+    Column("created_at", UtcDateTime(), nullable=False),
+    Column("updated_at", UtcDateTime(), nullable=False),
+    Index("ix_job_due", "next_run", sqlite_where=text("is_active = 1"), postgresql_where=text("is_active")),
+    CheckConstraint("is_active OR next_run IS NULL", name="inactive_never_due"),
+    CheckConstraint("retired_at IS NULL OR NOT is_active", name="retired_is_inactive"),
+)
+
+job_dispatch = Table(
+    "job_dispatch",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("job_id", ForeignKey("job.id"), nullable=False),
+    Column("scheduled_for", UtcDateTime()),
+    Column("target", String(255), default="", server_default="", nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("reason", String(32), default="", server_default="", nullable=False),
+    Column("note", Text),
+    Column("retry_count", Integer(), default=0, server_default="0", nullable=False),
+    Column("retry_of", ForeignKey("job_dispatch.id", ondelete="SET NULL")),
+    Column("parent_id", Id),
+    Column("skipped_until", UtcDateTime()),
+    Column("skipped_count", Integer()),
+    Column("priority", Integer(), default=0, server_default="0", nullable=False),
+    Column("claim_rank", BigInteger(), default=0, server_default="0", nullable=False),
+    Column("queue", String(64), nullable=False),
+    Column("available_at", UtcDateTime(), nullable=False),
+    Column("created_at", UtcDateTime(), nullable=False),
+    Column("claimed_at", UtcDateTime()),
+    Column("started_at", UtcDateTime()),
+    Column("deadline_at", UtcDateTime()),
+    Column("completed_at", UtcDateTime()),
+    Column("worker_id", String(32)),
+    Column("cancel_requested_at", UtcDateTime()),
+    Column("cancel_requested_by", String(255)),
+    Column("cancel_reason", String(32)),
+    Column("error_message", Text),
+    Column("requested_by", String(255)),
+    Column("params", JSON(none_as_null=True)),
+    Column("epoch", BigInteger()),
+    Column("concurrency_key", String(128)),
+    Column("pool_key", String(136)),
+    Column("config_hash", String(64)),
+    Index(
+        "uq_job_dispatch_one_per_tick",
+        "job_id",
+        "scheduled_for",
+        "target",
+        unique=True,
+        sqlite_where=text("source = 'schedule'"),
+        postgresql_where=text("source = 'schedule'"),
+    ),
+    Index(
+        "uq_job_dispatch_one_backfill",
+        "job_id",
+        "scheduled_for",
+        "target",
+        unique=True,
+        sqlite_where=text("source = 'backfill' AND status != 'CANCELLED'"),
+        postgresql_where=text("source = 'backfill' AND status != 'CANCELLED'"),
+    ),
+    Index(
+        "uq_job_dispatch_one_per_parent",
+        "parent_id",
+        "job_id",
+        unique=True,
+        sqlite_where=text("source = 'dependency'"),
+        postgresql_where=text("source = 'dependency'"),
+    ),
+    Index(
+        "uq_job_dispatch_one_retry",
+        "retry_of",
+        unique=True,
+        sqlite_where=text("retry_of IS NOT NULL"),
+        postgresql_where=text("retry_of IS NOT NULL"),
+    ),
+    Index(
+        "uq_job_dispatch_one_in_progress",
+        "concurrency_key",
+        unique=True,
+        sqlite_where=text("status = 'IN_PROGRESS'"),
+        postgresql_where=text("status = 'IN_PROGRESS'"),
+    ),
+    Index(
+        "ix_job_dispatch_claimable",
+        "claim_rank",
+        "id",
+        "available_at",
+        sqlite_where=text("status = 'PENDING'"),
+        postgresql_where=text("status = 'PENDING'"),
+    ),
+    Index(
+        "ix_job_dispatch_pool_places_taken",
+        "pool_key",
+        sqlite_where=text("status = 'IN_PROGRESS' AND pool_key IS NOT NULL"),
+        postgresql_where=text("status = 'IN_PROGRESS' AND pool_key IS NOT NULL"),
+    ),
+    Index(
+        "ix_job_dispatch_live",
+        "status",
+        "job_id",
+        sqlite_where=text("completed_at IS NULL"),
+        postgresql_where=text("completed_at IS NULL"),
+    ),
+    Index("ix_job_dispatch_history", "job_id", "id"),
+    Index(
+        "ix_job_dispatch_ended",
+        "completed_at",
+        "status",
+        sqlite_where=text("completed_at IS NOT NULL"),
+        postgresql_where=text("completed_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_job_dispatch_trouble",
+        "status",
+        "id",
+        sqlite_where=text(_TROUBLE),
+        postgresql_where=text(_TROUBLE),
+    ),
+    CheckConstraint(f"status IN ({_STATUSES})", name="known_status"),
+    CheckConstraint(f"(status IN ({_TERMINAL})) = (completed_at IS NOT NULL)", name="terminal_has_end"),
+    CheckConstraint(
+        "status != 'IN_PROGRESS' OR (claimed_at IS NOT NULL AND worker_id IS NOT NULL)", name="running_has_owner"
+    ),
+    CheckConstraint("status != 'PENDING' OR (claimed_at IS NULL AND worker_id IS NULL)", name="pending_has_no_owner"),
+    CheckConstraint("status != 'SKIPPED' OR reason != ''", name="skipped_has_reason"),
+    CheckConstraint("source != 'schedule' OR scheduled_for IS NOT NULL", name="tick_has_instant"),
+)
+
+job_execution_log = Table(
+    "job_execution_log",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("dispatch_id", ForeignKey("job_dispatch.id", ondelete="CASCADE"), unique=True, nullable=False),
+    Column("job_id", ForeignKey("job.id"), index=True, nullable=False),
+    Column("worker_id", String(32), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer()),
+    Column("run_time", UtcDateTime(), nullable=False),
+    Column("finished_at", UtcDateTime(), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("exit_code", Integer()),
+    Column("signal", Integer()),
+    Column("log_output", LargeBinary, default=b"", nullable=False),
+    Column("output_bytes", BigInteger(), default=0, nullable=False),
+    Column("output_dropped", BigInteger(), default=0, nullable=False),
+    Column("output_gap_at", BigInteger()),
+    Column("stream_marks", JSON(), nullable=False),
+    Column("result", Text),
+    Column("cpu_user", Float()),
+    Column("cpu_system", Float()),
+    Column("max_rss", BigInteger()),
+    Column("config_hash", String(64), nullable=False),
+)
+
+job_output_chunk = Table(
+    "job_output_chunk",
+    metadata,
+    Column("dispatch_id", ForeignKey("job_dispatch.id", ondelete="CASCADE"), primary_key=True),
+    Column("offset", BigInteger(), primary_key=True),
+    Column("stream", Integer(), nullable=False),
+    Column("at", UtcDateTime(), nullable=False),
+    Column("data", LargeBinary(), nullable=False),
+)
+
+worker_registration = Table(
+    "worker_registration",
+    metadata,
+    Column("worker_id", String(32), primary_key=True),
+    Column("node", String(255), nullable=False),
+    Column("hostname", String(255), nullable=False),
+    Column("platform", String(255), nullable=False),
+    Column("boot_id", String(64), nullable=False),
+    Column("pid_namespace", String(64), nullable=False),
+    Column("process_id", Integer(), nullable=False),
+    Column("process_started", BigInteger(), nullable=False),
+    Column("started_at", UtcDateTime(), nullable=False),
+    Column("last_heartbeat", UtcDateTime(), nullable=False),
+    Column("heartbeat_interval", Float(), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("jobs_processed", BigInteger(), default=0, nullable=False),
+    Column("current_job_id", Id),
+    Column("concurrency", Integer(), default=1, nullable=False),
+    Column("queues", JSON(), nullable=False),
+    Column("version", String(32), nullable=False),
+    Index("ix_worker_registration_status", "status"),
+)
+
+scheduler_lock = Table(
+    "scheduler_lock",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("holder", String(255), nullable=False),
+    Column("node", String(255), default="", nullable=False),
+    Column("epoch", BigInteger(), nullable=False),
+    Column("acquired_at", UtcDateTime(), nullable=False),
+    Column("dispatch_lock_until", UtcDateTime(), nullable=False),
+)
+
+job_set = Table(
+    "job_set",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("content_hash", String(64), nullable=False),
+    Column("node", String(255), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("synced_at", UtcDateTime(), nullable=False),
+    Column("shared", JSON(none_as_null=True)),
+)
+
+job_pool = Table(
+    "job_pool",
+    metadata,
+    Column("key", String(136), primary_key=True),
+    Column("set_name", String(64), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("places", Integer(), nullable=False),
+)
+
+job_dependency = Table(
+    "job_dependency",
+    metadata,
+    Column("job_id", ForeignKey("job.id"), primary_key=True),
+    Column("upstream_id", ForeignKey("job.id"), primary_key=True, index=True),
+    Column("ended_by", Id),
+)
