@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ GLYPHS = {
 }
 """A shape beside each colour, for those who do not see the colour."""
 
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -35,12 +37,18 @@ def environment() -> Environment:
         loader=FileSystemLoader(FOLDER / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=harmless,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     made.filters.update(when=when, lasted=lasted, size=size, rfc3339=rfc3339)
     made.globals.update(glyphs=GLYPHS, static=_Static())
     return made
+
+
+def harmless(value: Any) -> Any:
+    """Take out of a text what no page shows and what would turn its reading direction round; markup is ours."""
+    return _UNSEEN.sub("", value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def when(instant: datetime | None, nothing: str = "–") -> Markup:

@@ -84,7 +84,7 @@ def timeline_of(database: Database, span: str, text: str = "") -> Timeline:
     scale = _Scale(now - before, now + after, now)
     lines = [line for line in job_lines.job_lines(database) if text.lower() in line.name.lower()]
     ids = [line.id for line in lines] if text else None
-    runs, is_cut = history.window(database, scale.start, now, job_ids=ids)
+    runs, is_cut = history.window(database, scale.start, scale.end, job_ids=ids)
     by_job: dict[int, list[RunLine]] = {}
     for run in runs:
         by_job.setdefault(run.job_id, []).append(run)
