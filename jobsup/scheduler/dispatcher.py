@@ -12,6 +12,7 @@ from jobsup.model import DueJob, Lease, TickPlan
 from jobsup.runtime import failpoints
 from jobsup.schedule import compile as compile_schedule
 from jobsup.scheduler.planner import plan
+from jobsup.scheduler.watch import Watch
 from jobsup.store import notifier, ticks
 from jobsup.store.engine import Database
 
@@ -33,13 +34,11 @@ class Pass:
     """False: more is due than one pass takes."""
 
 
-def dispatch_due(
-    database: Database, lease: Lease, *, watched_since: datetime, down_since: datetime | None = None
-) -> Pass:
+def dispatch_due(database: Database, lease: Lease, watch: Watch) -> Pass:
     """Dispatch everything that is due, never a tick before its instant.
 
-    `down_since`: until when somebody watched before `watched_since`, as far as is known.
-
+    The watch is asked with the very instant that a chunk is planned for: a clock that was set ahead, or a machine that
+    slept, since the loop last looked must not make what was missed look on time.
     Raises LeaseLostError when the term is over, DatabaseError when the database does not answer; what was
     written until then stands.
     """
@@ -50,7 +49,8 @@ def dispatch_due(
             return Pass(dispatched, skipped, is_whole=True)
         emit("dispatch.found", f"Found {len(jobs)} due jobs to dispatch", count=len(jobs))
         now = database.now()
-        plans = [_plan(job, now, watched_since, down_since) for job in jobs]
+        watch.look(now)
+        plans = [_plan(job, now, watch.since or now, watch.down_since) for job in jobs]
         failpoints.reach("scheduler.before_dispatch")
         done = ticks.dispatch(database, lease, plans)
         failpoints.reach("scheduler.after_dispatch")

@@ -160,8 +160,8 @@ class SchedulerService:
 
     def _dispatch(self) -> None:
         """Dispatch what is due, then learn when the next tick is: by a query only when something may have changed."""
-        lease, since = self._leader.lease, self._watch.since
-        if lease is None or since is None:
+        lease = self._leader.lease
+        if lease is None:
             return
         is_due = self._next_due is not None and self._next_due <= self._database.now()
         if not is_due and self._clock.monotonic() < self._read_at:
@@ -170,7 +170,7 @@ class SchedulerService:
             self._read_next_due()
             is_due = self._next_due is not None and self._next_due <= self._database.now()
         if is_due:
-            dispatcher.dispatch_due(self._database, lease, watched_since=since, down_since=self._watch.down_since)
+            dispatcher.dispatch_due(self._database, lease, self._watch)
             self._read_next_due()
 
     def _read_next_due(self) -> None:

@@ -24,6 +24,6 @@ def postpone(database: Database, by: timedelta, *, claimed_until: datetime) -> i
         moved = [{"run": run, "later": deadline + by} for run, deadline in rows if deadline is not None]
         if moved:
             table = JobDispatch.__table__
-            change = update(table).where(table.c.id == bindparam("run"), table.c.status == Status.IN_PROGRESS)  # type: ignore[arg-type]  # the declarative base types its table as a FromClause
+            change = update(table).where(table.c.id == bindparam("run"), table.c.status == Status.IN_PROGRESS)
             connection.execute(change.values(deadline_at=bindparam("later")), moved)
     return len(moved)

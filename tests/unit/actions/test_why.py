@@ -28,6 +28,7 @@ from jobsup.model import (
 )
 from jobsup.runtime import procs
 from jobsup.scheduler.dispatcher import dispatch_due
+from jobsup.scheduler.watch import Watch
 from jobsup.store import dispatches, jobs, leases
 from jobsup.store.engine import Database
 from tests.support.clock import FakeClock
@@ -42,11 +43,15 @@ def sync(db: Database, *specs: JobSpec, **shared: Any) -> None:
     jobs.sync(db, "default", specs, content_hash="", node="", path="", shared=SetSpec(**shared))
 
 
-def tick(db: Database, *, watched_since: datetime | None = None, down_since: datetime | None = None) -> None:
-    """Let the scheduler decide on all that is due."""
+def tick(db: Database, *, down_since: datetime | None = None) -> None:
+    """Let the scheduler decide on all that is due, on time; or as one that is up only since now."""
     lease = leases.acquire(db, "me", "here", timedelta(seconds=8), is_dead=lambda _: True)
     assert lease is not None
-    dispatch_due(db, lease, watched_since=watched_since or db.now() - HOUR, down_since=down_since)
+    watch = Watch()
+    watch.begin(db.now(), down_since, timedelta(0))
+    if down_since is None:
+        watch.since = db.now() - HOUR
+    dispatch_due(db, lease, watch)
 
 
 def told(db: Database, name: str = "report", at: datetime | None = None) -> str:
@@ -62,7 +67,7 @@ def test_a_missed_tick_says_from_when_to_when_nothing_was_up(db: Database, clock
     sync(db, job_spec("report", schedule=HOURLY))
     down = clock.now() + timedelta(minutes=30)
     clock.advance(5.5 * 3600)
-    tick(db, watched_since=clock.now(), down_since=down)
+    tick(db, down_since=down)
     said = told(db, at=START + 2 * HOUR)
     assert "4 ticks, up to" in said
     assert f"no scheduler was up from {down.isoformat().replace('+00:00', 'Z')}" in said
@@ -234,7 +239,7 @@ def test_a_job_that_waits_for_several_says_which_have_ended(db: Database) -> Non
 def test_a_missed_tick_that_was_filled_in_names_that_run(db: Database, clock: FakeClock) -> None:
     sync(db, job_spec("report", schedule=HOURLY))
     clock.advance(3.5 * 3600)
-    tick(db, watched_since=clock.now())
+    tick(db, down_since=START)
     found = backfill.survey(db, "report", START, None, limit=10)
     ids = backfill.fill(db, found, by="ann@db1", max_parallel=1)
     said = told(db, at=START + HOUR)
