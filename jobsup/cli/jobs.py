@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobsup.actions.documents import definition, job_document, job_state, run_document
 from jobsup.cli.here import Here
 from jobsup.cli.names import JobName
 from jobsup.cli.text import clean, pairs, plural, print_json, say, status, table
 from jobsup.cli.times import away, local
 from jobsup.cli.verb import json_option, verb
-from jobsup.clock import rfc3339
 
 if TYPE_CHECKING:
     from jobsup.store.jobs import JobFacts
@@ -40,7 +40,7 @@ def list_(here: Here, tag: str | None, paused: bool, everything: bool, as_json: 
     if paused:
         found = [facts for facts in found if facts.is_paused(now)]
     if as_json:
-        print_json({"jobs": [as_document(facts, now) for facts in found]})
+        print_json({"jobs": [job_document(facts, now) for facts in found]})
     elif found:
         rows = [_row(facts, now) for facts in found]
         click.echo(table(("JOB", "STATE", "SCHEDULE", "NEXT RUN", "", "TAGS"), rows))
@@ -57,7 +57,7 @@ def list_(here: Here, tag: str | None, paused: bool, everything: bool, as_json: 
 @json_option
 def show(here: Here, job: str, as_json: bool) -> None:
     """Show everything about one job: what it runs, when, how, and how it went lately."""
-    from jobsup.cli.runs import run_document, runs_table
+    from jobsup.cli.runs import runs_table
     from jobsup.store import jobs, overview
 
     with here.database() as database:
@@ -65,48 +65,11 @@ def show(here: Here, job: str, as_json: bool) -> None:
         facts = jobs.get_job(database, job)
         last = overview.runs(database, job=job, last=LAST_RUNS)
     if as_json:
-        document = as_document(facts, now)
-        print_json({"job": {**document, "definition": _definition(facts)}, "runs": [run_document(run) for run in last]})
+        document = job_document(facts, now)
+        print_json({"job": {**document, "definition": definition(facts)}, "runs": [run_document(run) for run in last]})
     else:
         _print(facts, now)
         _print_runs(last, runs_table)
-
-
-def as_document(facts: JobFacts, now: datetime) -> dict[str, Any]:
-    """Return a job as JSON shows it."""
-    from jobsup.schedule import describe
-
-    return {
-        "name": facts.name,
-        "state": state(facts, now),
-        "kind": facts.spec.kind,
-        "description": facts.spec.description,
-        "schedule": describe(facts.spec.schedule),
-        "timezone": facts.spec.schedule.timezone,
-        "next_run": rfc3339(facts.next_run),
-        "tags": list(facts.spec.tags),
-        "queue": facts.spec.queue,
-        "set": facts.set_name,
-        "origin": facts.origin,
-        "paused_at": rfc3339(facts.paused_at),
-        "paused_until": rfc3339(facts.paused_until),
-        "paused_by": facts.paused_by,
-        "paused_reason": facts.paused_reason,
-        "config_hash": facts.config_hash,
-    }
-
-
-def state(facts: JobFacts, now: datetime) -> str:
-    """Say in one word whether a job's ticks run: active, paused, disabled, manual, ended or removed."""
-    if facts.retired_at is not None:
-        return "removed"
-    if not facts.is_active:
-        return "disabled"
-    if facts.is_paused(now):
-        return "paused"
-    if facts.spec.schedule.is_manual:
-        return "manual"
-    return "active" if facts.next_run is not None else "ended"
 
 
 def _row(facts: JobFacts, now: datetime) -> tuple[str, ...]:
@@ -114,21 +77,12 @@ def _row(facts: JobFacts, now: datetime) -> tuple[str, ...]:
 
     return (
         facts.name,
-        status(state(facts, now)),
+        status(job_state(facts, now)),
         describe(facts.spec.schedule),
         local(facts.next_run),
         away(facts.next_run, now) if facts.next_run else "",
         ",".join(facts.spec.tags),
     )
-
-
-def _definition(facts: JobFacts) -> dict[str, Any]:
-    """Return what the job's table says; the values of `env` are nobody's business."""
-    from jobsup.config.document import jobspec_to_dict
-    from jobsup.config.urls import MASK
-
-    document = jobspec_to_dict(facts.spec)
-    return {**document, "env": dict.fromkeys(document["env"], MASK)}
 
 
 def _print(facts: JobFacts, now: datetime) -> None:
@@ -137,17 +91,17 @@ def _print(facts: JobFacts, now: datetime) -> None:
 
     told = [
         ("Job", facts.name),
-        ("State", status(state(facts, now)) + (f", {clean(pause_words(facts))}" if facts.is_paused(now) else "")),
+        ("State", status(job_state(facts, now)) + (f", {clean(pause_words(facts))}" if facts.is_paused(now) else "")),
         ("Schedule", describe(facts.spec.schedule)),
         ("Next run", f"{local(facts.next_run)} ({away(facts.next_run, now)})" if facts.next_run else "-"),
     ]
     skipped = ("name", "schedule", "enabled", "kind")
     said = [
         (key, value)
-        for key, value in _definition(facts).items()
+        for key, value in definition(facts).items()
         if key not in skipped and (value is False or not _is_empty(value))
     ]
-    said += [(key, value) for key, value in _definition(facts)["schedule"].items() if value is not None]
+    said += [(key, value) for key, value in definition(facts)["schedule"].items() if value is not None]
     click.echo(pairs([*told, *((key, clean(_words(value))) for key, value in said)]))
 
 

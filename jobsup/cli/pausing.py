@@ -55,9 +55,9 @@ def pause(
         paused = actions.pause(database, names, by=requester(), reason=reason, until=until)
         now = database.now()
     if as_json:
-        from jobsup.cli.jobs import as_document
+        from jobsup.actions.documents import job_document
 
-        print_json({"jobs": [as_document(facts, now) for facts in paused]})
+        print_json({"jobs": [job_document(facts, now) for facts in paused]})
         return
     for facts in paused:
         click.echo(f"{facts.name}: {clean(actions.pause_words(facts))}")
@@ -81,9 +81,9 @@ def resume(here: Here, *, jobs: tuple[str, ...], every: bool, tag: str | None, a
         resumed = actions.resume(database, names)
         now = database.now()
     if as_json:
-        from jobsup.cli.jobs import as_document
+        from jobsup.actions.documents import job_document
 
-        print_json({"jobs": [as_document(facts, now) for facts in resumed]})
+        print_json({"jobs": [job_document(facts, now) for facts in resumed]})
         return
     for facts in resumed:
         click.echo(f"{facts.name}: resumed")

@@ -150,6 +150,6 @@ def attempt_words(attempt: RunRow, now: datetime) -> str:
 
 
 def _document(run: RunRow) -> dict[str, Any]:
-    from jobsup.cli.runs import run_document
+    from jobsup.actions.documents import run_document
 
     return run_document(run)

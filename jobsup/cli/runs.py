@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobsup.actions.documents import run_document
 from jobsup.cli.here import Here
 from jobsup.cli.names import JobName
 from jobsup.cli.text import clean, print_json, say, status, table
 from jobsup.cli.times import PAST, Instant, brief, local
 from jobsup.cli.verb import json_option, verb
-from jobsup.clock import rfc3339
 from jobsup.errors import ExitCode, JobsupError
 from jobsup.model import Status
 
@@ -105,37 +105,6 @@ def retry(ctx: click.Context, here: Here, *, run_ids: tuple[int, ...], as_json: 
             click.echo(new)
             say(f"run {run_id}: retried as run {new}")
     ctx.exit(code)
-
-
-def run_document(run: RunRow) -> dict[str, Any]:
-    """Return a run as JSON shows it."""
-    return {
-        "id": run.id,
-        "job": run.job,
-        "status": run.status,
-        "reason": run.reason,
-        "source": run.source,
-        "retry_count": run.retry_count,
-        "retry_of": run.retry_of,
-        "parent_id": run.parent_id,
-        "scheduled_for": rfc3339(run.scheduled_for),
-        "created_at": rfc3339(run.created_at),
-        "available_at": rfc3339(run.available_at),
-        "claimed_at": rfc3339(run.claimed_at),
-        "started_at": rfc3339(run.started_at),
-        "completed_at": rfc3339(run.completed_at),
-        "exit_code": run.exit_code,
-        "signal": run.signal,
-        "worker_id": run.worker_id,
-        "host": run.host,
-        "error_message": run.error_message,
-        "note": run.note,
-        "pool": run.pool,
-        "requested_by": run.requested_by,
-        "params": run.params,
-        "skipped_until": rfc3339(run.skipped_until),
-        "skipped_count": run.skipped_count,
-    }
 
 
 def runs_table(found: Iterable[RunRow]) -> str:

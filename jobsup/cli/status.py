@@ -99,8 +99,8 @@ def _show(here: Here, health: Health, *, as_json: bool) -> None:
 
 def status_document(health: Health, config: str) -> dict[str, Any]:
     """Return the shape that `status --json` keeps."""
+    from jobsup.actions.documents import worker_document
     from jobsup.actions.health import role
-    from jobsup.cli.workers import worker_document
 
     work = health.work
     running = {run.worker_id: run for run in health.running}

@@ -26,8 +26,8 @@ from jobsup.clock import rfc3339
 def why(ctx: click.Context, here: Here, *, target: str, at: datetime | None, as_json: bool) -> None:
     """Say why a job ran, was skipped, waits, or did not run: from what is recorded, and what comes next."""
     from jobsup.actions import why as actions
+    from jobsup.actions.documents import run_document
     from jobsup.actions.runs import is_run_id
-    from jobsup.cli.runs import run_document
 
     is_run = is_run_id(target)
     if is_run and at is not None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from jobsup.actions.documents import worker_document
 from jobsup.cli.here import Here
 from jobsup.cli.text import clean, print_json, say, status, table
 from jobsup.cli.times import away, brief
 from jobsup.cli.verb import json_option, verb
-from jobsup.clock import rfc3339
 
 if TYPE_CHECKING:
     from jobsup.store.workers import WorkerRow
@@ -38,25 +38,6 @@ def workers(here: Here, everything: bool, as_json: bool) -> None:
         click.echo(table(headers, [_row(row, now) for row in rows]))
     else:
         say("no workers")
-
-
-def worker_document(row: WorkerRow) -> dict[str, Any]:
-    """Return a worker as JSON shows it."""
-    return {
-        "worker_id": row.worker_id,
-        "node": row.node,
-        "hostname": row.hostname,
-        "platform": row.platform,
-        "pid": row.process_id,
-        "status": row.status,
-        "started_at": rfc3339(row.started_at),
-        "last_heartbeat": rfc3339(row.last_heartbeat),
-        "jobs_processed": row.jobs_processed,
-        "current_job_id": row.current_job_id,
-        "concurrency": row.concurrency,
-        "queues": list(row.queues),
-        "version": row.version,
-    }
 
 
 def _row(row: WorkerRow, now: datetime) -> tuple[str, ...]:

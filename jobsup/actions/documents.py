@@ -1,0 +1,126 @@
+"""Jobs, runs and workers as JSON: the same on the command line and in the API."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from jobsup.clock import rfc3339
+
+if TYPE_CHECKING:
+    from jobsup.store.jobs import JobFacts
+    from jobsup.store.overview import RunRow, Summary
+    from jobsup.store.workers import WorkerRow
+
+
+def job_document(facts: JobFacts, now: datetime) -> dict[str, Any]:
+    """Return a job as JSON shows it in a list."""
+    from jobsup.schedule import describe
+
+    return {
+        "name": facts.name,
+        "state": job_state(facts, now),
+        "kind": facts.spec.kind,
+        "description": facts.spec.description,
+        "schedule": describe(facts.spec.schedule),
+        "timezone": facts.spec.schedule.timezone,
+        "next_run": rfc3339(facts.next_run),
+        "tags": list(facts.spec.tags),
+        "queue": facts.spec.queue,
+        "set": facts.set_name,
+        "origin": facts.origin,
+        "paused_at": rfc3339(facts.paused_at),
+        "paused_until": rfc3339(facts.paused_until),
+        "paused_by": facts.paused_by,
+        "paused_reason": facts.paused_reason,
+        "config_hash": facts.config_hash,
+    }
+
+
+def job_state(facts: JobFacts, now: datetime) -> str:
+    """Say in one word whether a job's ticks run: active, paused, disabled, manual, ended or removed."""
+    if facts.retired_at is not None:
+        return "removed"
+    if not facts.is_active:
+        return "disabled"
+    if facts.is_paused(now):
+        return "paused"
+    if facts.spec.schedule.is_manual:
+        return "manual"
+    return "active" if facts.next_run is not None else "ended"
+
+
+def definition(facts: JobFacts) -> dict[str, Any]:
+    """Return what the job's table says; the values of `env` are nobody's business."""
+    from jobsup.config.document import jobspec_to_dict
+    from jobsup.config.urls import MASK
+
+    document = jobspec_to_dict(facts.spec)
+    return {**document, "env": dict.fromkeys(document["env"], MASK)}
+
+
+def run_document(run: RunRow) -> dict[str, Any]:
+    """Return a run as JSON shows it."""
+    return {
+        "id": run.id,
+        "job": run.job,
+        "status": run.status,
+        "reason": run.reason,
+        "source": run.source,
+        "retry_count": run.retry_count,
+        "retry_of": run.retry_of,
+        "parent_id": run.parent_id,
+        "scheduled_for": rfc3339(run.scheduled_for),
+        "created_at": rfc3339(run.created_at),
+        "available_at": rfc3339(run.available_at),
+        "claimed_at": rfc3339(run.claimed_at),
+        "started_at": rfc3339(run.started_at),
+        "completed_at": rfc3339(run.completed_at),
+        "exit_code": run.exit_code,
+        "signal": run.signal,
+        "worker_id": run.worker_id,
+        "host": run.host,
+        "error_message": run.error_message,
+        "note": run.note,
+        "pool": run.pool,
+        "requested_by": run.requested_by,
+        "params": run.params,
+        "skipped_until": rfc3339(run.skipped_until),
+        "skipped_count": run.skipped_count,
+    }
+
+
+def worker_document(row: WorkerRow) -> dict[str, Any]:
+    """Return a worker as JSON shows it."""
+    return {
+        "worker_id": row.worker_id,
+        "node": row.node,
+        "hostname": row.hostname,
+        "platform": row.platform,
+        "pid": row.process_id,
+        "status": row.status,
+        "started_at": rfc3339(row.started_at),
+        "last_heartbeat": rfc3339(row.last_heartbeat),
+        "jobs_processed": row.jobs_processed,
+        "current_job_id": row.current_job_id,
+        "concurrency": row.concurrency,
+        "queues": list(row.queues),
+        "version": row.version,
+    }
+
+
+def summary_document(work: Summary) -> dict[str, Any]:
+    """Return what the database says of the whole."""
+    held = work.leader
+    leader = None if held is None else {"node": held.node, "epoch": held.epoch, "until": rfc3339(held.until)}
+    return {
+        "at": rfc3339(work.at),
+        "jobs": {"active": work.jobs_active, "paused": work.jobs_paused},
+        "runs_24h": {str(status): count for status, count in work.counts.items()},
+        "next_due": rfc3339(work.next_due),
+        "lag_seconds": work.lag.total_seconds(),
+        "leader": None
+        if leader is None
+        else {"node": leader.node, "epoch": leader.epoch, "until": rfc3339(leader.until)},
+        "workers": [worker_document(row) for row in work.workers],
+    }
