@@ -13,7 +13,7 @@ from jobsup.runtime import failpoints
 from jobsup.schedule import compile as compile_schedule
 from jobsup.scheduler.planner import plan
 from jobsup.scheduler.watch import Watch
-from jobsup.store import notifier, ticks
+from jobsup.store import ticks
 from jobsup.store.engine import Database
 
 DISPATCH_CHUNK_SIZE = 500
@@ -54,7 +54,6 @@ def dispatch_due(database: Database, lease: Lease, watch: Watch) -> Pass:
         failpoints.reach("scheduler.before_dispatch")
         done = ticks.dispatch(database, lease, plans)
         failpoints.reach("scheduler.after_dispatch")
-        notifier.wake(database, "worker", done.count)
         _tell(jobs, plans)
         dispatched += done.count
         skipped += done.skipped

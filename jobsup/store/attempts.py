@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, exists, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, exists, func, insert, select, update
 
 from jobsup.config.document import jobspec_from_dict
 from jobsup.model import CapturedOutput, JobSpec, OutputChunk, Reason, RunResult, Source, Status
-from jobsup.store import dependencies, ranks
+from jobsup.store import dependencies, ranks, tables
 from jobsup.store.rows import Job, JobDependency, JobDispatch, JobExecutionLog, JobOutputChunk
+from jobsup.store.tables import UtcDateTime
 
 # A retry's wait is spread by this much to either side, so that jobs that failed together do not return together.
 BACKOFF_JITTER = 0.2
@@ -26,7 +27,7 @@ BACKOFF_DOUBLINGS_MAX = 32
 _LOST = (Reason.WORKER_LOST, Reason.NO_OWNER)
 _NEVER_RETRIED = (Reason.NOT_RUNNABLE, Reason.CANCELLED, Reason.REPLACED, Reason.JOB_REMOVED)
 
-_D, _C = JobDispatch.__table__, JobOutputChunk.__table__
+_D, _C = tables.job_dispatch, tables.job_output_chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,37 +51,26 @@ class Ended:
         return self.retry_id is not None or self.followers > 0 or self.frees_place
 
 
-def end(connection: Connection, result: RunResult, *, worker_id: str | None, node: str, now: datetime) -> Ended | None:
-    """Write the end of an attempt, only while it is IN_PROGRESS and `worker_id`'s (None: whoever's); None if not."""
-    statement = (
-        update(JobDispatch)
-        .where(JobDispatch.id == result.dispatch_id, JobDispatch.status == Status.IN_PROGRESS)
-        .values(
-            status=result.status,
-            reason=result.reason,
-            completed_at=result.finished_at,
-            error_message=result.error_message,
-        )
-        .returning(_D)
-    )
-    if result.started_at is not None:
-        statement = statement.values(started_at=result.started_at)
-    if worker_id is not None:
-        statement = statement.where(JobDispatch.worker_id == worker_id)
-    row = connection.execute(statement).mappings().one_or_none()
-    if row is None:
-        return None
-    job = _job_of(connection, row["job_id"])
-    if result.started_at is not None:
-        _write_log(connection, row, result, node)
-    connection.execute(delete(JobOutputChunk).where(JobOutputChunk.dispatch_id == result.dispatch_id))
-    retry_id, retry_at = _insert_retry(connection, row, job, result, now)
-    followers = 0
-    if retry_id is None and job["has_dependents"]:
-        followers = dependencies.follow(connection, row, result.status, result.reason, now)
-    return Ended(
-        result.dispatch_id, row["job_id"], job["name"], retry_id, retry_at, followers, row["pool_key"] is not None
-    )
+def end(
+    connection: Connection, results: Sequence[RunResult], *, worker_id: str, node: str, now: datetime
+) -> dict[int, Ended]:
+    """Write the ends of attempts, each only while it is IN_PROGRESS and `worker_id`'s.
+
+    Returns those that were written, by dispatch id. However many there are, the usual ones cost the same few
+    statements; only a retry, or jobs that waited for an end, cost more.
+    """
+    wanted = {result.dispatch_id: result for result in results}
+    rows = _lock(connection, list(wanted), worker_id)
+    if not rows:
+        return {}
+    ids = [row["id"] for row in rows]
+    ended = [wanted[dispatch_id] for dispatch_id in ids]
+    connection.execute(_END, [_end_of(result) for result in ended])
+    logs = [_log_of(row, result, node) for row, result in zip(rows, ended, strict=True) if result.started_at]
+    if logs:
+        connection.execute(insert(JobExecutionLog), logs)
+    connection.execute(delete(JobOutputChunk).where(JobOutputChunk.dispatch_id.in_(ids)))
+    return {row["id"]: _follow(connection, row, wanted[row["id"]], now) for row in rows}
 
 
 def fold(chunks: Sequence[OutputChunk]) -> CapturedOutput:
@@ -119,46 +109,85 @@ def backoff(job: JobSpec, retry_count: int) -> timedelta:
     return min(doubled, job.retry_backoff_max) * jitter
 
 
-def _job_of(connection: Connection, job_id: int) -> RowMapping:
+def _lock(connection: Connection, dispatch_ids: Sequence[int], worker_id: str) -> Sequence[RowMapping]:
+    """Read attempts that still are that worker's, with what has to be known of their jobs, and keep them so."""
     dependents = exists().where(JobDependency.upstream_id == Job.id).label("has_dependents")
-    statement = select(Job.name, Job.payload, Job.is_active, Job.retired_at, dependents).where(Job.id == job_id)
-    return connection.execute(statement).mappings().one()
-
-
-def _write_log(connection: Connection, row: RowMapping, result: RunResult, node: str) -> None:
-    connection.execute(
-        insert(JobExecutionLog).values(
-            dispatch_id=result.dispatch_id,
-            job_id=row["job_id"],
-            worker_id=row["worker_id"],
-            host=node,
-            pid=result.pid,
-            run_time=result.started_at,
-            finished_at=result.finished_at,
-            status=result.status,
-            exit_code=result.exit_code,
-            signal=result.signal,
-            log_output=result.output.data,
-            output_bytes=result.output.total,
-            output_dropped=result.output.dropped,
-            output_gap_at=result.output.gap_at,
-            stream_marks=[list(mark) for mark in result.output.marks],
-            result=result.result,
-            cpu_user=result.cpu_user,
-            cpu_system=result.cpu_system,
-            max_rss=result.max_rss,
-            config_hash=row["config_hash"] or "",
-        )
+    statement = (
+        select(_D, Job.name.label("job_name"), Job.payload.label("job_payload"), dependents)
+        .join(Job, Job.id == _D.c.job_id)
+        .where(_D.c.id.in_(dispatch_ids), _D.c.status == Status.IN_PROGRESS, _D.c.worker_id == worker_id)
+        .order_by(_D.c.id)
+        .with_for_update(of=_D, key_share=True)
     )
+    return connection.execute(statement).mappings().all()
+
+
+_END = (
+    update(_D)
+    .where(_D.c.id == bindparam("row_id"))
+    .values(
+        status=bindparam("new_status"),
+        reason=bindparam("new_reason"),
+        completed_at=bindparam("ended_at"),
+        error_message=bindparam("error"),
+        started_at=func.coalesce(bindparam("began_at", type_=UtcDateTime()), _D.c.started_at),
+    )
+)
+
+
+def _end_of(result: RunResult) -> dict[str, Any]:
+    return {
+        "row_id": result.dispatch_id,
+        "new_status": result.status,
+        "new_reason": result.reason,
+        "ended_at": result.finished_at,
+        "error": result.error_message,
+        "began_at": result.started_at,
+    }
+
+
+def _log_of(row: RowMapping, result: RunResult, node: str) -> dict[str, Any]:
+    return {
+        "dispatch_id": result.dispatch_id,
+        "job_id": row["job_id"],
+        "worker_id": row["worker_id"],
+        "host": node,
+        "pid": result.pid,
+        "run_time": result.started_at,
+        "finished_at": result.finished_at,
+        "status": result.status,
+        "exit_code": result.exit_code,
+        "signal": result.signal,
+        "log_output": result.output.data,
+        "output_bytes": result.output.total,
+        "output_dropped": result.output.dropped,
+        "output_gap_at": result.output.gap_at,
+        "stream_marks": [list(mark) for mark in result.output.marks],
+        "result": result.result,
+        "cpu_user": result.cpu_user,
+        "cpu_system": result.cpu_system,
+        "max_rss": result.max_rss,
+        "config_hash": row["config_hash"] or "",
+    }
+
+
+def _follow(connection: Connection, row: RowMapping, result: RunResult, now: datetime) -> Ended:
+    """Make what the end of an attempt leads to: its retry, or the runs of jobs that waited for its last end."""
+    retry_id, retry_at = _insert_retry(connection, row, result, now)
+    followers = 0
+    if retry_id is None and row["has_dependents"]:
+        followers = dependencies.follow(connection, row, result.status, result.reason, now)
+    is_pooled = row["pool_key"] is not None
+    return Ended(row["id"], row["job_id"], row["job_name"], retry_id, retry_at, followers, is_pooled)
 
 
 def _insert_retry(
-    connection: Connection, row: RowMapping, job: RowMapping, result: RunResult, now: datetime
+    connection: Connection, row: RowMapping, result: RunResult, now: datetime
 ) -> tuple[int | None, datetime | None]:
-    if job["retired_at"] is not None or row["cancel_requested_at"] is not None:
+    if result.status not in (Status.FAILED, Status.TIMEOUT) or row["cancel_requested_at"] is not None:
         return None, None
-    following = _following(jobspec_from_dict(job["payload"]), row["retry_count"], result, now)
-    if following is None:
+    following = _following(jobspec_from_dict(row["job_payload"]), row["retry_count"], result, now)
+    if following is None or not _is_there(connection, row["job_id"]):
         return None, None
     retry_count, available_at = following
     values: dict[str, Any] = {key: row[key] for key in _CARRIED}
@@ -177,6 +206,12 @@ def _insert_retry(
         .returning(JobDispatch.id)
     ).scalar_one()
     return retry_id, available_at
+
+
+def _is_there(connection: Connection, job_id: int) -> bool:
+    """Say whether a job still is in its file, and let nobody take it out before the transaction ends."""
+    statement = select(Job.id).where(Job.id == job_id, Job.retired_at.is_(None)).with_for_update(read=True)
+    return connection.execute(statement).first() is not None
 
 
 _CARRIED = (

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Connection,
+    Interval,
     RowMapping,
     ScalarSelect,
+    Select,
+    String,
     and_,
+    bindparam,
+    cast,
     exists,
     func,
+    literal,
     literal_column,
     or_,
     select,
@@ -21,12 +29,17 @@ from sqlalchemy import (
 
 from jobsup.config.document import jobspec_from_dict
 from jobsup.model import Claim, Source, Status
+from jobsup.store import tables
 from jobsup.store.rows import WAITING, Job, JobDispatch, JobPool, aliased
+from jobsup.store.tables import UtcDateTime
 
 # Looked at beyond what is wanted: a batch may hold several rows of one concurrency key, of which one is taken, or more
 # of a pool than it has places. When nothing but such rows was found, what lies behind them is looked at too.
 CLAIM_LOOKAHEAD = 16
 CLAIM_PASSES_MAX = 8
+
+_D = tables.job_dispatch
+_RUNNING: ColumnElement[str] = literal_column(f"'{Status.IN_PROGRESS}'")
 
 
 def claim(
@@ -34,43 +47,94 @@ def claim(
 ) -> tuple[tuple[Claim, ...], datetime | None]:
     """Take up to `limit` dispatches for a worker; with fewer found, also say when the next waiting one comes due."""
     serves = _serves(node, queues)
+    take = _take_alone if connection.dialect.name == "sqlite" else _take_among_others
     claims: list[Claim] = []
     for _ in range(CLAIM_PASSES_MAX):
-        wanted = limit - len(claims)
-        rows = _candidates(connection, serves, wanted + CLAIM_LOOKAHEAD, now)
-        claims += [_take(connection, row, worker_id, now) for row in _fitting(connection, rows, wanted)]
+        taken, is_all = take(connection, serves, limit - len(claims), worker_id, now)
+        claims += taken
         if len(claims) == limit:
             return tuple(claims), None
-        if len(rows) < wanted + CLAIM_LOOKAHEAD:
-            break  # there were no more
+        if is_all:
+            break
     return tuple(claims), connection.execute(
         select(func.min(JobDispatch.available_at)).where(WAITING, JobDispatch.available_at > now, serves)
     ).scalar_one()
 
 
-def _candidates(connection: Connection, serves: ColumnElement[bool], limit: int, now: datetime) -> Sequence[RowMapping]:
+def _take_alone(
+    connection: Connection, serves: ColumnElement[bool], wanted: int, worker_id: str, now: datetime
+) -> tuple[list[Claim], bool]:
+    """Take what is first, as the only one that writes; also say whether everything that waits was looked at."""
+    rows = connection.execute(_claimable(serves, wanted + CLAIM_LOOKAHEAD, now)).mappings().all()
+    return _take(connection, _fitting(connection, rows, wanted), worker_id, now), len(rows) < wanted + CLAIM_LOOKAHEAD
+
+
+def _take_among_others(
+    connection: Connection, serves: ColumnElement[bool], wanted: int, worker_id: str, now: datetime
+) -> tuple[list[Claim], bool]:
+    """Take what is first and nobody else is about to take, in one statement; what needs a pool's place in two more.
+
+    Of one concurrency key the first is taken. The others stay locked until the commit, which harms nobody: whoever
+    would take one meanwhile would wait for that very key. Two that take two of a key at the same moment are told
+    apart by its unique index.
+    """
+    picked = _claimable(serves, wanted, now).with_for_update(of=JobDispatch, skip_locked=True).cte("picked")
+    picked = picked.prefix_with("MATERIALIZED")  # looked up twice, it would lock other rows the second time
+    taken = _taken(picked, worker_id, now)
+    is_taken = picked.c.id.in_(select(taken.c.id)).label("is_taken")
+    statement = select(picked, is_taken).order_by(picked.c.claim_rank, picked.c.id)
+    rows = connection.execute(statement).mappings().all()
+    pooled = _fitting(connection, [row for row in rows if row["pool_key"] is not None], wanted)
+    held = {row["concurrency_key"] for row in rows if row["is_taken"]} - {None}
+    more = _take(connection, [row for row in pooled if row["concurrency_key"] not in held], worker_id, now)
+    claims = [_claim_of(row) for row in rows if row["is_taken"]] + more
+    order = {row["id"]: place for place, row in enumerate(rows)}
+    return sorted(claims, key=lambda claim: order[claim.dispatch_id]), len(rows) < wanted
+
+
+def _taken(picked: CTE, worker_id: str, now: datetime) -> CTE:
+    """Make those of the picked rows ours that need no pool's place."""
+    each = func.coalesce(picked.c.concurrency_key, cast(picked.c.id, String))
+    place = func.row_number().over(partition_by=each, order_by=(picked.c.claim_rank, picked.c.id)).label("place")
+    first = select(picked, place).where(picked.c.pool_key.is_(None)).subquery("first")
+    timeout = func.make_interval(0, 0, 0, 0, 0, 0, first.c.timeout_seconds, type_=Interval)
     return (
-        connection.execute(
-            select(
-                JobDispatch.id,
-                JobDispatch.job_id,
-                JobDispatch.source,
-                JobDispatch.retry_count,
-                JobDispatch.scheduled_for,
-                JobDispatch.parent_id,
-                JobDispatch.params,
-                JobDispatch.concurrency_key,
-                JobDispatch.pool_key,
-                Job.payload,
-                Job.config_hash,
-            )
-            .join(Job, Job.id == JobDispatch.job_id)
-            .where(WAITING, JobDispatch.available_at <= now, serves, _key_is_free(), _pool_has_room(), _is_let(now))
-            .order_by(JobDispatch.claim_rank, JobDispatch.id)
-            .limit(limit)
+        update(JobDispatch)
+        .where(JobDispatch.id == first.c.id, first.c.place == 1)
+        .values(
+            status=Status.IN_PROGRESS,
+            worker_id=worker_id,
+            claimed_at=now,
+            deadline_at=literal(now, UtcDateTime()) + timeout,
+            config_hash=first.c.config_hash,
         )
-        .mappings()
-        .all()
+        .returning(JobDispatch.id)
+        .cte("taken")
+    )
+
+
+def _claimable(serves: ColumnElement[bool], limit: int, now: datetime) -> Select[Any]:
+    """Select what can be claimed now, in its order, with all that a claim needs."""
+    return (
+        select(
+            JobDispatch.id,
+            JobDispatch.job_id,
+            JobDispatch.source,
+            JobDispatch.retry_count,
+            JobDispatch.scheduled_for,
+            JobDispatch.parent_id,
+            JobDispatch.params,
+            JobDispatch.concurrency_key,
+            JobDispatch.pool_key,
+            JobDispatch.claim_rank,
+            Job.payload,
+            Job.config_hash,
+            Job.timeout_seconds,
+        )
+        .join(Job, Job.id == JobDispatch.job_id)
+        .where(WAITING, JobDispatch.available_at <= now, serves, _key_is_free(), _pool_has_room(), _is_let(now))
+        .order_by(JobDispatch.claim_rank, JobDispatch.id)
+        .limit(limit)
     )
 
 
@@ -83,7 +147,7 @@ def _key_is_free() -> ColumnElement[bool]:
     running = aliased(JobDispatch)
     return or_(
         JobDispatch.concurrency_key.is_(None),
-        ~exists().where(running.concurrency_key == JobDispatch.concurrency_key, running.status == Status.IN_PROGRESS),
+        ~exists().where(running.concurrency_key == JobDispatch.concurrency_key, running.status == _RUNNING),
     )
 
 
@@ -95,11 +159,7 @@ def _pool_has_room() -> ColumnElement[bool]:
 
 def _places_taken() -> ScalarSelect[int]:
     running = aliased(JobDispatch)
-    return (
-        select(func.count())
-        .where(running.pool_key == JobPool.key, running.status == literal_column(f"'{Status.IN_PROGRESS}'"))
-        .scalar_subquery()
-    )
+    return select(func.count()).where(running.pool_key == JobPool.key, running.status == _RUNNING).scalar_subquery()
 
 
 def _is_let(now: datetime) -> ColumnElement[bool]:
@@ -136,23 +196,30 @@ def _room(connection: Connection, pools: set[str]) -> dict[str, int]:
     return {row.key: row.free for row in connection.execute(rooms)}
 
 
-def _take(connection: Connection, row: RowMapping, worker_id: str, now: datetime) -> Claim:
-    job = jobspec_from_dict(row["payload"])
-    connection.execute(
-        update(JobDispatch)
-        .where(JobDispatch.id == row["id"], JobDispatch.status == Status.PENDING)
-        .values(
-            status=Status.IN_PROGRESS,
-            worker_id=worker_id,
-            claimed_at=now,
-            deadline_at=None if job.timeout is None else now + job.timeout,
-            config_hash=row["config_hash"],
-        )
-    )
+def _take(connection: Connection, rows: Iterable[RowMapping], worker_id: str, now: datetime) -> list[Claim]:
+    """Make rows ours that nobody else can take any more."""
+    claims = [_claim_of(row) for row in rows]
+    owned = {"status": Status.IN_PROGRESS, "worker_id": worker_id, "claimed_at": now}
+    changes = [
+        {
+            "row_id": claim.dispatch_id,
+            "deadline": None if claim.job.timeout is None else now + claim.job.timeout,
+            "hash": claim.config_hash,
+        }
+        for claim in claims
+    ]
+    if changes:
+        change = update(_D).where(_D.c.id == bindparam("row_id"), _D.c.status == Status.PENDING)
+        values = {**owned, "deadline_at": bindparam("deadline"), "config_hash": bindparam("hash")}
+        connection.execute(change.values(**values), changes)
+    return claims
+
+
+def _claim_of(row: RowMapping) -> Claim:
     return Claim(
         dispatch_id=row["id"],
         job_id=row["job_id"],
-        job=job,
+        job=jobspec_from_dict(row["payload"]),
         config_hash=row["config_hash"],
         source=Source(row["source"]),
         retry_count=row["retry_count"],

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
+from sqlalchemy import BigInteger, Connection, RowMapping, bindparam, cast, insert, literal, select, update
 
 from jobsup.config.document import config_hash, jobspec_from_dict, jobspec_to_dict, setspec_to_dict
 from jobsup.errors import ConfigError, Problem, ScheduleError
 from jobsup.model import JobSpec, Origin, Reason, SetSpec, Source, Status
 from jobsup.schedule.due import next_due, zone_rules
 from jobsup.store import dependencies, ranks, sets
+from jobsup.store.dialect import one_at_a_time
 from jobsup.store.engine import Database
 from jobsup.store.rows import LIVE, Job, JobDispatch, JobSet
 
@@ -86,6 +87,7 @@ def sync(
     """
     hashes = {spec.name: config_hash(spec) for spec in specs}
     with database.write() as connection:
+        one_at_a_time(connection, "definitions")
         stored = {row["name"]: row for row in connection.execute(_STORED).mappings()}
         _refuse_taken(set_name, specs, stored, path)
         change = _Change(connection, database.now(), set_name, hashes, stored)
@@ -217,6 +219,7 @@ class _Change:
                 columns["zone_fingerprint"] = row["zone_fingerprint"]  # it goes with the tick that is kept
             rows.append({"row_id": row["id"], **columns})
         names = [name for name in rows[0] if name != "row_id"]
+        rows.sort(key=lambda row: row["row_id"])  # the order in which everybody locks jobs
         self.connection.execute(
             update(Job).where(Job.id == bindparam("row_id")).values({name: bindparam(name) for name in names}), rows
         )
@@ -230,7 +233,7 @@ class _Change:
 
     def age(self, milliseconds: int) -> None:
         """Let the set's priorities be worth so much waiting; what waits already keeps its place."""
-        head_start = Job.priority * milliseconds
+        head_start = cast(Job.priority, BigInteger) * literal(milliseconds, BigInteger)
         ours = (Job.set_name == self.set_name, Job.head_start_ms != head_start)
         self.connection.execute(update(Job).where(*ours).values(head_start_ms=head_start))
 

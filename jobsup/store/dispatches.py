@@ -40,14 +40,23 @@ def create_manual(
     With `overlap = "skip"` and an earlier run waiting or running, the row is SKIPPED/overlap. Raises NotFoundError
     for an unknown or removed job, and ConflictError for a paused or disabled one unless `force`.
     """
-    now = database.now()
-    with database.write() as connection:
+    made: list[int] = []
+
+    def make(connection: Connection, again: bool) -> Created:
+        now = database.now()
         job = _job(connection, job_name)
+        if again and made and (earlier := _find(connection, made[-1])) is not None:
+            return Created(
+                earlier["id"], Status(earlier["status"]), Reason(earlier["reason"]), earlier["error_message"]
+            )
         if not force:
             _refuse_paused(job, now)
         created = _create(connection, job, params, requested_by, now=now, at=at)
-    notifier.wake(database, "worker")
-    return created
+        made.append(created.dispatch_id)
+        notifier.wake(database, "worker")
+        return created
+
+    return database.settle(make)
 
 
 def cancel(database: Database, dispatch_id: int, by: str) -> Status:
@@ -55,10 +64,13 @@ def cancel(database: Database, dispatch_id: int, by: str) -> Status:
 
     Raises NotFoundError, and ConflictError when it has ended already.
     """
-    now = database.now()
-    with database.write() as connection:
-        row = _row(connection, dispatch_id)
+
+    def end(connection: Connection, again: bool) -> Status:
+        now = database.now()
+        row = _row(connection, dispatch_id, keep=True)
         status = Status(row["status"])
+        if again and row["cancel_requested_by"] == by:
+            return status
         if status.is_terminal:
             raise ConflictError(f"run {dispatch_id} has ended already: {status}")
         wish = {"cancel_requested_at": now, "cancel_requested_by": by, "cancel_reason": Reason.CANCELLED}
@@ -68,9 +80,11 @@ def cancel(database: Database, dispatch_id: int, by: str) -> Status:
         connection.execute(update(JobDispatch).where(JobDispatch.id == dispatch_id).values(**wish))
         if status is Status.CANCELLED:
             dependencies.follow(connection, row, status, Reason.CANCELLED, now)
-    notifier.wake(database, "worker")
-    notifier.wake(database, "follower")
-    return status
+        notifier.wake(database, "worker")
+        notifier.wake(database, "follower")
+        return status
+
+    return database.settle(end)
 
 
 def retry(database: Database, dispatch_id: int, by: str) -> int:
@@ -78,37 +92,26 @@ def retry(database: Database, dispatch_id: int, by: str) -> int:
 
     Raises NotFoundError, and ConflictError when it has not ended, or was retried already.
     """
-    now = database.now()
-    with database.write() as connection:
-        row = _row(connection, dispatch_id)
+    made: list[int] = []
+
+    def make(connection: Connection, again: bool) -> int:
+        now = database.now()
+        row = _row(connection, dispatch_id, keep=True)
         if not Status(row["status"]).is_terminal:
             raise ConflictError(f"run {dispatch_id} has not ended: it is {row['status']}")
         later = _retry_id(connection, dispatch_id)
         if later is not None:
+            if again and later in made:
+                return later
             raise ConflictError(f"run {dispatch_id} was retried already, as run {later}")
         job = connection.execute(_JOB.where(Job.id == row["job_id"])).mappings().one()
         if job["retired_at"] is not None:
             raise ConflictError(f"job {job['name']!r} was removed on {rfc3339(job['retired_at'])}")
-        new_id = connection.execute(
-            insert(JobDispatch)
-            .values(
-                **admission.inherited(job, now),
-                scheduled_for=row["scheduled_for"],
-                parent_id=row["parent_id"],
-                target=row["target"],
-                source=Source.RETRY,
-                status=Status.PENDING,
-                retry_of=dispatch_id,
-                retry_count=0,  # a person's retry has all its automatic ones before it
-                created_at=now,
-                params=row["params"],
-                requested_by=by,
-                concurrency_key=admission.concurrency_key(job),
-            )
-            .returning(JobDispatch.id)
-        ).scalar_one()
-    notifier.wake(database, "worker")
-    return new_id
+        made.append(_insert_retry(connection, row, job, by, now))
+        notifier.wake(database, "worker")
+        return made[-1]
+
+    return database.settle(make)
 
 
 def latest_attempt(database: Database, dispatch_id: int) -> tuple[int, Status]:
@@ -133,7 +136,9 @@ _JOB = select(
 
 
 def _job(connection: Connection, name: str) -> RowMapping:
-    job = connection.execute(_JOB.where(Job.name == name)).mappings().one_or_none()
+    """Read a job and let nobody else make a run of it before the transaction ends."""
+    statement = _JOB.where(Job.name == name).with_for_update(key_share=True)
+    job = connection.execute(statement).mappings().one_or_none()
     if job is None:
         raise NotFoundError(f"no job {name!r}: see `jobsup list`")
     if job["retired_at"] is not None:
@@ -179,12 +184,36 @@ def _create(
     return Created(dispatch_id, values["status"], values.get("reason", Reason.NONE), values.get("error_message"))
 
 
-def _row(connection: Connection, dispatch_id: int) -> RowMapping:
-    statement = select(JobDispatch.__table__).where(JobDispatch.id == dispatch_id)
-    row = connection.execute(statement).mappings().one_or_none()
+def _insert_retry(connection: Connection, row: RowMapping, job: RowMapping, by: str, now: datetime) -> int:
+    values = {
+        **admission.inherited(job, now),
+        "scheduled_for": row["scheduled_for"],
+        "parent_id": row["parent_id"],
+        "target": row["target"],
+        "source": Source.RETRY,
+        "status": Status.PENDING,
+        "retry_of": row["id"],
+        "retry_count": 0,  # a person's retry has all its automatic ones before it
+        "created_at": now,
+        "params": row["params"],
+        "requested_by": by,
+        "concurrency_key": admission.concurrency_key(job),
+    }
+    return connection.execute(insert(JobDispatch).values(**values).returning(JobDispatch.id)).scalar_one()
+
+
+def _row(connection: Connection, dispatch_id: int, *, keep: bool = False) -> RowMapping:
+    """Read a run; `keep` lets nobody change it before the transaction ends."""
+    row = _find(connection, dispatch_id, keep=keep)
     if row is None:
         raise NotFoundError(f"no run {dispatch_id}: see `jobsup runs`")
     return row
+
+
+def _find(connection: Connection, dispatch_id: int, *, keep: bool = False) -> RowMapping | None:
+    statement = select(JobDispatch.__table__).where(JobDispatch.id == dispatch_id)
+    statement = statement.with_for_update(key_share=True) if keep else statement
+    return connection.execute(statement).mappings().one_or_none()
 
 
 def _retry_id(connection: Connection, dispatch_id: int) -> int | None:

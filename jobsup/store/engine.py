@@ -132,6 +132,12 @@ class Database:
             except DatabaseUnavailableError:
                 raise unknown from None
 
+    @contextmanager
+    def patiently(self) -> Iterator[None]:
+        """Let statements in here take their time: those of an upgrade, or of a move."""
+        with self.backend.patiently():
+            yield
+
     def tell(self, kind: str, count: int = 1) -> bool:
         """Have the listeners of a kind told when the transaction that is open commits; False: none is open."""
         if self._news is None:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select, update
 
 from jobsup.model import Lease
 from jobsup.store import notifier
+from jobsup.store.dialect import insert_new
 from jobsup.store.engine import Database
 from jobsup.store.rows import SchedulerLock
 
@@ -44,8 +45,9 @@ def acquire(
 
     Every call that succeeds begins a new term (epoch + 1), so whatever an earlier self still has in flight is refused.
     """
-    now = database.now()
-    with database.write() as connection:
+
+    def take(connection: Connection) -> Lease | None:
+        now = database.now()
         found = _read(connection)
         epoch = 1 if found is None else found.epoch + 1
         values = {
@@ -56,16 +58,19 @@ def acquire(
             "dispatch_lock_until": now + duration,
         }
         if found is None:
-            connection.execute(insert(SchedulerLock).values(name=LEADER, **values))
-        elif not _is_free(found, holder, now, is_dead) or not _replace(connection, found, values):
-            return None
-    return Lease(holder, epoch, now + duration)
+            insert_new(connection, SchedulerLock, [{"name": LEADER, **values}])
+            taken = holds(connection, Lease(holder, epoch, now))  # two may have come first at once
+        else:
+            taken = _is_free(found, holder, now, is_dead) and _replace(connection, found, values)
+        return Lease(holder, epoch, now + duration) if taken else None
+
+    return database.transact(take)
 
 
 def renew(database: Database, lease: Lease, duration: timedelta) -> Lease | None:
     """Prolong exactly this term; None when somebody else has begun one."""
-    until = database.now() + duration
     with database.write() as connection:
+        until = database.now() + duration
         renewed = connection.execute(
             update(SchedulerLock)
             .where(
@@ -78,34 +83,32 @@ def renew(database: Database, lease: Lease, duration: timedelta) -> Lease | None
 
 def resign(database: Database, lease: Lease) -> None:
     """End this term now, if it still is ours, and wake the others."""
-    now = database.now()
     with database.write() as connection:
         connection.execute(
             update(SchedulerLock)
             .where(
                 SchedulerLock.name == LEADER, SchedulerLock.holder == lease.holder, SchedulerLock.epoch == lease.epoch
             )
-            .values(holder=NOBODY, dispatch_lock_until=now)
+            .values(holder=NOBODY, dispatch_lock_until=database.now())
         )
-    notifier.wake(database, "scheduler")
+        notifier.wake(database, "scheduler")
 
 
 def holds(connection: Connection, lease: Lease) -> bool:
-    """Say, inside a transaction, whether this term is still the current one."""
-    found = _read(connection)
+    """Say whether this term is the current one, and let no other begin before the transaction ends."""
+    found = _read(connection, keep=True)
     return found is not None and (found.holder, found.epoch) == (lease.holder, lease.epoch)
 
 
-def _read(connection: Connection) -> LeaderFacts | None:
-    row = connection.execute(
-        select(
-            SchedulerLock.holder,
-            SchedulerLock.node,
-            SchedulerLock.epoch,
-            SchedulerLock.acquired_at,
-            SchedulerLock.dispatch_lock_until,
-        ).where(SchedulerLock.name == LEADER)
-    ).one_or_none()
+def _read(connection: Connection, *, keep: bool = False) -> LeaderFacts | None:
+    statement = select(
+        SchedulerLock.holder,
+        SchedulerLock.node,
+        SchedulerLock.epoch,
+        SchedulerLock.acquired_at,
+        SchedulerLock.dispatch_lock_until,
+    ).where(SchedulerLock.name == LEADER)
+    row = connection.execute(statement.with_for_update(read=True) if keep else statement).one_or_none()
     return None if row is None else LeaderFacts(*row)
 
 
@@ -119,7 +122,12 @@ def _replace(connection: Connection, found: LeaderFacts, values: dict[str, objec
     """Take the row over only as it was read: two that want it at once cannot both have it."""
     taken = connection.execute(
         update(SchedulerLock)
-        .where(SchedulerLock.name == LEADER, SchedulerLock.epoch == found.epoch, SchedulerLock.holder == found.holder)
+        .where(
+            SchedulerLock.name == LEADER,
+            SchedulerLock.epoch == found.epoch,
+            SchedulerLock.holder == found.holder,
+            SchedulerLock.dispatch_lock_until == found.until,
+        )
         .values(**values)
     )
     return taken.rowcount == 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -41,6 +41,8 @@ CONNECT_SECONDS_MIN = 2
 KEEPALIVE_IDLE_SECONDS, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_COUNT = 10, 3, 3
 
 
+# What an upgrade or a move may take at the longest, statement by statement.
+PATIENT = timedelta(hours=6)
 # Longer than any transaction of ours; only a mistake in the program waits for it.
 TURN_SECONDS_MAX = 60.0
 
@@ -56,12 +58,18 @@ class Server:
         self.schema = schema
         self.where = masked(url.set(drivername="postgresql").render_as_string(hide_password=True))
         self.engine = create_engine(
-            url, pool_size=1, max_overflow=0, use_native_hstore=False, connect_args=_parameters(url, timeout, kind)
+            url,
+            pool_size=1,
+            max_overflow=0,
+            use_native_hstore=False,
+            hide_parameters=True,  # what a job prints, and its environment, belong into no error text
+            connect_args=_parameters(url, timeout, kind),
         )
         self.is_pooled = False
         """A proxy hands our transactions to connections of its own: nothing outlives a transaction."""
-        self._timeout = timeout
+        self._timeout = self._patience = timeout
         self._link: Link | None = None
+        self._has_connected = False
         self._ears: list[Ear] = []
         self._busy = threading.Lock()
         """Held in a transaction, and while the socket is read between two."""
@@ -85,19 +93,26 @@ class Server:
     def prepare(self, connection: Connection, *, is_write: bool) -> None:
         """Say how the transaction that follows begins: one that reads sees one state throughout."""
         link = _link_of(connection)
+        link.patience = self._patience.total_seconds()
         level = None if is_write else IsolationLevel.REPEATABLE_READ
         if link.isolation_level != level:
             link.isolation_level = level
             link.read_only = None if is_write else True
 
+    @contextmanager
+    def patiently(self) -> Iterator[None]:
+        """Wait as long as it takes for what is sent in here; whoever does this says so to the server as well."""
+        self._patience = PATIENT
+        try:
+            yield
+        finally:
+            self._patience = self._timeout
+
     def refresh_clock(self) -> None:
         """Read the server's clock if it never was; a server that does not answer leaves us with the machine's."""
         if isinstance(self.clock, ServerClock) and self.clock.skew is None and not self._busy.locked():
-            try:
-                with self.turn(is_write=False), self.engine.connect():
-                    pass
-            except DBAPIError:
-                return
+            with suppress(DBAPIError), self.turn(is_write=False), self.engine.connect():
+                pass
 
     def announce(self, connection: Connection, news: Mapping[str, int]) -> None:
         """Have the listeners of each kind told at the commit."""
@@ -118,7 +133,9 @@ class Server:
         found = found or faults.find(str(error.orig), _BY_WORDS)
         if found is not None:
             return found[0](f"database {self.where}: {found[1]}")
-        return DatabaseUnavailableError(f"database {self.where}: {faults.one_line(error)}")
+        may_pass = isinstance(error.orig, psycopg.OperationalError | psycopg.InterfaceError)
+        kind = DatabaseUnavailableError if may_pass else DatabaseError
+        return kind(f"database {self.where}: {faults.one_line(error)}")
 
     def close(self) -> None:
         self.engine.dispose()
@@ -127,12 +144,15 @@ class Server:
     # Listening
 
     def add_ear(self, ear: Ear) -> None:
-        """Let an ear hear: at once on the connection that is there, and on each one that follows."""
+        """Let an ear hear on the connection that is there, or can be had at once, and on each one that follows."""
         with self._busy:
             self._ears.append(ear)
-            if self._link is not None and not self.is_pooled and not self._link.closed:
+            if self._link is None:
+                with suppress(DBAPIError), self.engine.connect():
+                    pass  # to connect is to listen; else the next transaction does it
+            elif not self.is_pooled and not self._link.closed:
                 self._tell_server(self._link, f'LISTEN "{ear.channel}"')
-        self._listen_on()
+            self._listen_on()
 
     def remove_ear(self, ear: Ear) -> None:
         """Let it hear no more."""
@@ -182,16 +202,17 @@ class Server:
     def _connect(self, _: Any, __: Any, arguments: Any, parameters: dict[str, Any]) -> Link:
         """Open a connection with its session as we need it, and listen on it."""
         link: Link = Link.connect(*arguments, autocommit=True, **parameters)
-        link.patience = self._timeout.total_seconds()
+        link.patience = self._patience.total_seconds()
         try:
             self._set_up(link)
             link.autocommit = False
         except BaseException:
             link.close()
             raise
+        for ear in self._ears if self._has_connected else ():
+            ear.ring()  # what was told since the connection before nobody heard
         self._link = link
-        for ear in self._ears:
-            ear.ring()  # what was told before this connection nobody heard
+        self._has_connected = True
         return link
 
     def _set_up(self, link: Link) -> None:

@@ -10,7 +10,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,10 @@ class SqliteFile:
     def prepare(self, connection: Connection, *, is_write: bool) -> None:
         """Say how the transaction that follows begins."""
         connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE" if is_write else "BEGIN"})  # changes it in place
+
+    def patiently(self) -> AbstractContextManager[None]:
+        """Nothing here is given up before its end."""
+        return nullcontext()
 
     def refresh_clock(self) -> None:
         """The machine's own clock needs no reading."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, or_, select, update
 
@@ -96,15 +97,11 @@ def _close(
     candidates = [row for row in _candidates(database, which) if only(row)]
     if not candidates:
         return []  # the usual case: an idle pass writes nothing
-    ended: list[Ended] = []
-    for start in range(0, len(candidates), RESCUE_BATCH_SIZE):
-        now = database.now()
-        with database.write() as connection:
-            batch = candidates[start : start + RESCUE_BATCH_SIZE]
-            ended += _end_all(connection, batch, reason, explain, now)
-    notifier.wake(database, "worker", len(ended))
-    notifier.wake(database, "follower")
-    return ended
+    return [
+        ended
+        for start in range(0, len(candidates), RESCUE_BATCH_SIZE)
+        for ended in _end_all(database, candidates[start : start + RESCUE_BATCH_SIZE], reason, explain)
+    ]
 
 
 def _candidates(database: Database, which: ColumnElement[bool]) -> Sequence[RowMapping]:
@@ -123,7 +120,7 @@ def _candidates(database: Database, which: ColumnElement[bool]) -> Sequence[RowM
                 .join(Job, Job.id == JobDispatch.job_id)
                 .outerjoin(WorkerRegistration, WorkerRegistration.worker_id == JobDispatch.worker_id)
                 .where(LIVE, JobDispatch.status == Status.IN_PROGRESS, which)
-                .order_by(JobDispatch.id)
+                .order_by(JobDispatch.worker_id, JobDispatch.id)
             )
             .mappings()
             .all()
@@ -131,27 +128,37 @@ def _candidates(database: Database, which: ColumnElement[bool]) -> Sequence[RowM
 
 
 def _end_all(
-    connection: Connection,
-    rows: Sequence[RowMapping],
-    reason: Reason,
-    explain: Callable[[RowMapping], str],
-    now: datetime,
+    database: Database, rows: Sequence[RowMapping], reason: Reason, explain: Callable[[RowMapping], str]
 ) -> list[Ended]:
-    found = []
-    for row in rows:
-        chunks = attempts.chunks_of(connection, row["id"])
-        result = RunResult(
-            dispatch_id=row["id"],
-            status=Status.TIMEOUT,
-            reason=reason,
-            finished_at=now,
-            started_at=row["started_at"] or (chunks[0].at if chunks else None),
-            error_message=explain(row),
-            output=attempts.fold(chunks),
-        )
-        # Only while it is still that worker's: it may have finished, or been closed, since it was read.
-        found.append(attempts.end(connection, result, worker_id=row["worker_id"], node=row["node"] or "", now=now))
-    return [ended for ended in found if ended is not None]
+    """End runs, each only while it is still that worker's: it may have finished, or been closed, since it was read."""
+
+    def end(connection: Connection) -> list[Ended]:
+        now = database.now()
+        found: list[Ended] = []
+        for (worker_id, node), owned in groupby(rows, key=lambda row: (row["worker_id"], row["node"] or "")):
+            results = [_result(connection, row, reason, explain, now) for row in owned]
+            found += attempts.end(connection, results, worker_id=worker_id, node=node, now=now).values()
+        if found:
+            notifier.wake(database, "worker", len(found))
+            notifier.wake(database, "follower")
+        return found
+
+    return database.transact(end)
+
+
+def _result(
+    connection: Connection, row: RowMapping, reason: Reason, explain: Callable[[RowMapping], str], now: datetime
+) -> RunResult:
+    chunks = attempts.chunks_of(connection, row["id"])
+    return RunResult(
+        dispatch_id=row["id"],
+        status=Status.TIMEOUT,
+        reason=reason,
+        finished_at=now,
+        started_at=row["started_at"] or (chunks[0].at if chunks else None),
+        error_message=explain(row),
+        output=attempts.fold(chunks),
+    )
 
 
 def _worker_lost(row: RowMapping) -> str:

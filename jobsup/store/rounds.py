@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, Update, delete, insert, select, update
+from sqlalchemy import Connection, Update, bindparam, delete, select, update
 
 from jobsup.model import Claim, Heartbeat, OutputChunk, Reason, RunResult, Status, WorkerStatus
-from jobsup.store import attempts, claiming, notifier
+from jobsup.store import attempts, claiming, notifier, tables
+from jobsup.store.dialect import insert_new
 from jobsup.store.engine import Database
 from jobsup.store.rows import LIVE, JobDispatch, JobOutputChunk, WorkerRegistration
+
+_D = tables.job_dispatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,10 @@ class Round:
     heartbeat: Heartbeat | None = None
     watch_cancels: bool = False
     """Ask which of its runs somebody wants to end."""
+    known: frozenset[int] = frozenset()
+    """All dispatches it has: those that run, and those whose end is in this round."""
+    is_repeated: bool = False
+    """An earlier try of this round failed, and may be written all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,33 +70,35 @@ class Answer:
 def exchange(database: Database, worker: Worker, request: Round) -> Answer:
     """Do a whole round in one transaction: heartbeat, started, output, results (with retries), give-backs, claim.
 
-    Raises DatabaseUnavailableError with nothing done when the database does not answer now.
+    Raises DatabaseUnavailableError when the database does not answer now; nothing is done then, unless the answer to
+    the commit is what was lost. Sent again with `is_repeated`, the round does what is left of it and no more.
     """
-    now = database.now()
-    with database.write() as connection:
-        answer = _exchange(connection, worker, request, now)
-    if request.results or request.chunks or request.started:
-        notifier.wake(database, "follower")
-    if request.release or answer.makes_work or (request.results and not request.claim):
-        notifier.wake(database, "worker")  # there is work, or a key is free, that this worker may not take
-    return answer
+
+    def exchange_all(connection: Connection) -> Answer:
+        answer = _exchange(connection, worker, request, database.now())
+        if request.results or request.chunks or request.started:
+            notifier.wake(database, "follower")
+        if request.release or answer.makes_work or (request.results and not request.claim):
+            notifier.wake(database, "worker")  # there is work, or a key is free, that this worker may not take
+        return answer
+
+    return database.transact(exchange_all)
 
 
 def _exchange(connection: Connection, worker: Worker, request: Round, now: datetime) -> Answer:
     is_registered = _beat(connection, worker, request, now)
-    for dispatch_id, started_at in request.started.items():
-        connection.execute(_owned(worker, dispatch_id).values(started_at=started_at))
+    if request.started:
+        began = [{"row_id": dispatch_id, "began_at": at} for dispatch_id, at in sorted(request.started.items())]
+        connection.execute(_owned(worker, bindparam("row_id")).values(started_at=bindparam("began_at")), began)
     _write_chunks(connection, request)
-    ends = {
-        result.dispatch_id: attempts.end(connection, result, worker_id=worker.worker_id, node=worker.node, now=now)
-        for result in request.results
-    }
-    for dispatch_id in request.release:
-        connection.execute(
-            _owned(worker, dispatch_id)
-            .where(JobDispatch.started_at.is_(None))
-            .values(status=Status.PENDING, worker_id=None, claimed_at=None, deadline_at=None, config_hash=None)
+    ends = attempts.end(connection, request.results, worker_id=worker.worker_id, node=worker.node, now=now)
+    refused = {result.dispatch_id for result in request.results} - set(ends)
+    if request.is_repeated:
+        refused -= _written_before(
+            connection, worker, [each for each in request.results if each.dispatch_id in refused]
         )
+        _release(connection, worker, _lost_claims(connection, worker, request))
+    _release(connection, worker, request.release)
     claims: tuple[Claim, ...] = ()
     next_available_at = None
     if request.claim > 0 and is_registered:
@@ -97,8 +107,8 @@ def _exchange(connection: Connection, worker: Worker, request: Round, now: datet
         )
     return Answer(
         claims=claims,
-        refused=frozenset(dispatch_id for dispatch_id, ended in ends.items() if ended is None),
-        makes_work=any(ended is not None and ended.makes_work for ended in ends.values()),
+        refused=frozenset(refused),
+        makes_work=any(ended.makes_work for ended in ends.values()),
         cancels=_cancels(connection, worker) if request.watch_cancels else {},
         next_available_at=next_available_at,
         is_registered=is_registered,
@@ -110,7 +120,9 @@ def _beat(connection: Connection, worker: Worker, request: Round, now: datetime)
     alive = (WorkerRegistration.worker_id == worker.worker_id, WorkerRegistration.status != WorkerStatus.OFFLINE)
     beat = request.heartbeat
     if beat is None:
-        return not request.claim or connection.execute(select(1).where(*alive)).first() is not None
+        # Locked: who gives this worker up at this very moment finds all that it claims.
+        look = select(WorkerRegistration.worker_id).where(*alive).with_for_update(read=True)
+        return not request.claim or connection.execute(look).first() is not None
     renewed = connection.execute(
         update(WorkerRegistration)
         .where(*alive)
@@ -124,12 +136,38 @@ def _beat(connection: Connection, worker: Worker, request: Round, now: datetime)
     return renewed.rowcount == 1
 
 
-def _owned(worker: Worker, dispatch_id: int) -> Update:
-    return update(JobDispatch).where(
-        JobDispatch.id == dispatch_id,
-        JobDispatch.worker_id == worker.worker_id,
-        JobDispatch.status == Status.IN_PROGRESS,
+def _owned(worker: Worker, dispatch_id: Any) -> Update:
+    return update(_D).where(
+        _D.c.id == dispatch_id, _D.c.worker_id == worker.worker_id, _D.c.status == Status.IN_PROGRESS
     )
+
+
+def _release(connection: Connection, worker: Worker, dispatch_ids: Sequence[int]) -> None:
+    """Give claims back that nothing was started of."""
+    if dispatch_ids:
+        given_back = {"status": Status.PENDING, "worker_id": None, "claimed_at": None, "deadline_at": None}
+        connection.execute(
+            _owned(worker, bindparam("row_id")).where(_D.c.started_at.is_(None)).values(**given_back, config_hash=None),
+            [{"row_id": dispatch_id} for dispatch_id in sorted(dispatch_ids)],
+        )
+
+
+def _lost_claims(connection: Connection, worker: Worker, request: Round) -> Sequence[int]:
+    """Return what is ours by the database and not by the worker: the answer that handed it over never arrived."""
+    ours = select(_D.c.id).where(
+        LIVE, _D.c.worker_id == worker.worker_id, _D.c.status == Status.IN_PROGRESS, _D.c.id.not_in(request.known)
+    )
+    return connection.execute(ours).scalars().all()
+
+
+def _written_before(connection: Connection, worker: Worker, results: Sequence[RunResult]) -> set[int]:
+    """Return those of the results that an earlier try has written, though nobody heard of it."""
+    ended_at = {result.dispatch_id: result.finished_at for result in results}
+    ours = select(_D.c.id, _D.c.completed_at).where(_D.c.id.in_(list(ended_at)), _D.c.worker_id == worker.worker_id)
+    written = {row.id for row in connection.execute(ours) if row.completed_at == ended_at[row.id]}
+    if written:
+        connection.execute(delete(JobOutputChunk).where(JobOutputChunk.dispatch_id.in_(written)))
+    return written
 
 
 def _write_chunks(connection: Connection, request: Round) -> None:
@@ -139,8 +177,8 @@ def _write_chunks(connection: Connection, request: Round) -> None:
                 JobOutputChunk.dispatch_id == dispatch_id, JobOutputChunk.offset >= start, JobOutputChunk.offset < stop
             )
         )
-    if request.chunks:
-        connection.execute(insert(JobOutputChunk), [asdict(chunk) for chunk in request.chunks])
+    if request.chunks:  # an earlier try of this round may have written them
+        insert_new(connection, JobOutputChunk, [asdict(chunk) for chunk in request.chunks])
 
 
 def _cancels(connection: Connection, worker: Worker) -> dict[int, Reason]:

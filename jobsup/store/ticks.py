@@ -13,7 +13,7 @@ from jobsup.config.document import jobspec_from_dict
 from jobsup.errors import ConflictError
 from jobsup.model import DueJob, Lease, Overlap, Reason, SetSpec, Source, Status, TickPlan
 from jobsup.schedule.blackouts import covers
-from jobsup.store import admission, leases, sets
+from jobsup.store import admission, leases, notifier, sets
 from jobsup.store.admission import LiveRun
 from jobsup.store.dialect import insert_new
 from jobsup.store.engine import Database
@@ -69,21 +69,26 @@ def dispatch(database: Database, lease: Lease, plans: Sequence[TickPlan]) -> Dis
     """Apply plans in one transaction: advance each job's `next_run`, insert its dispatches and SKIPPED rows.
 
     Overlap is decided here, inside the transaction, against the runs that wait or run at this very moment.
-    Raises LeaseLostError, with nothing written, when the term is not the current one any more.
+    Workers are told of what waits for them. Raises LeaseLostError, with nothing written, when the term is not the
+    current one any more.
     """
-    now = database.now()
-    with database.write() as connection:
+
+    def apply(connection: Connection) -> Dispatched:
         if not leases.holds(connection, lease):
             raise LeaseLostError(f"the lease of term {lease.epoch} is not held any more")
+        now = database.now()
         jobs = _lock_jobs(connection, [plan.job_id for plan in plans])
         current = [plan for plan in plans if _is_current(jobs.get(plan.job_id), plan)]
         _advance(connection, current)
         rows = _rows(connection, current, jobs, lease.epoch, now)
         if rows:
             insert_new(connection, JobDispatch, rows)
-    pending = _pending(rows)
-    skipped = sum(row["skipped_count"] or 0 for row in rows)
-    return Dispatched(pending, skipped, len(plans) - len(current))
+        pending = _pending(rows)
+        notifier.wake(database, "worker", pending)
+        skipped = sum(row["skipped_count"] or 0 for row in rows)
+        return Dispatched(pending, skipped, len(plans) - len(current))
+
+    return database.transact(apply)
 
 
 def _due_job(shared: SetSpec, job_id: int, next_run: datetime, payload: dict[str, Any], *paused: Any) -> DueJob:
@@ -97,7 +102,7 @@ def _lock_jobs(connection: Connection, job_ids: Sequence[int]) -> dict[int, RowM
         select(*admission.JOB_COLUMNS, Job.next_run, Job.is_active)
         .where(Job.id.in_(job_ids))
         .order_by(Job.id)
-        .with_for_update()
+        .with_for_update(key_share=True)  # what refers to these jobs may be written meanwhile
     ).mappings()
     return {row["id"]: row for row in rows}
 

@@ -206,7 +206,8 @@ def test_ten_thousand_jobs_are_synchronised_in_seconds_and_cost_one_read_when_un
     assert time.monotonic() - began < 10
     before, began = db.statements, time.monotonic()
     assert sync(db, *specs) == jobs.Synced((), (), ())
-    assert db.statements - before == 4  # the jobs and pools are read, priorities aged, the set is noted
+    # The jobs and pools are read, priorities aged, the set is noted; on a server others are kept out before.
+    assert db.statements - before == (4 if db.is_sqlite else 5)
     assert time.monotonic() - began < 5
     assert len(sync(db).removed) == 10_000
     with db.read() as connection:

@@ -60,7 +60,8 @@ def test_another_name_is_an_attribute_error() -> None:
 def test_the_tables_are_queried_as_objects(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     job = add_job(db, "report")
     add_dispatch(db, job)
-    monkeypatch.setenv("JOBSUP_DATABASE_URL", str(db.url))
+    monkeypatch.setenv("JOBSUP_DATABASE_URL", str(db.url).replace("+psycopg", ""))
+    monkeypatch.setenv("JOBSUP_DATABASE_SCHEMA", db.schema or "jobsup")
     engine = jobsup.get_engine()
     with Session(engine) as session:
         found = session.scalars(select(jobsup.JobDispatch).where(jobsup.JobDispatch.status == "PENDING")).one()
@@ -70,7 +71,7 @@ def test_the_tables_are_queried_as_objects(db: Database, monkeypatch: pytest.Mon
 
 def test_a_readers_open_transaction_stops_no_writer(db: Database) -> None:
     job = add_job(db, "report")
-    engine, other = jobsup.get_engine(str(db.url)), connect(db)
+    engine, other = jobsup.get_engine(str(db.url), schema=db.schema), connect(db)
     with Session(engine) as session:
         assert session.scalars(select(jobsup.Job.name)).all() == ["report"]
         assert add_dispatch(other, job) == 1

@@ -17,7 +17,7 @@ from jobsup.schedule.due import are_current, zone_rules
 from jobsup.store import jobs
 from jobsup.store.engine import Database
 from jobsup.store.recompute import Moved, recompute
-from tests.support.store import START, add_job, job_row, job_spec
+from tests.support.store import START, add_job, job_row, job_spec, opening
 
 BERLIN = ScheduleSpec(cron="30 2 * * *", timezone="Europe/Berlin")
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -114,13 +114,13 @@ def test_another_tz_database_moves_the_ticks_of_its_zone(db: Database, tmp_path:
     (tmp_path / "tz/Europe").mkdir(parents=True)
     (tmp_path / "tz/Europe/Berlin").write_bytes(data)
     code = (
-        "import json, sys; from datetime import datetime; from jobsup.store.engine import Database\n"
+        "import json; from datetime import datetime; from jobsup.store.engine import Database\n"
         "from jobsup.store.recompute import recompute; from tests.support.clock import FakeClock\n"
-        "moved = recompute(Database(sys.argv[1], clock=FakeClock()))\n"
+        f"moved = recompute({opening(db)[:-1]}, clock=FakeClock()))\n"
         "print(json.dumps([[each.name, each.after.isoformat()] for each in moved]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(db.url)],
+        [sys.executable, "-c", code],
         env={**os.environ, "PYTHONTZPATH": str(tmp_path / "tz")},
         capture_output=True,
         text=True,

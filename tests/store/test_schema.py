@@ -15,21 +15,52 @@ from jobsup.errors import DatabaseError
 from jobsup.store import schema
 from jobsup.store.engine import Database
 from jobsup.store.migrations.run import settings
-from tests.support.store import add_dispatch, add_job, create_database
+from tests.support.postgres import open_schema
+from tests.support.postgres import schema as server_schema
+from tests.support.store import add_dispatch, add_job, opening
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'new.db'}", synchronous="off")
-    yield database
-    database.close()
+def empty(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A database with nothing in it; on a server not even the schema is there."""
+    if backend == "sqlite":
+        database = Database(f"sqlite:///{tmp_path / 'new.db'}", synchronous="off")
+        yield database
+        database.close()
+        return
+    server = request.getfixturevalue("postgres")
+    with server_schema(server, with_tables=False) as name:
+        database = open_schema(server, name)
+        yield database
+        database.close()
+
+
+def make_schema(database: Database) -> None:
+    """Make the place for tables where a database needs one."""
+    if database.schema is not None:
+        with database.write() as connection:
+            connection.execute(text(f"CREATE SCHEMA {database.schema}"))
 
 
 def definitions_of(database: Database) -> dict[str, str]:
-    """Every table and index as SQLite keeps it, with blanks evened out and a table's parts in one order."""
+    """Every table and index as the database keeps it, a table's parts in one order."""
     with database.read() as connection:
-        rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")).all()
+        rows = connection.execute(text(_SQLITE if database.is_sqlite else _POSTGRESQL)).all()
     return {name: "\n".join(sorted(part.strip(" ,\t") for part in sql.splitlines())) for name, sql in rows}
+
+
+_SQLITE = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
+_POSTGRESQL = """
+SELECT c.relname, replace(concat_ws(chr(10), CAST(c.reloptions AS text),
+  (SELECT string_agg(concat_ws(' ', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+                               pg_get_expr(d.adbin, d.adrelid)), chr(10))
+   FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+   WHERE a.attrelid = c.oid AND a.attnum > 0),
+  (SELECT string_agg(concat_ws(' ', k.conname, pg_get_constraintdef(k.oid)), chr(10)) FROM pg_constraint k
+   WHERE k.conrelid = c.oid),
+  CASE WHEN c.relkind = 'i' THEN pg_get_indexdef(c.oid) END), c.relnamespace::regnamespace || '.', '')
+FROM pg_class c WHERE c.relnamespace = to_regnamespace(current_schema())
+"""
 
 
 def test_migrations_make_exactly_the_tables_of_the_models(empty: Database, db: Database) -> None:
@@ -62,7 +93,7 @@ def test_an_upgraded_database_is_left_alone_with_its_rows(db: Database) -> None:
 
 
 def test_a_new_database_is_refused_when_it_may_not_be_changed(empty: Database) -> None:
-    with pytest.raises(DatabaseError, match=r"new\.db has no tables yet: run `jobsup db upgrade`"):
+    with pytest.raises(DatabaseError, match=r"(new\.db|schema test_\d+) has no tables yet: run `jobsup db upgrade`"):
         schema.ensure(empty, migrate=False)
     assert schema.current(empty) is None
 
@@ -77,6 +108,7 @@ def test_a_newer_database_is_refused(db: Database) -> None:
 
 
 def test_another_programs_table_is_never_touched(empty: Database) -> None:
+    make_schema(empty)
     with empty.write() as connection:
         connection.execute(text("CREATE TABLE job (title TEXT)"))
     with pytest.raises(DatabaseError, match="has a table 'job' that jobsup did not make"):
@@ -85,6 +117,7 @@ def test_another_programs_table_is_never_touched(empty: Database) -> None:
 
 
 def test_a_failed_upgrade_leaves_nothing_behind(empty: Database) -> None:
+    make_schema(empty)
     with empty.write() as connection:
         connection.execute(text("CREATE VIEW job_output_chunk AS SELECT 1"))
     with pytest.raises(DatabaseError, match="job_output_chunk"):
@@ -102,6 +135,7 @@ def test_check_names_a_lost_index_and_a_lost_table(db: Database) -> None:
     ]
 
 
+@pytest.mark.only("sqlite", "a server keeps its references whatever a client says")
 def test_check_names_a_row_that_points_nowhere(db: Database) -> None:
     add_dispatch(db, add_job(db))
     with db.engine.connect() as connection:
@@ -113,21 +147,19 @@ def test_check_names_a_row_that_points_nowhere(db: Database) -> None:
     assert schema.check(db) == ["row 1 of job_dispatch points to a row of job that is gone"]
 
 
-def test_two_upgrades_at_once_both_succeed(tmp_path: Path) -> None:
+def test_several_upgrades_at_once_all_succeed(empty: Database) -> None:
     program = (
-        "import sys; from jobsup.store import schema; from jobsup.store.engine import Database;"
-        "schema.ensure(Database(sys.argv[1]), migrate=True)"
+        "from jobsup.store import schema; from jobsup.store.engine import Database;"
+        f"schema.ensure({opening(empty)}, migrate=True)"
     )
-    url = f"sqlite:///{tmp_path / 'shared.db'}"
-    running = [subprocess.Popen([sys.executable, "-c", program, url], stderr=subprocess.PIPE) for _ in range(3)]
+    running = [subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) for _ in range(3)]
     assert [(child.wait(30), child.stderr and child.stderr.read()) for child in running] == [(0, b"")] * 3
+    assert schema.check(empty) == []
 
 
-def test_looking_at_the_version_loads_no_alembic(tmp_path: Path) -> None:
-    create_database(tmp_path / "jobsup.db").close()
+def test_looking_at_the_version_loads_no_alembic(db: Database) -> None:
     program = (
         "import sys; from jobsup.store import schema; from jobsup.store.engine import Database;"
-        "schema.ensure(Database(sys.argv[1]), migrate=True); sys.exit('alembic' in sys.modules)"
+        f"schema.ensure({opening(db)}, migrate=True); sys.exit('alembic' in sys.modules)"
     )
-    url = f"sqlite:///{tmp_path / 'jobsup.db'}"
-    assert subprocess.run([sys.executable, "-c", program, url], timeout=30, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program], timeout=30, check=False).returncode == 0

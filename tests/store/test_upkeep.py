@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import time
 
+import pytest
+
 from jobsup.store import upkeep
 from jobsup.store.engine import Database
 from tests.support.store import add_dispatch, add_job, connect
+
+pytestmark = pytest.mark.only("sqlite", "a server minds its own log and its own disk")
 
 
 def test_free_space_is_that_of_the_files_disk(db: Database) -> None:

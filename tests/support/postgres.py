@@ -17,18 +17,24 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg
 import pytest
+from sqlalchemy import create_mock_engine
+from sqlalchemy.schema import ExecutableDDLElement
 
+from jobsup.clock import Clock
+from jobsup.store.engine import Database
+from jobsup.store.models import Base
+from jobsup.store.schema import HEAD, VERSION_TABLE
 from tests.support.waiting import until
 
-__all__ = ["PostgresServer", "fresh_schema", "own_server", "postgres", "running"]
+__all__ = ["PostgresServer", "open_schema", "own_server", "postgres", "running", "schema", "tables"]
 
 VERSION_VARIABLE = "JOBSUP_TEST_POSTGRES"
 VERSIONS = {"16": "pginstall", "18": "pginstall18"}
@@ -221,15 +227,35 @@ def own_server() -> Iterator[PostgresServer]:
         yield server
 
 
-def fresh_schema(server: PostgresServer, make: Callable[[str], None]) -> Iterator[str]:
-    """Yield the name of a schema that nobody used before, made by `make`; it is dropped afterwards."""
+@functools.cache
+def tables() -> str:
+    """Return the statements that make all tables of this version, and mark them as migrated."""
+    statements: list[str] = []
+
+    def note(statement: ExecutableDDLElement, *_: object, **__: object) -> None:
+        statements.append(str(statement.compile(dialect=engine.dialect)))
+
+    engine = create_mock_engine("postgresql+psycopg://", note)
+    Base.metadata.create_all(engine, checkfirst=False)
+    column = f"version_num VARCHAR(32) NOT NULL CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY"
+    version = (f"CREATE TABLE {VERSION_TABLE} ({column})", f"INSERT INTO {VERSION_TABLE} VALUES ('{HEAD}')")
+    return ";".join([*statements, *version])
+
+
+@contextmanager
+def schema(server: PostgresServer, *, with_tables: bool = True) -> Iterator[str]:
+    """Give the name of a schema that nobody used before; it is dropped afterwards, whoever still uses it."""
     name = f"test_{next(_schemas)}"
-    make(name)
+    if with_tables:
+        server.execute(f"CREATE SCHEMA {name}; SET search_path = {name}; {tables()}")
     yield name
+    server.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE pid <> pg_backend_pid() AND relation IN "
+        f"(SELECT oid FROM pg_class WHERE relnamespace = to_regnamespace('{name}'))"
+    )
     server.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
 
 
-if __name__ == "__main__":  # a look at how long it takes
-    began = time.monotonic()
-    with running() as example:
-        print(example.execute("SELECT version()"), f"{time.monotonic() - began:.2f} s")
+def open_schema(server: PostgresServer, name: str, *, clock: Clock | None = None, **options: Any) -> Database:
+    """Open a schema as a program of ours would."""
+    return Database(server.url(), schema=name, clock=clock, **{"kind": "test", **options})

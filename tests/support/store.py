@@ -41,6 +41,7 @@ __all__ = [
     "job_row",
     "job_spec",
     "log_row",
+    "opening",
     "worker_row",
 ]
 
@@ -74,8 +75,15 @@ def create_database(path: Path, *, clock: Clock | None = None) -> Database:
 
 
 def connect(database: Database, *, clock: Clock | None = None) -> Database:
-    """Open the same file once more, as another process would; the caller closes it."""
-    return Database(str(database.url), synchronous="off", clock=clock or database.clock)
+    """Open the same database once more, as another process would; the caller closes it."""
+    place = {} if database.schema is None else {"schema": database.schema}
+    return Database(str(database.url), synchronous="off", clock=clock or database.clock, **place)
+
+
+def opening(database: Database) -> str:
+    """Return the Python expression by which another process opens the same database."""
+    place = "" if database.schema is None else f", schema={database.schema!r}"
+    return f"Database({str(database.url)!r}{place})"
 
 
 def job_spec(name: str | None = None, **overrides: Any) -> JobSpec:
