@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 from starlette.testclient import TestClient
 
 from jobsup.config.settings import Config
@@ -63,4 +66,25 @@ def browser(database: Database, folder: Path, role: Role = Role.OPERATOR) -> Ite
         yield Browser(client, secret)
     finally:
         client.close()
+        handles.close()
+
+
+@contextmanager
+def served(database: Database, folder: Path, role: Role = Role.OPERATOR) -> Iterator[tuple[str, str]]:
+    """Run the application on a port of its own; yields its address and the cookie of a user who is signed in."""
+    name = f"{role}-user"
+    users.add(database, name, role, "hash")
+    secret = users.begin_session(database, name, "hash", lifetime=timedelta(hours=1), address="", agent="")
+    handles = Handles(lambda: connect(database), count=4)
+    site = Site(Config(path=str(folder / "jobsup.toml")), handles)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(create(site), log_config=None, lifespan="off", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", secret
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()
         handles.close()
