@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
@@ -31,3 +31,9 @@ class Entry:
     """For the API's document."""
     scope: str = ""
     """What a bearer token must be allowed: `read`, `run` ...; empty: no token opens it, only a session."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    """For the API's document: what may stand after the `?`, and what it says."""
+    body: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """For the API: the keys of the JSON object that is sent, each with its schema. No other key is taken."""
+    status: int = 200
+    """For the API's document: what a success answers with."""
