@@ -8,7 +8,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,10 @@ FREEZE_ROUNDS_MAX = 8
 """How often `kill_tree` looks for new members before it stops trusting them to stand still."""
 KILL_WAIT_SECONDS = 0.05
 """The longest wait for killed processes between two looks."""
+EXEC_SECONDS = 0.005
+"""Before the last look: a process in the middle of an exec shows no environment, and so no tag."""
+PASSES_MAX = 50
+"""How often one look asks for processes that have come during it: on a busy machine some always have."""
 ENVIRON_BYTES_MAX = 4 << 20
 """More of a process's environment than this is not searched."""
 
@@ -110,7 +114,7 @@ def children(pid: int) -> list[int]:
 
 def descendants(pid: int) -> list[int]:
     """List children, their children, and so on, of one look at the process table; zombies are left out."""
-    return _descendants_of([pid], _table())
+    return _descendants_of([pid], _table(pids()))
 
 
 def ancestors(pid: int) -> list[int]:
@@ -141,7 +145,7 @@ def environ_value(pid: int, name: str) -> str | None:
 
 def tagged(value: str) -> list[int]:
     """List the live processes that were started with `JOBSUP_INSTANCE=<value>` in their environment."""
-    return [pid for pid in pids() if environ_value(pid, INSTANCE_VARIABLE) == value and is_alive(pid, None)]
+    return [pid for batch in _batches() for pid in _tagged_of(batch, value)]
 
 
 def kill_tree(
@@ -159,24 +163,22 @@ def kill_tree(
     spared = {os.getpid(), *ancestors(os.getpid()), *keep}
     deadline = time.monotonic() + deadline_seconds
     members: dict[int, int] = {}  # pid -> start time: a pid that was used again is somebody else
-    wanted = list(roots)
-    for pid in wanted:
-        _remember(pid, members, spared)
+    for pid in roots:
+        _remember(pid, members, spared, stop=True)
     while True:
-        _freeze(members, spared, tag)
-        pidfds = [fd for pid, started in members.items() if (fd := open_pidfd(pid, started)) is not None]
-        try:
-            for fd in pidfds:
-                _send(fd, signal.SIGKILL)
-            _wait_for_any(pidfds, min(KILL_WAIT_SECONDS, deadline - time.monotonic()))
-        finally:
-            for fd in pidfds:
-                os.close(fd)
+        for _ in range(FREEZE_ROUNDS_MAX):
+            if not _grow(members, spared, tag, stop=True):
+                break
+        _kill(members, min(KILL_WAIT_SECONDS, deadline - time.monotonic()))
         left = [pid for pid, started in members.items() if is_alive(pid, started)]
-        if not left and not _grow(members, spared, tag):
-            return []
+        if not left and not _grow(members, spared, tag, stop=True):
+            if tag is None:
+                return []
+            select.select([], [], [], EXEC_SECONDS)
+            if not _grow(members, spared, tag, stop=True):
+                return []
         if time.monotonic() >= deadline:
-            return left
+            return [pid for pid, started in members.items() if is_alive(pid, started)]
 
 
 def signal_tree(roots: Iterable[int], signum: int, *, tag: str | None = None, keep: Collection[int] = ()) -> int:
@@ -184,8 +186,8 @@ def signal_tree(roots: Iterable[int], signum: int, *, tag: str | None = None, ke
     spared = {os.getpid(), *ancestors(os.getpid()), *keep}
     members: dict[int, int] = {}
     for pid in roots:
-        _remember(pid, members, spared)
-    _grow(members, spared, tag)
+        _remember(pid, members, spared, stop=False)
+    _grow(members, spared, tag, stop=False)
     return sum(signal_process(pid, started, signum) for pid, started in members.items())
 
 
@@ -252,8 +254,26 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _table() -> dict[int, ProcessStat]:
-    return {pid: found for pid in pids() if (found := stat(pid)) is not None}
+def _batches() -> Iterator[list[int]]:
+    """Yield every process, then those that have come since, until none has.
+
+    One list alone would miss a process whose parent ends before it is looked at, and is not listed itself yet.
+    """
+    seen: set[int] = set()
+    for _ in range(PASSES_MAX):
+        batch = [pid for pid in pids() if pid not in seen]
+        if not batch:
+            return
+        seen.update(batch)
+        yield batch
+
+
+def _tagged_of(batch: Iterable[int], value: str) -> list[int]:
+    return [pid for pid in batch if environ_value(pid, INSTANCE_VARIABLE) == value and is_alive(pid, None)]
+
+
+def _table(batch: Iterable[int]) -> dict[int, ProcessStat]:
+    return {pid: found for pid in batch if (found := stat(pid)) is not None}
 
 
 def _descendants_of(roots: Iterable[int], table: dict[int, ProcessStat]) -> list[int]:
@@ -270,38 +290,47 @@ def _descendants_of(roots: Iterable[int], table: dict[int, ProcessStat]) -> list
     return found
 
 
-def _remember(pid: int, members: dict[int, int], spared: Collection[int]) -> bool:
-    """Add a process to those we end; True when it is new and alive."""
-    if pid in members or pid in spared or pid <= 1:
+def _remember(pid: int, members: dict[int, int], spared: Collection[int], *, stop: bool) -> bool:
+    """Add a process to those we mean, stopped at once if wanted; True when it is new and alive."""
+    if pid in spared or pid <= 1:
         return False
     found = stat(pid)
-    if found is None or found.state in _STATES_GONE:
+    if found is None or found.state in _STATES_GONE or members.get(pid) == found.start_time:
         return False
     members[pid] = found.start_time
+    if stop:
+        signal_process(pid, found.start_time, signal.SIGSTOP)
     return True
 
 
-def _grow(members: dict[int, int], spared: Collection[int], tag: str | None) -> int:
+def _grow(members: dict[int, int], spared: Collection[int], tag: str | None, *, stop: bool) -> int:
     """Look for more members: descendants of the known ones, and tagged processes with theirs."""
-    roots = [pid for pid, started in members.items() if is_alive(pid, started)]
-    if tag is not None:
-        roots += tagged(tag)
-    if not roots:
-        return 0
-    found = _descendants_of(roots, _table())
-    return sum(_remember(pid, members, spared) for pid in (*roots, *found))
+    count = 0
+    for batch in _batches():
+        roots = [pid for pid, started in members.items() if is_alive(pid, started)]
+        if tag is not None:
+            tagged_ones = _tagged_of(batch, tag)
+            count += sum(_remember(pid, members, spared, stop=stop) for pid in tagged_ones)
+            roots += tagged_ones
+        if not roots:
+            if tag is None:
+                return count
+            continue
+        found = _descendants_of(roots, _table(batch))
+        count += sum(_remember(pid, members, spared, stop=stop) for pid in found)
+    return count
 
 
-def _freeze(members: dict[int, int], spared: Collection[int], tag: str | None) -> None:
-    """Stop every member; a stopped process cannot fork, so the set is whole once it stops growing."""
-    stopped: set[int] = set()
-    for _ in range(FREEZE_ROUNDS_MAX):
-        for pid, started in members.items():
-            if pid not in stopped:
-                signal_process(pid, started, signal.SIGSTOP)
-                stopped.add(pid)
-        if not _grow(members, spared, tag):
-            return
+def _kill(members: dict[int, int], seconds: float) -> None:
+    """Kill them all, and give them a moment to go."""
+    pidfds = [fd for pid, started in members.items() if (fd := open_pidfd(pid, started)) is not None]
+    try:
+        for fd in pidfds:
+            _send(fd, signal.SIGKILL)
+        _wait_for_any(pidfds, seconds)
+    finally:
+        for fd in pidfds:
+            os.close(fd)
 
 
 def _send(pidfd: int, signum: int) -> bool:
