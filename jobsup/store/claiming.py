@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     CTE,
     ColumnElement,
     Connection,
+    Integer,
     Interval,
     RowMapping,
     ScalarSelect,
@@ -20,7 +22,6 @@ from sqlalchemy import (
     cast,
     exists,
     func,
-    literal,
     literal_column,
     or_,
     select,
@@ -41,36 +42,42 @@ CLAIM_PASSES_MAX = 8
 _D = tables.job_dispatch
 _RUNNING: ColumnElement[str] = literal_column(f"'{Status.IN_PROGRESS}'")
 
+# What the statements are given each time; they themselves are made once. No column may have one of these names.
+_NOW = bindparam("at", type_=UtcDateTime())
+_NODE = bindparam("on_node", type_=String())
+_QUEUES = bindparam("of_queues", type_=String(), expanding=True)
+_WANTED = bindparam("wanted", type_=Integer())
+_WORKER = bindparam("by_worker", type_=String())
+
 
 def claim(
     connection: Connection, *, worker_id: str, node: str, queues: tuple[str, ...], limit: int, now: datetime
 ) -> tuple[tuple[Claim, ...], datetime | None]:
     """Take up to `limit` dispatches for a worker; with fewer found, also say when the next waiting one comes due."""
-    serves = _serves(node, queues)
+    given = {"at": now, "on_node": node, "of_queues": queues} if queues else {"at": now, "on_node": node}
     take = _take_alone if connection.dialect.name == "sqlite" else _take_among_others
     claims: list[Claim] = []
     for _ in range(CLAIM_PASSES_MAX):
-        taken, is_all = take(connection, serves, limit - len(claims), worker_id, now)
+        taken, is_all = take(connection, given, limit - len(claims), worker_id, now)
         claims += taken
         if len(claims) == limit:
             return tuple(claims), None
         if is_all:
             break
-    return tuple(claims), connection.execute(
-        select(func.min(JobDispatch.available_at)).where(WAITING, JobDispatch.available_at > now, serves)
-    ).scalar_one()
+    return tuple(claims), connection.execute(_next_available(bool(queues)), given).scalar_one()
 
 
 def _take_alone(
-    connection: Connection, serves: ColumnElement[bool], wanted: int, worker_id: str, now: datetime
+    connection: Connection, given: dict[str, Any], wanted: int, worker_id: str, now: datetime
 ) -> tuple[list[Claim], bool]:
     """Take what is first, as the only one that writes; also say whether everything that waits was looked at."""
-    rows = connection.execute(_claimable(serves, wanted + CLAIM_LOOKAHEAD, now)).mappings().all()
+    statement = _claimable("of_queues" in given)
+    rows = connection.execute(statement, {**given, "wanted": wanted + CLAIM_LOOKAHEAD}).mappings().all()
     return _take(connection, _fitting(connection, rows, wanted), worker_id, now), len(rows) < wanted + CLAIM_LOOKAHEAD
 
 
 def _take_among_others(
-    connection: Connection, serves: ColumnElement[bool], wanted: int, worker_id: str, now: datetime
+    connection: Connection, given: dict[str, Any], wanted: int, worker_id: str, now: datetime
 ) -> tuple[list[Claim], bool]:
     """Take what is first and nobody else is about to take, in one statement; what needs a pool's place in two more.
 
@@ -78,12 +85,8 @@ def _take_among_others(
     would take one meanwhile would wait for that very key. Two that take two of a key at the same moment are told
     apart by its unique index.
     """
-    picked = _claimable(serves, wanted, now).with_for_update(of=JobDispatch, skip_locked=True).cte("picked")
-    picked = picked.prefix_with("MATERIALIZED")  # looked up twice, it would lock other rows the second time
-    taken = _taken(picked, worker_id, now)
-    is_taken = picked.c.id.in_(select(taken.c.id)).label("is_taken")
-    statement = select(picked, is_taken).order_by(picked.c.claim_rank, picked.c.id)
-    rows = connection.execute(statement).mappings().all()
+    statement = _taking("of_queues" in given)
+    rows = connection.execute(statement, {**given, "wanted": wanted, "by_worker": worker_id}).mappings().all()
     pooled = _fitting(connection, [row for row in rows if row["pool_key"] is not None], wanted)
     held = {row["concurrency_key"] for row in rows if row["is_taken"]} - {None}
     more = _take(connection, [row for row in pooled if row["concurrency_key"] not in held], worker_id, now)
@@ -92,7 +95,17 @@ def _take_among_others(
     return sorted(claims, key=lambda claim: order[claim.dispatch_id]), len(rows) < wanted
 
 
-def _taken(picked: CTE, worker_id: str, now: datetime) -> CTE:
+@cache
+def _taking(has_queues: bool) -> Select[Any]:
+    """Pick rows, and take those of them at once that need no pool's place."""
+    picked = _claimable(has_queues).with_for_update(of=JobDispatch, skip_locked=True).cte("picked")
+    picked = picked.prefix_with("MATERIALIZED")  # looked up twice, it would lock other rows the second time
+    taken = _taken(picked)
+    is_taken = picked.c.id.in_(select(taken.c.id)).label("is_taken")
+    return select(picked, is_taken).order_by(picked.c.claim_rank, picked.c.id)
+
+
+def _taken(picked: CTE) -> CTE:
     """Make those of the picked rows ours that need no pool's place."""
     each = func.coalesce(picked.c.concurrency_key, cast(picked.c.id, String))
     place = func.row_number().over(partition_by=each, order_by=(picked.c.claim_rank, picked.c.id)).label("place")
@@ -103,9 +116,9 @@ def _taken(picked: CTE, worker_id: str, now: datetime) -> CTE:
         .where(JobDispatch.id == first.c.id, first.c.place == 1)
         .values(
             status=Status.IN_PROGRESS,
-            worker_id=worker_id,
-            claimed_at=now,
-            deadline_at=literal(now, UtcDateTime()) + timeout,
+            worker_id=_WORKER,
+            claimed_at=_NOW,
+            deadline_at=_NOW + timeout,
             config_hash=first.c.config_hash,
         )
         .returning(JobDispatch.id)
@@ -113,7 +126,15 @@ def _taken(picked: CTE, worker_id: str, now: datetime) -> CTE:
     )
 
 
-def _claimable(serves: ColumnElement[bool], limit: int, now: datetime) -> Select[Any]:
+@cache
+def _next_available(has_queues: bool) -> Select[Any]:
+    return select(func.min(JobDispatch.available_at)).where(
+        WAITING, JobDispatch.available_at > _NOW, _serves(has_queues)
+    )
+
+
+@cache
+def _claimable(has_queues: bool) -> Select[Any]:
     """Select what can be claimed now, in its order, with all that a claim needs."""
     return (
         select(
@@ -132,15 +153,22 @@ def _claimable(serves: ColumnElement[bool], limit: int, now: datetime) -> Select
             Job.timeout_seconds,
         )
         .join(Job, Job.id == JobDispatch.job_id)
-        .where(WAITING, JobDispatch.available_at <= now, serves, _key_is_free(), _pool_has_room(), _is_let(now))
+        .where(
+            WAITING,
+            JobDispatch.available_at <= _NOW,
+            _serves(has_queues),
+            _key_is_free(),
+            _pool_has_room(),
+            _is_let(),
+        )
         .order_by(JobDispatch.claim_rank, JobDispatch.id)
-        .limit(limit)
+        .limit(_WANTED)
     )
 
 
-def _serves(node: str, queues: tuple[str, ...]) -> ColumnElement[bool]:
-    target = or_(JobDispatch.target == "", JobDispatch.target == node)
-    return and_(target, JobDispatch.queue.in_(queues)) if queues else target
+def _serves(has_queues: bool) -> ColumnElement[bool]:
+    target = or_(JobDispatch.target == "", JobDispatch.target == _NODE)
+    return and_(target, JobDispatch.queue.in_(_QUEUES)) if has_queues else target
 
 
 def _key_is_free() -> ColumnElement[bool]:
@@ -162,9 +190,9 @@ def _places_taken() -> ScalarSelect[int]:
     return select(func.count()).where(running.pool_key == JobPool.key, running.status == _RUNNING).scalar_subquery()
 
 
-def _is_let(now: datetime) -> ColumnElement[bool]:
+def _is_let() -> ColumnElement[bool]:
     """Hold what is filled in afterwards while its job is paused; all other runs were let in before the pause."""
-    is_paused = and_(Job.paused_at.is_not(None), or_(Job.paused_until.is_(None), Job.paused_until > now))
+    is_paused = and_(Job.paused_at.is_not(None), or_(Job.paused_until.is_(None), Job.paused_until > _NOW))
     return or_(JobDispatch.source != Source.BACKFILL, ~is_paused)
 
 
@@ -199,9 +227,10 @@ def _room(connection: Connection, pools: set[str]) -> dict[str, int]:
 def _take(connection: Connection, rows: Iterable[RowMapping], worker_id: str, now: datetime) -> list[Claim]:
     """Make rows ours that nobody else can take any more."""
     claims = [_claim_of(row) for row in rows]
-    owned = {"status": Status.IN_PROGRESS, "worker_id": worker_id, "claimed_at": now}
     changes = [
         {
+            "by_worker": worker_id,
+            "at": now,
             "row_id": claim.dispatch_id,
             "deadline": None if claim.job.timeout is None else now + claim.job.timeout,
             "hash": claim.config_hash,
@@ -209,10 +238,21 @@ def _take(connection: Connection, rows: Iterable[RowMapping], worker_id: str, no
         for claim in claims
     ]
     if changes:
-        change = update(_D).where(_D.c.id == bindparam("row_id"), _D.c.status == Status.PENDING)
-        values = {**owned, "deadline_at": bindparam("deadline"), "config_hash": bindparam("hash")}
-        connection.execute(change.values(**values), changes)
+        connection.execute(_MAKE_OURS, changes)
     return claims
+
+
+_MAKE_OURS = (
+    update(_D)
+    .where(_D.c.id == bindparam("row_id"), _D.c.status == Status.PENDING)
+    .values(
+        status=Status.IN_PROGRESS,
+        worker_id=_WORKER,
+        claimed_at=_NOW,
+        deadline_at=bindparam("deadline"),
+        config_hash=bindparam("hash"),
+    )
+)
 
 
 def _claim_of(row: RowMapping) -> Claim:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Update, bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, literal_column, select, update
 
 from jobsup.model import Claim, Heartbeat, OutputChunk, Reason, RunResult, Status, WorkerStatus
 from jobsup.store import attempts, claiming, notifier, tables
 from jobsup.store.dialect import insert_new
 from jobsup.store.engine import Database
-from jobsup.store.rows import LIVE, JobDispatch, JobOutputChunk, WorkerRegistration
+from jobsup.store.rows import LIVE, JobOutputChunk, WorkerRegistration
 
 _D = tables.job_dispatch
 
@@ -88,8 +87,11 @@ def exchange(database: Database, worker: Worker, request: Round) -> Answer:
 def _exchange(connection: Connection, worker: Worker, request: Round, now: datetime) -> Answer:
     is_registered = _beat(connection, worker, request, now)
     if request.started:
-        began = [{"row_id": dispatch_id, "began_at": at} for dispatch_id, at in sorted(request.started.items())]
-        connection.execute(_owned(worker, bindparam("row_id")).values(started_at=bindparam("began_at")), began)
+        began = [
+            {"by_worker": worker.worker_id, "row_id": dispatch_id, "began_at": at}
+            for dispatch_id, at in sorted(request.started.items())
+        ]
+        connection.execute(_STARTED, began)
     _write_chunks(connection, request)
     ends = attempts.end(connection, request.results, worker_id=worker.worker_id, node=worker.node, now=now)
     refused = {result.dispatch_id for result in request.results} - set(ends)
@@ -117,39 +119,51 @@ def _exchange(connection: Connection, worker: Worker, request: Round, now: datet
 
 def _beat(connection: Connection, worker: Worker, request: Round, now: datetime) -> bool:
     """Renew the registration, or only look whether it still stands; a worker that was given up must not claim."""
-    alive = (WorkerRegistration.worker_id == worker.worker_id, WorkerRegistration.status != WorkerStatus.OFFLINE)
     beat = request.heartbeat
     if beat is None:
-        # Locked: who gives this worker up at this very moment finds all that it claims.
-        look = select(WorkerRegistration.worker_id).where(*alive).with_for_update(read=True)
-        return not request.claim or connection.execute(look).first() is not None
-    renewed = connection.execute(
-        update(WorkerRegistration)
-        .where(*alive)
-        .values(
-            last_heartbeat=now,
-            status=beat.status,
-            jobs_processed=beat.jobs_processed,
-            current_job_id=beat.current_job_id,
-        )
-    )
-    return renewed.rowcount == 1
+        return not request.claim or connection.execute(_LOOK, {"by_worker": worker.worker_id}).first() is not None
+    renewed = {
+        "by_worker": worker.worker_id,
+        "at": now,
+        "new_status": beat.status,
+        "processed": beat.jobs_processed,
+        "job": beat.current_job_id,
+    }
+    return connection.execute(_RENEW, renewed).rowcount == 1
 
 
-def _owned(worker: Worker, dispatch_id: Any) -> Update:
-    return update(_D).where(
-        _D.c.id == dispatch_id, _D.c.worker_id == worker.worker_id, _D.c.status == Status.IN_PROGRESS
+_ALIVE = (
+    WorkerRegistration.worker_id == bindparam("by_worker"),
+    WorkerRegistration.status != literal_column(f"'{WorkerStatus.OFFLINE}'"),
+)
+# Locked: who gives this worker up at this very moment finds all that it claims.
+_LOOK = select(WorkerRegistration.worker_id).where(*_ALIVE).with_for_update(read=True)
+_RENEW = (
+    update(WorkerRegistration)
+    .where(*_ALIVE)
+    .values(
+        last_heartbeat=bindparam("at"),
+        status=bindparam("new_status"),
+        jobs_processed=bindparam("processed"),
+        current_job_id=bindparam("job"),
     )
+)
+
+
+_OURS = update(_D).where(
+    _D.c.id == bindparam("row_id"), _D.c.worker_id == bindparam("by_worker"), _D.c.status == Status.IN_PROGRESS
+)
+_STARTED = _OURS.values(started_at=bindparam("began_at"))
+_GIVEN_BACK = _OURS.where(_D.c.started_at.is_(None)).values(
+    status=Status.PENDING, worker_id=None, claimed_at=None, deadline_at=None, config_hash=None
+)
 
 
 def _release(connection: Connection, worker: Worker, dispatch_ids: Sequence[int]) -> None:
     """Give claims back that nothing was started of."""
     if dispatch_ids:
-        given_back = {"status": Status.PENDING, "worker_id": None, "claimed_at": None, "deadline_at": None}
-        connection.execute(
-            _owned(worker, bindparam("row_id")).where(_D.c.started_at.is_(None)).values(**given_back, config_hash=None),
-            [{"row_id": dispatch_id} for dispatch_id in sorted(dispatch_ids)],
-        )
+        rows = [{"by_worker": worker.worker_id, "row_id": dispatch_id} for dispatch_id in sorted(dispatch_ids)]
+        connection.execute(_GIVEN_BACK, rows)
 
 
 def _lost_claims(connection: Connection, worker: Worker, request: Round) -> Sequence[int]:
@@ -182,12 +196,13 @@ def _write_chunks(connection: Connection, request: Round) -> None:
 
 
 def _cancels(connection: Connection, worker: Worker) -> dict[int, Reason]:
-    rows = connection.execute(
-        select(JobDispatch.id, JobDispatch.cancel_reason).where(
-            LIVE,
-            JobDispatch.worker_id == worker.worker_id,
-            JobDispatch.status == Status.IN_PROGRESS,
-            JobDispatch.cancel_requested_at.is_not(None),
-        )
-    )
+    rows = connection.execute(_CANCELLED, {"by_worker": worker.worker_id})
     return {dispatch_id: Reason(reason or Reason.CANCELLED) for dispatch_id, reason in rows}
+
+
+_CANCELLED = select(_D.c.id, _D.c.cancel_reason).where(
+    LIVE,
+    _D.c.worker_id == bindparam("by_worker"),
+    _D.c.status == Status.IN_PROGRESS,
+    _D.c.cancel_requested_at.is_not(None),
+)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, exists, insert, select, update
+from sqlalchemy import Connection, bindparam, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from jobsup.errors import DatabaseError
@@ -62,11 +62,7 @@ def register(database: Database, facts: WorkerFacts, version: str) -> str:
 def stop(database: Database, worker_id: str) -> None:
     """Mark a worker that has ended in order as OFFLINE."""
     with database.write() as connection:
-        connection.execute(
-            update(WorkerRegistration)
-            .where(WorkerRegistration.worker_id == worker_id)
-            .values(status=WorkerStatus.OFFLINE, current_job_id=None)
-        )
+        connection.execute(_STOP, {"worker": worker_id})
 
 
 def list_workers(database: Database, *, include_offline: bool = False) -> list[WorkerRow]:
@@ -105,6 +101,14 @@ def mark_stale_offline(database: Database, threshold: timedelta, *, boot_id: str
         )
 
 
+_REGISTER = insert(WorkerRegistration)
+_STOP = (
+    update(WorkerRegistration)
+    .where(WorkerRegistration.worker_id == bindparam("worker"))
+    .values(status=WorkerStatus.OFFLINE, current_job_id=None)
+)
+
+
 def _random_id() -> str:
     return "worker-" + "".join(secrets.choice(WORKER_ID_CHARACTERS) for _ in range(WORKER_ID_LENGTH))
 
@@ -112,24 +116,25 @@ def _random_id() -> str:
 def _insert(connection: Connection, worker_id: str, facts: WorkerFacts, version: str, now: datetime) -> None:
     machine = os.uname()
     connection.execute(
-        insert(WorkerRegistration).values(
-            worker_id=worker_id,
-            node=facts.node,
-            hostname=machine.nodename,
-            platform=f"{machine.sysname} {machine.release} {machine.machine}",
-            boot_id=facts.boot_id,
-            pid_namespace=facts.pid_namespace,
-            process_id=facts.process_id,
-            process_started=facts.process_started,
-            started_at=now,
-            last_heartbeat=now,
-            heartbeat_interval=facts.heartbeat_interval.total_seconds(),
-            status=WorkerStatus.IDLE,
-            jobs_processed=0,
-            concurrency=facts.concurrency,
-            queues=list(facts.queues),
-            version=version,
-        )
+        _REGISTER,
+        {
+            "worker_id": worker_id,
+            "node": facts.node,
+            "hostname": machine.nodename,
+            "platform": f"{machine.sysname} {machine.release} {machine.machine}",
+            "boot_id": facts.boot_id,
+            "pid_namespace": facts.pid_namespace,
+            "process_id": facts.process_id,
+            "process_started": facts.process_started,
+            "started_at": now,
+            "last_heartbeat": now,
+            "heartbeat_interval": facts.heartbeat_interval.total_seconds(),
+            "status": WorkerStatus.IDLE,
+            "jobs_processed": 0,
+            "concurrency": facts.concurrency,
+            "queues": list(facts.queues),
+            "version": version,
+        },
     )
 
 

@@ -164,8 +164,8 @@ class Supervisor:
             return
         self.generation = 1
         freeze_memory()
-        self._yard.renew_guardian()
         self._crew.start(self._plan)
+        self._yard.renew_guardian()
         self._look_whether_all_ready()
 
     def _fail_start(self, error: JobsupError) -> None:
