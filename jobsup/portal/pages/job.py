@@ -18,7 +18,7 @@ from jobsup.portal.call import Call
 from jobsup.portal.pages.keys import neighbours, number
 from jobsup.portal.routes import Entry
 from jobsup.portal.views import job as views
-from jobsup.portal.views.words import REASONS, command, why
+from jobsup.portal.views.words import REASONS, command, on_clock, told, why
 from jobsup.store import audit, history
 from jobsup.store.engine import Database
 from jobsup.store.history import Wanted
@@ -145,7 +145,8 @@ def _context(head: views.Head) -> dict[str, Any]:
     path = _path(head.name)
     parts = (("", "Summary"), ("/slots", "Slots"), ("/runs", "Runs"), ("/config", "Config"), ("/audit", "Audit"))
     tabs = [(f"{path}{part}", label) for part, label in parts]
-    return {"head": head, "job_path": path, "tabs": tabs, "command": command, "reasons": REASONS, "why": why}
+    words = {"command": command, "reasons": REASONS, "why": why, "told": told, "on_clock": on_clock}
+    return {"head": head, "job_path": path, "tabs": tabs, **words}
 
 
 ENTRIES = (

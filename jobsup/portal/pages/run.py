@@ -18,7 +18,7 @@ from jobsup.portal.routes import Entry
 from jobsup.portal.views.ansi import Reader
 from jobsup.portal.views.log import NEEDLE_CHARS_MAX, as_json
 from jobsup.portal.views.run import run_of
-from jobsup.portal.views.words import command, signal_name, why
+from jobsup.portal.views.words import command, told, why
 from jobsup.store import log_ranges
 from jobsup.store.engine import Database
 
@@ -40,7 +40,7 @@ async def run(call: Call) -> Response:
     """Show a run; `?at=` a place in its output, `?q=` searches it."""
     place, needle = number(call, "at"), call.query.get("q", "")[:NEEDLE_CHARS_MAX]
     found = await call.ask(lambda database: run_of(database, _id(call), place=place, needle=needle))
-    return call.page("run.html", found=found, needle=needle, why=why, command=command, signal_name=signal_name)
+    return call.page("run.html", found=found, needle=needle, why=why, told=told, command=command)
 
 
 async def raw(call: Call) -> Response:

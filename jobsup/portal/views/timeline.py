@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from jobsup.config.document import jobspec_from_dict
 from jobsup.errors import ScheduleError
 from jobsup.schedule import compile as compile_schedule
+from jobsup.schedule.base import EPOCH
 from jobsup.store import history, job_lines, standing
 from jobsup.store.engine import Database
 from jobsup.store.history import RunLine
@@ -30,7 +31,8 @@ SPANS: Mapping[str, tuple[timedelta, timedelta]] = {
 }
 """Word of the address -> how much before now and after now."""
 SPAN_DEFAULT = "6h"
-GRID_LINES = 8
+GRID_STEPS = tuple(timedelta(minutes=minutes) for minutes in (5, 10, 30, 60, 180, 360, 720, 1440))
+GRID_LINES_MAX = 10
 GUESS = timedelta(seconds=30)
 """What a job that has not run yet is taken to take."""
 
@@ -121,8 +123,11 @@ class _Scale:
         return round(max(BAR_WIDTH_MIN, self.x(end) - self.x(start)), 1)
 
     def grid(self) -> list[datetime]:
-        step = (self.end - self.start) / GRID_LINES
-        return [self.start + step * number for number in range(1, GRID_LINES)]
+        """Return round instants, as many as have room."""
+        length = self.end - self.start
+        step = next((each for each in GRID_STEPS if length / each <= GRID_LINES_MAX), GRID_STEPS[-1])
+        first = self.start + (EPOCH - self.start) % step
+        return [first + step * number for number in range(length // step + 1) if first + step * number < self.end]
 
 
 def _is_near(line: JobLine, end: datetime) -> bool:

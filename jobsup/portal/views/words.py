@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
+from datetime import datetime
 from typing import Protocol
 
+from markupsafe import Markup, escape
+
 from jobsup.model import Reason, Status
+from jobsup.portal.render import harmless, when
+from jobsup.schedule.zones import load
 
 REASONS: dict[Reason, str] = {
     Reason.NONE: "",
@@ -33,6 +39,9 @@ REASONS: dict[Reason, str] = {
     Reason.CALENDAR: "its calendar leaves the day out",
     Reason.BLACKOUT: "a blackout",
 }
+
+
+_INSTANT = re.compile(r"(\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z)", re.ASCII)
 
 
 class Ended(Protocol):
@@ -73,6 +82,25 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def told(sentence: str) -> Markup:
+    """Return a sentence whose instants can be shown as ages, on the reader's clock."""
+    parts = _INSTANT.split(harmless(sentence))
+    return Markup("").join(_age(part) if number % 2 else escape(part) for number, part in enumerate(parts))
+
+
+def _age(text: str) -> Markup:
+    """Write an instant; what only looks like one stays as it is."""
+    try:
+        return when(datetime.fromisoformat(text))
+    except ValueError:
+        return escape(text)
+
+
+def on_clock(instant: datetime, zone: str) -> str:
+    """Write an instant on a job's own clock: `Tue 24 Nov 02:00 CET`."""
+    return instant.astimezone(load(zone)).strftime("%a %d %b %H:%M %Z")
 
 
 def command(*words: str | int) -> str:
