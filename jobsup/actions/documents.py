@@ -119,8 +119,6 @@ def summary_document(work: Summary) -> dict[str, Any]:
         "runs_24h": {str(status): count for status, count in work.counts.items()},
         "next_due": rfc3339(work.next_due),
         "lag_seconds": work.lag.total_seconds(),
-        "leader": None
-        if leader is None
-        else {"node": leader.node, "epoch": leader.epoch, "until": rfc3339(leader.until)},
+        "leader": leader,
         "workers": [worker_document(row) for row in work.workers],
     }
