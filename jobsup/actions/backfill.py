@@ -83,7 +83,7 @@ def _schedule(facts: JobFacts) -> Schedule:
     if facts.retired_at is not None:
         raise ConflictError(f'job "{facts.name}" was removed from its file at {rfc3339(facts.retired_at)}')
     schedule = compile_schedule(facts.spec.schedule, name=facts.name)
-    if schedule is None or schedule.is_reboot:
+    if schedule is None:
         raise ConflictError(f'job "{facts.name}" has no schedule, so no tick of it can be filled in')
     return schedule
 

@@ -61,7 +61,7 @@ def outlook(database: Database, *, days: int, names: Iterable[str] = ()) -> Outl
 def _items(wanted: Iterable[JobFacts], usual: dict[int, timedelta]) -> Iterator[Item]:
     for facts in wanted:
         schedule = compile_schedule(facts.spec.schedule, name=facts.name)
-        if schedule is not None and not schedule.is_reboot:
+        if schedule is not None:
             pool = sets.pool_key(facts.set_name, facts.spec.pool)
             yield facts.name, schedule, usual.get(facts.job_id, UNKNOWN_DURATION), pool
 

@@ -58,17 +58,18 @@ def list_(here: Here, tag: str | None, paused: bool, everything: bool, as_json: 
 def show(here: Here, job: str, as_json: bool) -> None:
     """Show everything about one job: what it runs, when, how, and how it went lately."""
     from jobsup.cli.runs import runs_table
-    from jobsup.store import jobs, overview
+    from jobsup.store import jobs, overview, slots
 
     with here.database() as database:
         now = database.now()
         facts = jobs.get_job(database, job)
         last = overview.runs(database, job=job, last=LAST_RUNS)
+        starts = slots.dependents(database, facts.job_id)
     if as_json:
-        document = job_document(facts, now)
-        print_json({"job": {**document, "definition": definition(facts)}, "runs": [run_document(run) for run in last]})
+        document = {**job_document(facts, now), "starts": starts, "definition": definition(facts)}
+        print_json({"job": document, "runs": [run_document(run) for run in last]})
     else:
-        _print(facts, now)
+        _print(facts, now, starts)
         _print_runs(last, runs_table)
 
 
@@ -85,8 +86,8 @@ def _row(facts: JobFacts, now: datetime) -> tuple[str, ...]:
     )
 
 
-def _print(facts: JobFacts, now: datetime) -> None:
-    from jobsup.actions.jobs import pause_words
+def _print(facts: JobFacts, now: datetime, starts: list[str]) -> None:
+    from jobsup.actions.jobs import depends_words, pause_words
     from jobsup.schedule import describe
 
     told = [
@@ -94,6 +95,8 @@ def _print(facts: JobFacts, now: datetime) -> None:
         ("State", status(job_state(facts, now)) + (f", {clean(pause_words(facts))}" if facts.is_paused(now) else "")),
         ("Schedule", describe(facts.spec.schedule)),
         ("Next run", f"{local(facts.next_run)} ({away(facts.next_run, now)})" if facts.next_run else "-"),
+        *([("Starts after", depends_words(facts.spec).removeprefix("when "))] if facts.spec.depends_on else []),
+        *([("Its end starts", ", ".join(starts))] if starts else []),
     ]
     skipped = ("name", "schedule", "enabled", "kind")
     said = [

@@ -63,7 +63,7 @@ def jobspec_from_dict(document: dict[str, Any]) -> JobSpec:
         _convert(values, (key,), enum)
     if isinstance(values.get("command"), list):
         values["command"] = tuple(values["command"])
-    _convert(values, ("schedule",), _schedule)
+    _convert(values, ("schedule",), schedule_from_dict)
     if "params" in values:
         values["params"] = tuple(_param(param) for param in values["params"])
     return JobSpec(**values)
@@ -116,7 +116,8 @@ def _convert(values: dict[str, Any], keys: tuple[str, ...], read: Any) -> None:
             values[key] = read(values[key])
 
 
-def _schedule(document: dict[str, Any]) -> ScheduleSpec:
+def schedule_from_dict(document: dict[str, Any]) -> ScheduleSpec:
+    """Return the schedule of a definition, where nothing else of it is wanted: `document["schedule"]`."""
     values = _known(ScheduleSpec, document)
     _convert(values, ("every",), parse)
     _convert(values, ("anchor", "at"), datetime.fromisoformat)
@@ -124,7 +125,7 @@ def _schedule(document: dict[str, Any]) -> ScheduleSpec:
     _convert(values, ("calendar",), lambda calendar: CalendarSpec(**_known(CalendarSpec, calendar)))
     _convert(values, ("use_calendar",), _named_calendar)
     _convert(values, ("calendar_rule",), CalendarRule)
-    _convert(values, ("also",), lambda also: tuple(_schedule(each) for each in also))
+    _convert(values, ("also",), lambda also: tuple(schedule_from_dict(each) for each in also))
     return ScheduleSpec(**values)
 
 
@@ -137,7 +138,7 @@ def _named_calendar(document: dict[str, Any]) -> NamedCalendar:
 def _blackout(document: dict[str, Any]) -> BlackoutSpec:
     values = _known(BlackoutSpec, document)
     _convert(values, ("start", "end"), datetime.fromisoformat)
-    _convert(values, ("schedule",), _schedule)
+    _convert(values, ("schedule",), schedule_from_dict)
     _convert(values, ("duration",), parse)
     _convert(values, ("jobs", "tags", "queues"), tuple)
     _convert(values, ("policy",), BlackoutPolicy)

@@ -7,11 +7,12 @@ from datetime import datetime
 
 from sqlalchemy import bindparam, select, update
 
-from jobsup.config.document import jobspec_from_dict
+from jobsup.config.document import schedule_from_dict
 from jobsup.errors import ScheduleError
-from jobsup.model import JobSpec
-from jobsup.schedule.due import are_current, zone_rules
-from jobsup.store.definitions import IN_LIST_MAX, first_tick
+from jobsup.model import ScheduleSpec
+from jobsup.schedule import compile as compile_schedule
+from jobsup.schedule.due import are_current, next_due, zone_rules
+from jobsup.store.definitions import IN_LIST_MAX
 from jobsup.store.engine import Database
 from jobsup.store.rows import Job
 
@@ -45,7 +46,7 @@ def recompute(database: Database) -> list[Moved]:
             ).all()
             changes = []
             for job_id, name, before, payload in rows:
-                after, rules = _anew(jobspec_from_dict(payload), before, now)
+                after, rules = _anew(name, schedule_from_dict(payload["schedule"]), before, now)
                 changes.append({"job": job_id, "following": after, "rules": rules})
                 moved += [Moved(name, before, after)] if after != before else []
             if changes:
@@ -60,8 +61,11 @@ _CHANGE = (
 )
 
 
-def _anew(spec: JobSpec, before: datetime, now: datetime) -> tuple[datetime | None, str | None]:
+def _anew(name: str, spec: ScheduleSpec, before: datetime | None, now: datetime) -> tuple[datetime | None, str | None]:
     try:
-        return (before if before <= now else first_tick(spec, now)), zone_rules(spec.schedule, now)
+        if before is None or before > now:
+            schedule = compile_schedule(spec, name=name)
+            before = None if schedule is None else next_due(schedule, now)
+        return before, zone_rules(spec, now)
     except ScheduleError:
         return before, None  # its zone is gone: the scheduler says so when it is due

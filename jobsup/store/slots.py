@@ -128,6 +128,18 @@ def ahead(database: Database, dispatch_id: int) -> int:
         return connection.execute(statement).scalar_one()
 
 
+def dependents(database: Database, job_id: int) -> list[str]:
+    """Return the names of the jobs that the ends of one start."""
+    statement = (
+        select(Job.name)
+        .join(JobDependency, JobDependency.job_id == Job.id)
+        .where(JobDependency.upstream_id == job_id, Job.is_active)
+        .order_by(Job.name)
+    )
+    with database.read() as connection:
+        return list(connection.execute(statement).scalars())
+
+
 def ends_seen(database: Database, job_id: int) -> list[tuple[str, int | None]]:
     """Return the jobs that one waits for, each with the run whose end has been seen since its last such start."""
     statement = (

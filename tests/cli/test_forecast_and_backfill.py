@@ -144,3 +144,7 @@ def test_next_says_what_a_job_waits_for_that_has_no_ticks(folder: Path, rows: Da
     done = fast("next", "report", cwd=folder)
     assert done.stderr == "report starts when load has completed\n"
     assert json.loads(fast("next", "report", "--json", cwd=folder).stdout)["next"] == []
+    shown = fast("show", "report", cwd=folder).stdout
+    assert "Starts after: load has completed\n" in shown
+    assert "Its end starts: report\n" in fast("show", "load", cwd=folder).stdout
+    assert json.loads(fast("show", "load", "--json", cwd=folder).stdout)["job"]["starts"] == ["report"]
