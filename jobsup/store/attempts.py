@@ -68,8 +68,8 @@ def end(
     connection.execute(_END, [_end_of(result) for result in ended])
     logs = [_log_of(row, result, node) for row, result in zip(rows, ended, strict=True) if result.started_at]
     if logs:
-        connection.execute(insert(JobExecutionLog), logs)
-    connection.execute(delete(JobOutputChunk).where(JobOutputChunk.dispatch_id.in_(ids)))
+        connection.execute(_LOG, logs)
+    connection.execute(_DROP_CHUNKS, {"runs": ids})
     return {row["id"]: _follow(connection, row, wanted[row["id"]], now) for row in rows}
 
 
@@ -111,17 +111,27 @@ def backoff(job: JobSpec, retry_count: int) -> timedelta:
 
 def _lock(connection: Connection, dispatch_ids: Sequence[int], worker_id: str) -> Sequence[RowMapping]:
     """Read attempts that still are that worker's, with what has to be known of their jobs, and keep them so."""
-    dependents = exists().where(JobDependency.upstream_id == Job.id).label("has_dependents")
-    statement = (
-        select(_D, Job.name.label("job_name"), Job.payload.label("job_payload"), dependents)
-        .join(Job, Job.id == _D.c.job_id)
-        .where(_D.c.id.in_(dispatch_ids), _D.c.status == Status.IN_PROGRESS, _D.c.worker_id == worker_id)
-        .order_by(_D.c.id)
-        .with_for_update(of=_D, key_share=True)
+    return connection.execute(_LOCK, {"runs": dispatch_ids, "by_worker": worker_id}).mappings().all()
+
+
+_LOCK = (
+    select(
+        _D,
+        Job.name.label("job_name"),
+        Job.payload.label("job_payload"),
+        exists().where(JobDependency.upstream_id == Job.id).label("has_dependents"),
     )
-    return connection.execute(statement).mappings().all()
-
-
+    .join(Job, Job.id == _D.c.job_id)
+    .where(
+        _D.c.id.in_(bindparam("runs", expanding=True)),
+        _D.c.status == Status.IN_PROGRESS,
+        _D.c.worker_id == bindparam("by_worker"),
+    )
+    .order_by(_D.c.id)
+    .with_for_update(of=_D, key_share=True)
+)
+_LOG = insert(JobExecutionLog)
+_DROP_CHUNKS = delete(JobOutputChunk).where(JobOutputChunk.dispatch_id.in_(bindparam("runs", expanding=True)))
 _END = (
     update(_D)
     .where(_D.c.id == bindparam("row_id"))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from jobsup.model import Lease
 from jobsup.store import notifier
@@ -71,26 +71,14 @@ def renew(database: Database, lease: Lease, duration: timedelta) -> Lease | None
     """Prolong exactly this term; None when somebody else has begun one."""
     with database.write() as connection:
         until = database.now() + duration
-        renewed = connection.execute(
-            update(SchedulerLock)
-            .where(
-                SchedulerLock.name == LEADER, SchedulerLock.holder == lease.holder, SchedulerLock.epoch == lease.epoch
-            )
-            .values(dispatch_lock_until=until)
-        )
+        renewed = connection.execute(_RENEW, {"of": lease.holder, "term": lease.epoch, "until": until})
     return Lease(lease.holder, lease.epoch, until) if renewed.rowcount == 1 else None
 
 
 def resign(database: Database, lease: Lease) -> None:
     """End this term now, if it still is ours, and wake the others."""
     with database.write() as connection:
-        connection.execute(
-            update(SchedulerLock)
-            .where(
-                SchedulerLock.name == LEADER, SchedulerLock.holder == lease.holder, SchedulerLock.epoch == lease.epoch
-            )
-            .values(holder=NOBODY, dispatch_lock_until=database.now())
-        )
+        connection.execute(_RESIGN, {"of": lease.holder, "term": lease.epoch, "until": database.now()})
         notifier.wake(database, "scheduler")
 
 
@@ -101,15 +89,25 @@ def holds(connection: Connection, lease: Lease) -> bool:
 
 
 def _read(connection: Connection, *, keep: bool = False) -> LeaderFacts | None:
-    statement = select(
-        SchedulerLock.holder,
-        SchedulerLock.node,
-        SchedulerLock.epoch,
-        SchedulerLock.acquired_at,
-        SchedulerLock.dispatch_lock_until,
-    ).where(SchedulerLock.name == LEADER)
-    row = connection.execute(statement.with_for_update(read=True) if keep else statement).one_or_none()
+    row = connection.execute(_READ_AND_KEEP if keep else _READ).one_or_none()
     return None if row is None else LeaderFacts(*row)
+
+
+_THIS_TERM = (
+    SchedulerLock.name == LEADER,
+    SchedulerLock.holder == bindparam("of"),
+    SchedulerLock.epoch == bindparam("term"),
+)
+_RENEW = update(SchedulerLock).where(*_THIS_TERM).values(dispatch_lock_until=bindparam("until"))
+_RESIGN = update(SchedulerLock).where(*_THIS_TERM).values(holder=NOBODY, dispatch_lock_until=bindparam("until"))
+_READ = select(
+    SchedulerLock.holder,
+    SchedulerLock.node,
+    SchedulerLock.epoch,
+    SchedulerLock.acquired_at,
+    SchedulerLock.dispatch_lock_until,
+).where(SchedulerLock.name == LEADER)
+_READ_AND_KEEP = _READ.with_for_update(read=True)
 
 
 def _is_free(found: LeaderFacts, holder: str, now: datetime, is_dead: Callable[[str], bool] | None) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jobsup.errors import JobsupError, UsageError
 from jobsup.model import Heartbeat, Lease, WorkerFacts, WorkerStatus
-from jobsup.store import leases, notifier, rounds, tables, ticks, workers
+from jobsup.store import leases, notifier, recompute, rescue, retention, rounds, tables, ticks, workers
 from jobsup.store.addresses import parse
 from jobsup.store.engine import Database
 
@@ -84,6 +84,14 @@ def _be_scheduler(database: Database) -> None:
 
 def _lead(database: Database, lease: Lease) -> None:
     leases.renew(database, lease, _SECOND)
+    recompute.recompute(database)
     ticks.next_due_at(database)
     ticks.due(database, 1)
+    rescue.find_lost(database, node=_NOBODY, boot_id=_NOBODY, pid_namespace=_NOBODY, is_alive=lambda _, __: True)
+    rescue.close_overdue(database, _SECOND)
+    rescue.close_ownerless(database, _SECOND)
+    workers.mark_stale_offline(database, _SECOND)
+    retention.delete_ended(database, database.now(), 1)
+    retention.delete_offline_workers(database, database.now(), 1)
+    retention.delete_stray_chunks(database, 1)
     leases.resign(database, lease)

@@ -32,9 +32,8 @@ def recompute(database: Database) -> list[Moved]:
     A tick that is overdue already stays as it is: it is decided on at once, by the new rules. One query when no
     rules have changed.
     """
-    active = (Job.is_active, Job.next_run.is_not(None))
     with database.read() as connection:
-        known = connection.execute(select(Job.zone_fingerprint).where(*active).distinct()).scalars().all()
+        known = connection.execute(_KNOWN).scalars().all()
     stale = [rules for rules in known if rules is not None and not are_current(rules)]
     moved: list[Moved] = []
     for start in range(0, len(stale), IN_LIST_MAX):
@@ -42,7 +41,7 @@ def recompute(database: Database) -> list[Moved]:
         with database.write() as connection:
             concerned = Job.zone_fingerprint.in_(stale[start : start + IN_LIST_MAX])
             rows = connection.execute(
-                select(Job.id, Job.name, Job.next_run, Job.payload).where(*active, concerned).with_for_update()
+                select(Job.id, Job.name, Job.next_run, Job.payload).where(*_ACTIVE, concerned).with_for_update()
             ).all()
             changes = []
             for job_id, name, before, payload in rows:
@@ -54,6 +53,8 @@ def recompute(database: Database) -> list[Moved]:
     return moved
 
 
+_ACTIVE = (Job.is_active, Job.next_run.is_not(None))
+_KNOWN = select(Job.zone_fingerprint).where(*_ACTIVE).distinct()
 _CHANGE = (
     update(Job.__table__)
     .where(Job.id == bindparam("job"))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, or_, select, update
+from sqlalchemy import Connection, RowMapping, Select, bindparam, or_, select, update
 
 from jobsup.config.document import jobspec_from_dict
 from jobsup.model import Reason, RunResult, Status, WorkerStatus
@@ -31,18 +32,7 @@ def find_lost(
     """
     now = database.now()
     with database.read() as connection:
-        rows = connection.execute(
-            select(
-                WorkerRegistration.worker_id,
-                WorkerRegistration.node,
-                WorkerRegistration.boot_id,
-                WorkerRegistration.pid_namespace,
-                WorkerRegistration.process_id,
-                WorkerRegistration.process_started,
-                WorkerRegistration.last_heartbeat,
-                WorkerRegistration.heartbeat_interval,
-            ).where(WorkerRegistration.status != WorkerStatus.OFFLINE)
-        ).all()
+        rows = connection.execute(_PRESENT).all()
     here = (node, boot_id, pid_namespace)
     return [
         row.worker_id
@@ -53,6 +43,18 @@ def find_lost(
             else row.last_heartbeat + timedelta(seconds=row.heartbeat_interval * LEASE_HEARTBEATS) < now
         )
     ]
+
+
+_PRESENT = select(
+    WorkerRegistration.worker_id,
+    WorkerRegistration.node,
+    WorkerRegistration.boot_id,
+    WorkerRegistration.pid_namespace,
+    WorkerRegistration.process_id,
+    WorkerRegistration.process_started,
+    WorkerRegistration.last_heartbeat,
+    WorkerRegistration.heartbeat_interval,
+).where(WorkerRegistration.status != WorkerStatus.OFFLINE)
 
 
 def close_lost(database: Database, worker_ids: Iterable[str]) -> list[Ended]:
@@ -66,7 +68,7 @@ def close_lost(database: Database, worker_ids: Iterable[str]) -> list[Ended]:
             .where(WorkerRegistration.worker_id.in_(wanted))
             .values(status=WorkerStatus.OFFLINE, current_job_id=None)
         )
-    return _close(database, JobDispatch.worker_id.in_(wanted), Reason.WORKER_LOST, _worker_lost)
+    return _close(database, _OF_WORKERS, {"workers": wanted}, Reason.WORKER_LOST, _worker_lost)
 
 
 def close_overdue(database: Database, margin: timedelta) -> list[Ended]:
@@ -76,25 +78,24 @@ def close_overdue(database: Database, margin: timedelta) -> list[Ended]:
     def is_overdue(row: RowMapping) -> bool:
         return bool(row["deadline_at"] + jobspec_from_dict(row["payload"]).kill_grace + margin < now)
 
-    return _close(database, JobDispatch.deadline_at < now - margin, Reason.DEADLINE, _overdue, only=is_overdue)
+    return _close(database, _OVERDUE, {"before": now - margin}, Reason.DEADLINE, _overdue, only=is_overdue)
 
 
 def close_ownerless(database: Database, threshold: timedelta) -> list[Ended]:
     """End runs that nobody owns: their worker is OFFLINE or unknown, and they were claimed over `threshold` ago."""
-    has_no_owner = or_(WorkerRegistration.worker_id.is_(None), WorkerRegistration.status == WorkerStatus.OFFLINE)
-    old = JobDispatch.claimed_at < database.now() - threshold
-    return _close(database, old & has_no_owner, Reason.NO_OWNER, _no_owner)
+    return _close(database, _OWNERLESS, {"before": database.now() - threshold}, Reason.NO_OWNER, _no_owner)
 
 
 def _close(
     database: Database,
-    which: ColumnElement[bool],
+    which: Select[Any],
+    given: dict[str, Any],
     reason: Reason,
     explain: Callable[[RowMapping], str],
     *,
     only: Callable[[RowMapping], bool] = lambda _: True,
 ) -> list[Ended]:
-    candidates = [row for row in _candidates(database, which) if only(row)]
+    candidates = [row for row in _candidates(database, which, given) if only(row)]
     if not candidates:
         return []  # the usual case: an idle pass writes nothing
     return [
@@ -104,27 +105,32 @@ def _close(
     ]
 
 
-def _candidates(database: Database, which: ColumnElement[bool]) -> Sequence[RowMapping]:
+def _candidates(database: Database, which: Select[Any], given: dict[str, Any]) -> Sequence[RowMapping]:
     with database.read() as connection:
-        return (
-            connection.execute(
-                select(
-                    JobDispatch.id,
-                    JobDispatch.worker_id,
-                    JobDispatch.claimed_at,
-                    JobDispatch.started_at,
-                    JobDispatch.deadline_at,
-                    Job.payload,
-                    WorkerRegistration.node,
-                )
-                .join(Job, Job.id == JobDispatch.job_id)
-                .outerjoin(WorkerRegistration, WorkerRegistration.worker_id == JobDispatch.worker_id)
-                .where(LIVE, JobDispatch.status == Status.IN_PROGRESS, which)
-                .order_by(JobDispatch.worker_id, JobDispatch.id)
-            )
-            .mappings()
-            .all()
-        )
+        return connection.execute(which, given).mappings().all()
+
+
+_RUNNING = (
+    select(
+        JobDispatch.id,
+        JobDispatch.worker_id,
+        JobDispatch.claimed_at,
+        JobDispatch.started_at,
+        JobDispatch.deadline_at,
+        Job.payload,
+        WorkerRegistration.node,
+    )
+    .join(Job, Job.id == JobDispatch.job_id)
+    .outerjoin(WorkerRegistration, WorkerRegistration.worker_id == JobDispatch.worker_id)
+    .where(LIVE, JobDispatch.status == Status.IN_PROGRESS)
+    .order_by(JobDispatch.worker_id, JobDispatch.id)
+)
+_OF_WORKERS = _RUNNING.where(JobDispatch.worker_id.in_(bindparam("workers", expanding=True)))
+_OVERDUE = _RUNNING.where(JobDispatch.deadline_at < bindparam("before"))
+_OWNERLESS = _RUNNING.where(
+    JobDispatch.claimed_at < bindparam("before"),
+    or_(WorkerRegistration.worker_id.is_(None), WorkerRegistration.status == WorkerStatus.OFFLINE),
+)
 
 
 def _end_all(

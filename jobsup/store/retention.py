@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Select, delete, exists, func, select
+from sqlalchemy import bindparam, delete, exists, func, select
 
 from jobsup.model import WorkerStatus
 from jobsup.store.engine import Database
@@ -17,7 +17,7 @@ def delete_ended(database: Database, before: datetime, limit: int) -> int:
     Never one that waits or runs, one whose retry still does, or the newest row of all: ids are not given twice.
     """
     with database.write() as connection:
-        ids = list(connection.execute(_ended(before, limit)).scalars())
+        ids = list(connection.execute(_ENDED, {"before": before, "wanted": limit}).scalars())
         if not ids:
             return 0
         return connection.execute(
@@ -30,38 +30,44 @@ def delete_offline_workers(database: Database, before: datetime, limit: int) -> 
 
     One that a live run still names stays: the run is closed first.
     """
-    owns_a_run = exists().where(LIVE, JobDispatch.worker_id == WorkerRegistration.worker_id)
-    old = (
-        select(WorkerRegistration.worker_id)
-        .where(
-            WorkerRegistration.status == WorkerStatus.OFFLINE, WorkerRegistration.last_heartbeat < before, ~owns_a_run
-        )
-        .limit(limit)
-    )
     with database.write() as connection:
-        return connection.execute(delete(WorkerRegistration).where(WorkerRegistration.worker_id.in_(old))).rowcount
+        return connection.execute(_DELETE_OFFLINE, {"before": before, "wanted": limit}).rowcount
 
 
 def delete_stray_chunks(database: Database, limit: int) -> int:
     """Delete the live output of up to `limit` runs that have ended and left some behind; return how many pieces."""
-    ended = (
+    with database.write() as connection:
+        return connection.execute(_DELETE_STRAYS, {"wanted": limit}).rowcount
+
+
+_retry = aliased(JobDispatch)
+_ENDED = (
+    select(JobDispatch.id)
+    .where(
+        JobDispatch.completed_at < bindparam("before"),
+        JobDispatch.id < select(func.max(JobDispatch.id)).scalar_subquery(),
+        ~exists().where(_retry.retry_of == JobDispatch.id, _retry.completed_at.is_(None)),
+    )
+    .order_by(JobDispatch.completed_at)
+    .limit(bindparam("wanted"))
+)
+_DELETE_OFFLINE = delete(WorkerRegistration).where(
+    WorkerRegistration.worker_id.in_(
+        select(WorkerRegistration.worker_id)
+        .where(
+            WorkerRegistration.status == WorkerStatus.OFFLINE,
+            WorkerRegistration.last_heartbeat < bindparam("before"),
+            ~exists().where(LIVE, JobDispatch.worker_id == WorkerRegistration.worker_id),
+        )
+        .limit(bindparam("wanted"))
+    )
+)
+_DELETE_STRAYS = delete(JobOutputChunk).where(
+    JobOutputChunk.dispatch_id.in_(
         select(JobOutputChunk.dispatch_id)
         .join(JobDispatch, JobDispatch.id == JobOutputChunk.dispatch_id)
         .where(JobDispatch.completed_at.is_not(None))
         .distinct()
-        .limit(limit)
+        .limit(bindparam("wanted"))
     )
-    with database.write() as connection:
-        return connection.execute(delete(JobOutputChunk).where(JobOutputChunk.dispatch_id.in_(ended))).rowcount
-
-
-def _ended(before: datetime, limit: int) -> Select[tuple[int]]:
-    retry = aliased(JobDispatch)
-    has_live_retry = exists().where(retry.retry_of == JobDispatch.id, retry.completed_at.is_(None))
-    newest = select(func.max(JobDispatch.id)).scalar_subquery()
-    return (
-        select(JobDispatch.id)
-        .where(JobDispatch.completed_at < before, JobDispatch.id < newest, ~has_live_retry)
-        .order_by(JobDispatch.completed_at)
-        .limit(limit)
-    )
+)

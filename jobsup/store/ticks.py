@@ -40,21 +40,7 @@ def due(database: Database, limit: int) -> list[DueJob]:
     """Read the jobs whose next tick has come, the longest waiting first."""
     now = database.now()
     with database.read() as connection:
-        rows = connection.execute(
-            select(
-                Job.set_name,
-                Job.id,
-                Job.next_run,
-                Job.payload,
-                Job.paused_at,
-                Job.paused_until,
-                Job.paused_by,
-                Job.paused_reason,
-            )
-            .where(Job.is_active, Job.next_run <= now)
-            .order_by(Job.next_run, Job.id)
-            .limit(limit)
-        ).all()
+        rows = connection.execute(_DUE, {"at": now, "wanted": limit}).all()
         shared = sets.shared(connection) if rows else {}
     return [_due_job(shared.get(set_name, SetSpec()), *row) for set_name, *row in rows]
 
@@ -62,7 +48,25 @@ def due(database: Database, limit: int) -> list[DueJob]:
 def next_due_at(database: Database) -> datetime | None:
     """Return the earliest tick of all active jobs, which may be past; None when there is none."""
     with database.read() as connection:
-        return connection.execute(select(func.min(Job.next_run)).where(Job.is_active)).scalar_one()
+        return connection.execute(_NEXT_DUE).scalar_one()
+
+
+_NEXT_DUE = select(func.min(Job.next_run)).where(Job.is_active)
+_DUE = (
+    select(
+        Job.set_name,
+        Job.id,
+        Job.next_run,
+        Job.payload,
+        Job.paused_at,
+        Job.paused_until,
+        Job.paused_by,
+        Job.paused_reason,
+    )
+    .where(Job.is_active, Job.next_run <= bindparam("at"))
+    .order_by(Job.next_run, Job.id)
+    .limit(bindparam("wanted"))
+)
 
 
 def dispatch(database: Database, lease: Lease, plans: Sequence[TickPlan]) -> Dispatched:

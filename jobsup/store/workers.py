@@ -82,25 +82,24 @@ def mark_stale_offline(database: Database, threshold: timedelta, *, boot_id: str
     Left alone are workers that still own a run, whose loss has to be closed first, and those of the boot
     `boot_id`: on its own machine the caller asks the process table, for after a suspend every heartbeat is old.
     """
-    owns_a_run = exists().where(
-        LIVE, JobDispatch.worker_id == WorkerRegistration.worker_id, JobDispatch.status == Status.IN_PROGRESS
-    )
     with database.write() as connection:
-        return list(
-            connection.execute(
-                update(WorkerRegistration)
-                .where(
-                    WorkerRegistration.status != WorkerStatus.OFFLINE,
-                    WorkerRegistration.last_heartbeat < database.now() - threshold,
-                    WorkerRegistration.boot_id != boot_id,
-                    ~owns_a_run,
-                )
-                .values(status=WorkerStatus.OFFLINE, current_job_id=None)
-                .returning(WorkerRegistration.worker_id)
-            ).scalars()
-        )
+        given = {"before": database.now() - threshold, "boot": boot_id}
+        return list(connection.execute(_GIVE_UP, given).scalars())
 
 
+_GIVE_UP = (
+    update(WorkerRegistration)
+    .where(
+        WorkerRegistration.status != WorkerStatus.OFFLINE,
+        WorkerRegistration.last_heartbeat < bindparam("before"),
+        WorkerRegistration.boot_id != bindparam("boot"),
+        ~exists().where(
+            LIVE, JobDispatch.worker_id == WorkerRegistration.worker_id, JobDispatch.status == Status.IN_PROGRESS
+        ),
+    )
+    .values(status=WorkerStatus.OFFLINE, current_job_id=None)
+    .returning(WorkerRegistration.worker_id)
+)
 _REGISTER = insert(WorkerRegistration)
 _STOP = (
     update(WorkerRegistration)
