@@ -25,7 +25,7 @@ def heat_map(values: Sequence[float], start: datetime, *, zone: str | None, colu
     cells_per_day = next((each for each in CELLS_PER_DAY if LABEL_COLUMNS + each <= columns), CELLS_PER_DAY[-1])
     days = _days(values, start, zone, _DAY_MINUTES // cells_per_day)
     peak = max(values, default=0.0)
-    lines = [colour(" " * LABEL_COLUMNS + _scale(cells_per_day), bold=True)]
+    lines = [colour(" " * LABEL_COLUMNS + _scale(cells_per_day).rstrip(), bold=True)]
     for label, cells in days.items():
         drawn = "".join(_cell(cells.get(cell), peak) for cell in range(cells_per_day))
         lines.append(f"{label:<{LABEL_COLUMNS}}{drawn}".rstrip())
