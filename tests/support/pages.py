@@ -84,6 +84,7 @@ def served(database: Database, folder: Path, role: Role = Role.OPERATOR) -> Iter
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}", secret
     finally:
+        server.servers[0].get_loop().call_soon_threadsafe(site.draining.set)
         server.should_exit = True
         thread.join(10)
         listener.close()
