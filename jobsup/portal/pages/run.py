@@ -22,8 +22,10 @@ from jobsup.portal.views.words import command, told, why
 from jobsup.store import log_ranges
 from jobsup.store.engine import Database
 
-LOOK_SECONDS = 0.1
-"""Between two looks for new output while a stream is young, or output comes."""
+LOOK_SECONDS = 0.05
+"""Between two looks for new output while a stream is young, or output comes, and few are open."""
+FEW_STREAMS = 10
+"""With more open streams each is looked at less often, so that all together cost no more."""
 IDLE_LOOK_SECONDS = 0.5
 BUSY_SECONDS = 20.0
 """Without output for so long, a stream is looked at less often."""
@@ -112,9 +114,13 @@ async def _events(call: Call, run_id: int, reader: Reader) -> AsyncIterator[str]
                 last_word = now
                 yield ": still here\n\n"
             if not extent.is_final:
-                await _pause(call, LOOK_SECONDS if now - last_output < BUSY_SECONDS else IDLE_LOOK_SECONDS)
+                await _pause(call, _look_seconds(is_busy=now - last_output < BUSY_SECONDS))
     finally:
         _open_streams.discard(mark)
+
+
+def _look_seconds(*, is_busy: bool) -> float:
+    return min(1.0, (LOOK_SECONDS if is_busy else IDLE_LOOK_SECONDS) * max(1.0, len(_open_streams) / FEW_STREAMS))
 
 
 def _look(database: Database, run_id: int, reader: Reader) -> tuple[log_ranges.Extent, list[list[object]]]:

@@ -89,7 +89,7 @@ class Reader:
         for piece in pieces:
             if piece.offset != self.next_place or piece.stream != self._stream:
                 tokens += self._flush()
-            if piece.offset > self.place:
+            if piece.offset > self.next_place:
                 tokens.append(Gap(piece.offset - self.place))
                 self.place = piece.offset
             self._stream = piece.stream

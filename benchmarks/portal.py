@@ -1,0 +1,159 @@
+"""How long the portal's pages take on the server, and what they weigh, with much history.
+
+    .venv/bin/python -m benchmarks.portal                 # 1,000 jobs, 1,000,000 runs
+    .venv/bin/python -m benchmarks.portal --runs 100000   # less, sooner
+
+The application is asked in this process, without a network, by a user who is signed in. The exit code is 1 when a
+page misses its target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import text
+
+from benchmarks.figures import Figure, percentile, table
+from jobsup.config.document import config_hash
+from jobsup.config.settings import Config
+from jobsup.model import JobKind, JobSpec, Role, ScheduleSpec
+from jobsup.portal.app import create, entries
+from jobsup.portal.gate import COOKIE
+from jobsup.portal.handles import Handles
+from jobsup.portal.site import Site
+from jobsup.store import jobs, schema, users
+from jobsup.store.engine import Database
+
+JOBS, RUNS = 1000, 1_000_000
+ROUNDS = 9
+MILLISECONDS_MAX = 100.0
+BYTES_MAX = 150_000.0
+FAILED_EVERY = 400
+ADDRESS = "http://127.0.0.1"
+
+PAGES = {
+    "overview": "/",
+    "jobs": "/jobs",
+    "jobs, failing": "/jobs?state=failing",
+    "jobs, last page": "/jobs?after=job-0950",
+    "job": "/jobs/job-0500",
+    "slots": "/jobs/job-0500/slots",
+    "job's runs": "/jobs/job-0500/runs",
+    "runs": "/runs",
+    "runs, deep": "/runs?before={middle}",
+    "runs, failed": "/runs?status=FAILED",
+    "runs, cancelled (none)": "/runs?status=CANCELLED",
+    "runs, timed out (none), of a job": "/runs?status=TIMEOUT&job=job-0500",
+    "run": "/runs/{last}",
+    "workers": "/workers",
+    "timeline, 6 h": "/timeline?span=6h",
+    "timeline, 7 d": "/timeline?span=7d",
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--jobs", type=int, default=JOBS)
+    given = parser.parse_args()
+    entries()  # what cannot be imported is told before the long work
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(Database(f"sqlite:///{folder}/jobsup.db", synchronous="off")) as database,
+    ):
+        began = time.perf_counter()
+        fill(database, given.jobs, given.runs)
+        sys.stderr.write(f"filled in {time.perf_counter() - began:.0f} s\n")
+        figures = measure(database, Path(folder), given.runs)
+    sys.stdout.write(table(figures) + "\n")
+    return int(any(figure.verdict == "MISSED" for figure in figures))
+
+
+def fill(database: Database, job_count: int, run_count: int) -> None:
+    """Write so many jobs and runs, the newest ended just now, one a second a job at most."""
+    schema.upgrade(database)
+    specs = [
+        JobSpec(
+            f"job-{number:04}",
+            JobKind.COMMAND,
+            command="true",
+            tags=("even",) if number % 2 == 0 else ("odd",),
+            schedule=ScheduleSpec(cron=f"{number % 60} * * * *"),
+        )
+        for number in range(job_count)
+    ]
+    jobs.sync(database, "default", specs, content_hash=config_hash(specs[0]), node="here", path="/jobsup.toml")
+    start = datetime.now(UTC) - timedelta(seconds=run_count * 0.5)
+    shape = {"runs": run_count, "jobs": job_count, "start": start.strftime("%Y-%m-%d %H:%M:%S"), "bad": FAILED_EVERY}
+    with database.write() as connection:
+        connection.execute(text(_RUNS), shape)
+        connection.execute(text(_LOGS))
+
+
+_AT = "strftime('%Y-%m-%d %H:%M:%f', :start, '+' || (n * 0.5) || ' seconds') || '000'"
+_RUNS = f"""
+WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < :runs)
+INSERT INTO job_dispatch (id, job_id, source, scheduled_for, status, reason, queue, available_at, created_at,
+                          claimed_at, started_at, completed_at, worker_id)
+SELECT n, 1 + n % :jobs, 'schedule', at, CASE WHEN n % :bad THEN 'COMPLETED' ELSE 'FAILED' END,
+       CASE WHEN n % :bad THEN '' ELSE 'exit_code' END, 'default', at, at, at, at, at, 'worker-aaaaa'
+FROM (SELECT n, {_AT} AS at FROM number)
+"""
+_LOGS = """
+INSERT INTO job_execution_log (dispatch_id, job_id, worker_id, host, run_time, finished_at, status, exit_code,
+                               log_output, output_bytes, output_dropped, stream_marks, config_hash)
+SELECT id, job_id, worker_id, 'here', started_at, completed_at, status, CASE status WHEN 'FAILED' THEN 1 ELSE 0 END,
+       CAST('the output of a run' || char(10) AS BLOB), 20, 0, '[[20, 1]]', '0'
+FROM job_dispatch
+"""
+
+
+def measure(database: Database, folder: Path, run_count: int) -> list[Figure]:
+    """Ask for each page several times, after once for the caches."""
+    users.add(database, "ann", Role.ADMIN, "hash")
+    cookie = users.begin_session(database, "ann", "hash", lifetime=timedelta(hours=1), address="", agent="")
+    figures = []
+    with _asker(database, folder, cookie) as ask:
+        for name, path in PAGES.items():
+            address = path.format(middle=run_count // 2, last=run_count)
+            ask(address)
+            took, weighs = [], 0
+            for _ in range(ROUNDS):
+                began = time.perf_counter()
+                weighs = ask(address)
+                took.append((time.perf_counter() - began) * 1000)
+            figures += [
+                Figure(f"{name}: p90", percentile(took, 0.9), "ms", MILLISECONDS_MAX),
+                Figure(f"{name}: weight", weighs, "bytes", BYTES_MAX),
+            ]
+    return figures
+
+
+@contextmanager
+def _asker(database: Database, folder: Path, cookie: str) -> Iterator[Callable[[str], int]]:
+    from starlette.testclient import TestClient
+
+    handles = Handles(lambda: Database(str(database.url)), count=2)
+    site = Site(Config(path=str(folder / "jobsup.toml")), handles)
+    site.buckets.take = lambda _address: 0.0  # type: ignore[method-assign]  # the rate of one address is not the point
+    client = TestClient(create(site), base_url=ADDRESS, cookies={COOKIE: cookie})
+    with closing(handles), closing(client):
+
+        def ask(path: str) -> int:
+            answer = client.get(path)
+            if answer.status_code != 200:
+                raise SystemExit(f"{path}: {answer.status_code}\n{answer.text}")
+            return len(answer.content)
+
+        yield ask
+
+
+if __name__ == "__main__":
+    sys.exit(main())
