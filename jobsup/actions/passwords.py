@@ -40,9 +40,10 @@ def matches(password: str, kept: str | None) -> bool:
     """Say whether a password is the one of a hash; with none it takes as long, so that nobody learns who is a user."""
     if len(password) > CHARS_MAX:
         return False
-    kind, n, r, p, salt, key = (kept or _NOBODY).split("$")
-    if kind != "scrypt":
+    kind, *parts = (kept or _NOBODY).split("$")
+    if kind != "scrypt" or len(parts) != 5:
         return False
+    n, r, p, salt, key = parts
     found = _key(password, bytes.fromhex(salt), int(n), int(r), int(p))
     return hmac.compare_digest(found, bytes.fromhex(key)) and kept is not None
 

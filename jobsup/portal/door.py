@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from jobsup.errors import JobsupError, UsageError
+from jobsup.errors import UsageError
 from jobsup.events import emit
 from jobsup.portal.problems import problem
 from jobsup.portal.site import Site
@@ -38,8 +38,8 @@ HEADERS = {
 }
 
 
-class BodyTooLargeError(JobsupError):
-    """More was sent than any form or document of ours takes."""
+class BodyTooLargeError(Exception):
+    """More was sent than any form or document of ours takes; nobody but the door answers for it."""
 
 
 class Door:

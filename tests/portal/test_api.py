@@ -1,0 +1,152 @@
+"""The API as a program meets it: documents, problems, idempotency, hooks, and its own description."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobsup.model import ParamSpec, Status
+from jobsup.portal.api import changes, openapi, reads
+from jobsup.portal.app import entries
+from jobsup.store import audit, tokens
+from jobsup.store.engine import Database
+from tests.support.house import House
+from tests.support.store import add_dispatch, add_job, add_log, dispatches_of
+
+
+class Program:
+    """Somebody with a token of all scopes."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.secret = tokens.create(house.database, "program", tokens.SCOPES, by="test")
+
+    def __call__(self, method: str, path: str, **more: Any) -> Any:
+        headers = {"Authorization": f"Bearer {self.secret}", **more.pop("headers", {})}
+        return self.house.client.request(method, f"/api/v1{path}", headers=headers, **more)
+
+
+@pytest.fixture
+def ask(db: Database, tmp_path: Path) -> Iterator[Program]:
+    house = House(db, tmp_path)
+    yield Program(house)
+    house.close()
+
+
+def problem(answer: Any) -> tuple[int, str, int]:
+    """Return the status, the type's last word and the exit code of a problem document."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    document = answer.json()
+    assert document["status"] == answer.status_code
+    assert document["detail"]
+    return answer.status_code, document["type"].rpartition(":")[2], document["exit_code"]
+
+
+def test_jobs_and_runs_are_documents_with_a_version(ask: Program) -> None:
+    found = ask("GET", "/jobs").json()
+    assert (found["schema"], [job["name"] for job in found["jobs"]]) == (1, ["backup"])
+    assert ask("GET", "/jobs/backup").json()["job"]["definition"]["command"] == "true"
+    assert ask("GET", f"/runs/{ask.house.ended}").json()["run"]["status"] == "FAILED"
+    assert ask("GET", "/status").json()["state"] == "stopped"
+
+
+def test_runs_come_in_pages_until_there_are_no_more(ask: Program) -> None:
+    job = add_job(ask.house.database, "many")
+    made = [add_dispatch(ask.house.database, job, Status.COMPLETED) for _ in range(5)]
+    seen: list[int] = []
+    before: int | None = None
+    for _ in range(3):
+        page = ask("GET", f"/runs?job=many&last=2{f'&before={before}' if before else ''}").json()
+        seen += [run["id"] for run in page["runs"]]
+        before = page["before"]
+    assert (seen, before) == (made[::-1], None)
+
+
+def test_output_comes_as_the_very_bytes_from_an_offset(ask: Program) -> None:
+    job = add_job(ask.house.database, "noisy")
+    run = add_dispatch(ask.house.database, job, Status.COMPLETED)
+    add_log(ask.house.database, run, b"\x00abc\xff<b>")
+    answer = ask("GET", f"/runs/{run}/output?from=1&len=4")
+    assert answer.content == b"abc\xff"
+    assert answer.headers["Jobsup-Output-Total"] == "8"
+    assert answer.headers["Content-Type"] == "application/octet-stream"
+
+
+def test_errors_are_problem_documents_with_the_exit_codes(ask: Program) -> None:
+    assert problem(ask("GET", "/jobs/bakup")) == (404, "not-found", 4)
+    assert "backup" in ask("GET", "/jobs/bakup").json()["detail"]
+    assert problem(ask("GET", "/runs?status=LOST")) == (400, "usage", 2)
+    assert problem(ask("GET", "/runs?last=0")) == (400, "usage", 2)
+    assert problem(ask("GET", "/jobs/backup/why?at=yesterday")) == (400, "usage", 2)
+    assert problem(ask("POST", f"/runs/{ask.house.ended}/cancel")) == (409, "conflict", 6)
+    assert problem(ask("POST", "/jobs/backup/run", json={"parms": {}})) == (400, "usage", 2)
+    assert problem(ask("POST", "/jobs/backup/run", json=[])) == (400, "usage", 2)
+    assert (
+        problem(ask("POST", "/jobs/backup/run", content=b"{", headers={"Content-Type": "application/json"}))[0] == 400
+    )
+    assert problem(ask("POST", "/jobs/backup/run", data={"params": "x"})) == (400, "usage", 2)
+    assert problem(ask.house.client.get("/api/v1/jobs")) == (401, "denied", 5)
+
+
+def test_the_same_idempotency_key_makes_one_run(ask: Program) -> None:
+    job = add_job(ask.house.database, "once", params=(ParamSpec("count", "integer"),))
+    key = {"Idempotency-Key": "a-1"}
+    first = ask("POST", "/jobs/once/run", json={"params": {"count": 3}}, headers=key)
+    again = ask("POST", "/jobs/once/run", json={"params": {"count": 3}}, headers=key)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json()["run"]["id"] == again.json()["run"]["id"]
+    assert first.headers["Location"] == f"/api/v1/runs/{first.json()['run']['id']}"
+    other = ask("POST", "/jobs/once/run", json={"params": {"count": 4}}, headers=key)
+    assert problem(other) == (409, "conflict", 6)
+    assert [row["params"] for row in dispatches_of(ask.house.database, job)] == [{"count": 3}]
+
+
+def test_a_key_whose_request_was_refused_can_be_used_again(ask: Program) -> None:
+    add_job(ask.house.database, "once", params=(ParamSpec("count", "integer"),))
+    key = {"Idempotency-Key": "a-2"}
+    assert ask("POST", "/jobs/once/run", json={"params": {"count": "x"}}, headers=key).status_code == 400
+    assert ask("POST", "/jobs/once/run", json={"params": {"count": 1}}, headers=key).status_code == 201
+
+
+def test_pause_and_resume_are_told_in_the_audit_with_their_reason(ask: Program) -> None:
+    answer = ask("POST", "/jobs/backup/pause", json={"reason": "disk full"})
+    assert (answer.json()["job"]["state"], answer.json()["job"]["paused_reason"]) == ("paused", "disk full")
+    assert ask("POST", "/jobs/backup/resume").json()["jobs"][0]["paused_at"] is None
+    rows = audit.entries(ask.house.database)
+    assert [(row.actor, row.origin, row.verb, row.subject) for row in rows] == [
+        ("program", "api", "job.resume", "backup"),
+        ("program", "api", "job.pause", "backup"),
+    ]
+    assert rows[1].detail["reason"] == "disk full"
+
+
+def test_a_hook_starts_its_job_and_nothing_else(ask: Program) -> None:
+    job = add_job(ask.house.database, "deploy", params=(ParamSpec("ref", "string"),))
+    secret = tokens.create(ask.house.database, "push", [], by="test", job="deploy")
+    answer = ask.house.client.post(f"/hook/{secret}", json={"params": {"ref": "main"}})
+    assert answer.status_code == 202
+    assert [(row["params"], row["requested_by"]) for row in dispatches_of(ask.house.database, job)] == [
+        ({"ref": "main"}, "push@hook")
+    ]
+    assert problem(ask.house.client.post("/hook/jobsup_wrong")) == (404, "not-found", 4)
+    assert problem(ask.house.client.post(f"/hook/{ask.secret}")) == (404, "not-found", 4)
+    assert problem(ask.house.client.get("/api/v1/jobs", headers={"Authorization": f"Bearer {secret}"}))[0] == 403
+
+
+def test_the_openapi_document_describes_the_routes_there_are(ask: Program) -> None:
+    described = ask("GET", "/openapi.json").json()
+    assert described == openapi.describe()
+    ways = {(method.upper(), path) for path, methods in described["paths"].items() for method in methods}
+    of_programs = {
+        (entry.method, entry.path.replace(":int", ""))
+        for entry in entries()
+        if entry.path.startswith(("/api/", "/hook/"))
+    }
+    assert ways == of_programs
+    operations = [operation for methods in described["paths"].values() for operation in methods.values()]
+    assert len({operation["operationId"] for operation in operations}) == len(operations)
+    assert all(operation["summary"] for operation in operations)
+    assert all(entry.scope for entry in (*reads.ENTRIES, *changes.ENTRIES))

@@ -1,0 +1,118 @@
+"""A portal's application on a test's database, with somebody of every kind who may want in."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+from starlette.testclient import TestClient
+
+from jobsup.actions import passwords
+from jobsup.config.settings import Config, PortalSettings, SupervisorSettings
+from jobsup.model import Role, Status
+from jobsup.portal.app import create
+from jobsup.portal.call import csrf_of
+from jobsup.portal.gate import COOKIE
+from jobsup.portal.handles import Handles
+from jobsup.portal.limits import Buckets
+from jobsup.portal.routes import Entry
+from jobsup.portal.site import Site
+from jobsup.store import tokens, users
+from jobsup.store.engine import Database
+from tests.support.store import add_dispatch, add_job, connect
+
+ORIGIN = "http://127.0.0.1"
+OWN = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
+ROLES = tuple(Role)
+HOUR = timedelta(hours=1)
+PASSWORD = "seven horses in a row"
+PASSWORD_HASH = passwords.make_hash(PASSWORD)
+
+FIELDS = {
+    "old": PASSWORD,
+    "name": "newcomer",
+    "role": "viewer",
+    "password": PASSWORD,
+    "again": PASSWORD,
+    "scope": "read",
+    "jobs": "backup",
+    "job": "backup",
+    "do": "pause",
+    "action": "pause",
+}
+"""What forms want, all together: with the right credentials they do something."""
+
+
+class House:
+    """A portal with a user of every role, a token of every scope, a job and runs of it."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self.database = database
+        self.handles = Handles(lambda: connect(database), count=2)
+        config = Config(
+            path=str(folder / "jobsup.toml"),
+            supervisor=SupervisorSettings(runtime_dir=str(folder / "run")),
+            portal=PortalSettings(enabled=True),
+        )
+        self.site = Site(config, self.handles, clock=database.clock)
+        self.site.buckets = Buckets(database.clock, burst=1e9)
+        self.app = create(self.site)
+        job = add_job(database, "backup")
+        self.ended = add_dispatch(database, job, Status.FAILED)
+        self.waiting = add_dispatch(database, job, Status.PENDING)
+        self.secrets = {role: self._user(role) for role in ROLES}
+        users.add(database, "victim", Role.VIEWER, "hash")
+        self.tokens = {scope: tokens.create(database, scope, [scope], by="test") for scope in tokens.SCOPES}
+        self.hook = tokens.create(database, "hook", [], by="test", job="backup")
+        for secret in (*self.tokens.values(), self.hook):
+            tokens.find(database, secret)  # from now on their use is not news
+        self.client = TestClient(self.app, base_url=ORIGIN, raise_server_exceptions=True)
+
+    def close(self) -> None:
+        self.client.close()
+        self.handles.close()
+
+    def path(self, entry: Entry) -> str:
+        number = self.waiting if entry.path.endswith("/cancel") else self.ended
+        name = "victim" if "/users/" in entry.path else "read" if "/tokens/" in entry.path else "backup"
+        return re.sub(
+            r"\{(\w+)(?::\w+)?\}",
+            lambda match: {"id": str(number), "name": name, "token": "jobsup_wrong"}.get(match[1], "x"),
+            entry.path,
+        )
+
+    def send(self, entry: Entry, *, method: str = "", fields: dict[str, str] | None = None, **more: Any) -> Any:
+        """Send what the entry wants, with just these headers and cookies."""
+        method = method or entry.method
+        if method not in ("GET", "HEAD") and not entry.path.startswith("/api/"):
+            more.setdefault("data", {**FIELDS, **(fields or {})})
+        return self.client.request(method, self.path(entry), follow_redirects=False, **more)
+
+    def send_as(self, role: Role, entry: Entry, *, csrf: str | None = None, headers: Any = None, **more: Any) -> Any:
+        """Send it as somebody who is signed in would, from a page of ours."""
+        secret = self.secrets[role]
+        token = csrf_of(secret) if csrf is None else csrf
+        sent = {**OWN, **({"X-CSRF-Token": token} if token else {}), "Cookie": f"{COOKIE}={secret}", **(headers or {})}
+        return self.send(entry, headers=sent, **more)
+
+    def send_with(self, token: str, entry: Entry) -> Any:
+        return self.send(entry, headers={"Authorization": f"Bearer {token}"})
+
+    def state(self) -> dict[str, list[Any]]:
+        """Return all rows of all tables but the audit, which may well say what was refused."""
+        with self.database.read() as connection:
+            tables = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars().all()
+            return {
+                table: [tuple(row) for row in connection.execute(text(f'SELECT * FROM "{table}" ORDER BY 1, 2'))]
+                for table in tables
+                if table not in ("audit", "alembic_version", "sqlite_sequence")
+            }
+
+    def _user(self, role: Role) -> str:
+        users.add(self.database, role, role, PASSWORD_HASH)
+        return users.begin_session(
+            self.database, role, PASSWORD_HASH, lifetime=timedelta(hours=1), address="", agent=""
+        )
