@@ -87,7 +87,7 @@ def _links(connection: Connection, upstream_id: int) -> Sequence[RowMapping]:
         .join(JobDependency, JobDependency.job_id == Job.id)
         .where(JobDependency.job_id.in_(waiting), Job.is_active)
         .order_by(JobDependency.job_id, JobDependency.upstream_id)
-        .with_for_update(of=JobDependency)
+        .with_for_update(of=(JobDependency, Job), key_share=True)
     )
     return connection.execute(statement).mappings().all()
 

@@ -146,7 +146,7 @@ class Server:
     def add_ear(self, ear: Ear) -> None:
         """Let an ear hear on the connection that is there, or can be had at once, and on each one that follows."""
         with self._busy:
-            self._ears.append(ear)
+            self._ears = [*self._ears, ear]
             if self._link is None:
                 with suppress(DBAPIError), self.engine.connect():
                     pass  # to connect is to listen; else the next transaction does it
@@ -155,13 +155,8 @@ class Server:
             self._listen_on()
 
     def remove_ear(self, ear: Ear) -> None:
-        """Let it hear no more."""
-        with self._busy:
-            if ear in self._ears:
-                self._ears.remove(ear)
-            is_last = all(other.channel != ear.channel for other in self._ears)
-            if is_last and self._link is not None and not self.is_pooled and not self._link.closed:
-                self._tell_server(self._link, f'UNLISTEN "{ear.channel}"')
+        """Let it hear no more; the server is not told, for it may be one that does not answer."""
+        self._ears = [other for other in self._ears if other is not ear]
 
     def collect(self) -> None:
         """Take what has come between two transactions; a connection that was lost rings every ear."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from sqlalchemy import (
+    DDL,
     JSON,
     BigInteger,
     Boolean,
@@ -26,6 +27,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    event,
     text,
 )
 
@@ -55,6 +57,27 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class FreeText(TypeDecorator[str]):
+    """What a person or a program wrote: cut to its column, without what PostgreSQL has no character for."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, length: int | None = None) -> None:
+        super().__init__()
+        self.impl = Text() if length is None else String(length)  # type: ignore[assignment]  # as SQLAlchemy's own do
+        self.length = length
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002  (as above)
+        if value is None:
+            return None
+        if "\0" in value or not value.isascii():
+            value = value.replace("\0", _NO_CHARACTER).encode("utf-8", "replace").decode()
+        return value if self.length is None or len(value) <= self.length else value[: self.length - 1] + "…"
+
+
+_NO_CHARACTER = "\ufffd"
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -72,7 +95,6 @@ TROUBLES_IN_ORDER = (Status.FAILED, Status.TIMEOUT, Status.CANCELLED, Status.SKI
 _TROUBLE = "status IN ({})".format(", ".join(f"'{status}'" for status in TROUBLES_IN_ORDER))
 TROUBLES = frozenset(TROUBLES_IN_ORDER)
 
-
 job = Table(
     "job",
     metadata,
@@ -81,7 +103,7 @@ job = Table(
     Column("set_name", String(64), default="default", nullable=False),
     Column("origin", String(16), nullable=False),
     Column("kind", String(16), nullable=False),
-    Column("description", Text, default="", nullable=False),
+    Column("description", FreeText(), default="", nullable=False),
     Column("payload", JSON(none_as_null=True), nullable=False),
     Column("config_hash", String(64), nullable=False),
     Column("timezone", String(64), nullable=False),
@@ -91,8 +113,8 @@ job = Table(
     Column("retired_at", UtcDateTime()),
     Column("paused_at", UtcDateTime()),
     Column("paused_until", UtcDateTime()),
-    Column("paused_by", String(255)),
-    Column("paused_reason", Text),
+    Column("paused_by", FreeText(255)),
+    Column("paused_reason", FreeText()),
     Column("overlap", String(16), nullable=False),
     Column("queue_limit", Integer(), nullable=False),
     Column("catch_up", String(16), nullable=False),
@@ -121,7 +143,7 @@ job_dispatch = Table(
     Column("source", String(16), nullable=False),
     Column("status", String(16), nullable=False),
     Column("reason", String(32), default="", server_default="", nullable=False),
-    Column("note", Text),
+    Column("note", FreeText()),
     Column("retry_count", Integer(), default=0, server_default="0", nullable=False),
     Column("retry_of", ForeignKey("job_dispatch.id", ondelete="SET NULL")),
     Column("parent_id", Id),
@@ -138,10 +160,10 @@ job_dispatch = Table(
     Column("completed_at", UtcDateTime()),
     Column("worker_id", String(32)),
     Column("cancel_requested_at", UtcDateTime()),
-    Column("cancel_requested_by", String(255)),
+    Column("cancel_requested_by", FreeText(255)),
     Column("cancel_reason", String(32)),
-    Column("error_message", Text),
-    Column("requested_by", String(255)),
+    Column("error_message", FreeText()),
+    Column("requested_by", FreeText(255)),
     Column("params", JSON(none_as_null=True)),
     Column("epoch", BigInteger()),
     Column("concurrency_key", String(128)),
@@ -252,7 +274,7 @@ job_execution_log = Table(
     Column("output_dropped", BigInteger(), default=0, nullable=False),
     Column("output_gap_at", BigInteger()),
     Column("stream_marks", JSON(), nullable=False),
-    Column("result", Text),
+    Column("result", FreeText()),
     Column("cpu_user", Float()),
     Column("cpu_system", Float()),
     Column("max_rss", BigInteger()),
@@ -274,8 +296,8 @@ worker_registration = Table(
     metadata,
     Column("worker_id", String(32), primary_key=True),
     Column("node", String(255), nullable=False),
-    Column("hostname", String(255), nullable=False),
-    Column("platform", String(255), nullable=False),
+    Column("hostname", FreeText(255), nullable=False),
+    Column("platform", FreeText(255), nullable=False),
     Column("boot_id", String(64), nullable=False),
     Column("pid_namespace", String(64), nullable=False),
     Column("process_id", Integer(), nullable=False),
@@ -309,7 +331,7 @@ job_set = Table(
     Column("name", String(64), primary_key=True),
     Column("content_hash", String(64), nullable=False),
     Column("node", String(255), nullable=False),
-    Column("path", Text, nullable=False),
+    Column("path", FreeText(), nullable=False),
     Column("synced_at", UtcDateTime(), nullable=False),
     Column("shared", JSON(none_as_null=True)),
 )
@@ -330,3 +352,26 @@ job_dependency = Table(
     Column("upstream_id", ForeignKey("job.id"), primary_key=True, index=True),
     Column("ended_by", Id),
 )
+
+STORAGE = {
+    # Each row is written three times in its life and then lies still: what is dead must go before claims wade in it.
+    "job_dispatch": (
+        "fillfactor = 80, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 500, "
+        "autovacuum_analyze_scale_factor = 0.02"
+    ),
+    # Few rows that are written again and again: with room beside them, that touches no index.
+    **dict.fromkeys(
+        ("job", "worker_registration", "scheduler_lock"),
+        "fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 100",
+    ),
+    # Rows that live as long as a run does.
+    "job_output_chunk": "autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500",
+}
+"""How PostgreSQL keeps the tables that change all the time."""
+
+for _name, _storage in STORAGE.items():
+    event.listen(
+        metadata.tables[_name],
+        "after_create",
+        DDL(f"ALTER TABLE {_name} SET ({_storage})").execute_if(dialect="postgresql"),  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it so
+    )

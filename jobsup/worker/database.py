@@ -124,6 +124,7 @@ class DatabaseThread:
                 self._say_away(error)
                 if faults >= FAULTS_MAX or self._is_leaving.wait(random.uniform(wait / 2, wait)):  # noqa: S311
                     return Reply(request, error=error)
+                request = replace(request, is_repeated=True)
                 wait = min(wait * 2, RETRY_SECONDS_MAX)
             else:
                 self._say_back()

@@ -108,6 +108,7 @@ class Outbox:
             # The picture others have of us is put right whenever a lasting run is reported, or the last one ended.
             heartbeat=self._beat(now, is_worth_it=bool(unreported) or not runs),
             # What this very round claims cannot have been cancelled before: only older runs are asked about.
+            known=frozenset(run.dispatch_id for run in runs) | {result.dispatch_id for result in self.unsent},
             watch_cancels=bool(runs) and (watch_at is not None or is_beat_due),
         )
 

@@ -86,6 +86,8 @@ class WorkerService:
         sys.setswitchinterval(SWITCH_SECONDS)
         self._loop = loop
         settings = self._settings
+        database = Database.of(self._config.database, kind="worker", clock=self._clock)
+        self._clock = database.clock  # what is written down has the database's time, whatever this host's clock says
         self._slots = Slots(
             loop,
             self._clock,
@@ -94,10 +96,9 @@ class WorkerService:
                 loop, instance=self._instance, python_path=settings.python_path, idle_max=max(1, settings.concurrency)
             ),
         )
-        database = Database.of(self._config.database, kind="worker", clock=self._clock)
         try:
             worker_id = self._register(database)
-            self._listener = Listener(database, "worker")
+            self._listener = Listener(database, "worker", worker_id)
         except BaseException:
             database.close()
             raise
