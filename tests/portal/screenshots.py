@@ -78,7 +78,15 @@ def fill(database: Database) -> dict[str, int]:
             )
     for worker_id, node in (("worker-k3v9q", "db1"), ("worker-p77xa", "db1"), ("worker-zz01m", "db2")):
         status = WorkerStatus.BUSY if worker_id == "worker-k3v9q" else WorkerStatus.IDLE
-        add_worker(database, worker_id, node=node, status=status, jobs_processed=1204, version="0.1.0")
+        add_worker(
+            database,
+            worker_id,
+            node=node,
+            status=status,
+            jobs_processed=1204,
+            version="0.1.0",
+            heartbeat_interval=600.0,
+        )
     leases.acquire(database, "db1/boot/1/1", "db1", timedelta(hours=1))
     return wanted
 
