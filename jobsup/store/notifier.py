@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from jobsup.store import wake_channels, wake_sockets
 from jobsup.store.engine import Database
+from jobsup.store.news import OFFER
 
 KINDS = ("worker", "scheduler", "follower")
 """Who can be woken: workers when work waits, schedulers when jobs changed, followers of runs and output."""
@@ -27,6 +28,20 @@ def wake(database: Database, kind: str, count: int = 1) -> None:
         database.tell(kind, count)
 
 
+def offer(database: Database, count: int) -> None:
+    """Tell workers that `count` runs can be claimed now, and no more of them than are needed for that.
+
+    What waits for a later instant, or asks something of the workers that run already, is news for all: `wake` them.
+    """
+    if count < 1 or database.tell(OFFER, count):
+        return
+    if database.path is not None:
+        wake_sockets.offer(database.path, "worker", count)
+        return
+    with database.write():
+        database.tell(OFFER, count)
+
+
 def listeners(database: Database, kind: str) -> frozenset[str]:
     """Name those of `kind` on this host that listen, or died listening: a change tells that one has come or gone.
 
@@ -38,12 +53,15 @@ def listeners(database: Database, kind: str) -> frozenset[str]:
 class Listener:
     """A descriptor that becomes readable when somebody wakes this kind; made and closed by one process."""
 
-    def __init__(self, database: Database, kind: str, name: str = "") -> None:
-        """Begin to listen; `name` is what a wake-up for some of a kind calls this one: a worker's id."""
+    def __init__(self, database: Database, kind: str, name: str = "", *, is_choosy: bool = False) -> None:
+        """Begin to listen; `name` is what a wake-up for some of a kind calls this one: a worker's id.
+
+        `is_choosy`: it cannot take just any work, and wants to hear of all there is.
+        """
         self._database = database
         self._ear: wake_sockets.Ear | wake_channels.Ear
         if database.path is not None:
-            self._ear = wake_sockets.Ear(database.path, _checked(kind))
+            self._ear = wake_sockets.Ear(database.path, _checked(kind), is_choosy=is_choosy)
         else:
             self._ear = wake_channels.Ear(wake_channels.channel(database.schema or "", _checked(kind)), name)
             database.backend.add_ear(self._ear)
@@ -57,6 +75,19 @@ class Listener:
         if isinstance(self._ear, wake_channels.Ear):
             self._database.backend.collect()
         return self._ear.drain()
+
+    def decline(self) -> bool:
+        """Pass an offer that cannot be taken on to another, and show that we are full; False: there was none."""
+        if not isinstance(self._ear, wake_sockets.Ear) or not self._ear.is_offered or self._database.path is None:
+            return False
+        self._ear.show_full(True)
+        wake_sockets.offer(self._database.path, "worker", 1, spare=0)
+        return True
+
+    def welcome(self) -> None:
+        """Show that there is a slot for an offer."""
+        if isinstance(self._ear, wake_sockets.Ear):
+            self._ear.show_full(False)
 
     def close(self) -> None:
         """Stop listening; safe to call twice, and in a forked copy it leaves the owner's socket in place."""

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
+from sqlite3 import dbapi2
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -22,6 +23,7 @@ from jobsup.clock import Clock
 from jobsup.errors import DatabaseError, DatabaseUnavailableError
 from jobsup.store import faults, wake_sockets
 from jobsup.store.faults import Words
+from jobsup.store.news import OFFER
 
 # How long SQLite itself waits for a lock that a foreign program holds; our own writers queue on the lock file.
 BUSY_SECONDS = 5.0
@@ -76,8 +78,11 @@ class SqliteFile:
 
     def announced(self, news: Mapping[str, int]) -> None:
         """Tell the listeners of each kind what has been committed."""
-        for kind in news:
-            wake_sockets.wake(self.path, kind)
+        for kind, count in news.items():
+            if kind != OFFER:
+                wake_sockets.wake(self.path, kind)
+            elif "worker" not in news:
+                wake_sockets.offer(self.path, "worker", count)
 
     def explain(self, error: DBAPIError) -> DatabaseError:
         """Turn what the driver says into one line that names the database and what to do."""
@@ -120,7 +125,7 @@ class _Opener:
     def _open(self) -> sqlite3.Connection:
         if not self._options.get("uri"):
             _make_private(self._file)
-        connection: sqlite3.Connection = sqlite3.connect(self._file, **self._options)
+        connection: sqlite3.Connection = dbapi2.connect(self._file, **self._options)
         connection.isolation_level = None  # BEGIN is ours
         try:
             for pragma in (

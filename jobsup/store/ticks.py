@@ -88,7 +88,10 @@ def dispatch(database: Database, lease: Lease, plans: Sequence[TickPlan]) -> Dis
         if rows:
             insert_new(connection, JobDispatch, rows)
         pending = _pending(rows)
-        notifier.wake(database, "worker", pending)
+        if _is_for_any(rows, jobs.values(), now):
+            notifier.offer(database, pending)
+        else:
+            notifier.wake(database, "worker", pending)
         skipped = sum(row["skipped_count"] or 0 for row in rows)
         return Dispatched(pending, skipped, len(plans) - len(current))
 
@@ -181,6 +184,12 @@ def _run_rows(  # noqa: PLR0917  (one row's whole story)
     if replaces and _pending(rows):
         admission.replace(connection, [run.id for run in live], now)
     return rows
+
+
+def _is_for_any(rows: Iterable[dict[str, Any]], jobs: Iterable[RowMapping], now: datetime) -> bool:
+    """Say whether what waits can be had at once by whichever worker, and no running one has to hear of it."""
+    at_once = all(row["available_at"] <= now for row in rows if row["status"] == Status.PENDING)
+    return at_once and all(job["overlap"] != Overlap.REPLACE for job in jobs)
 
 
 def _pending(rows: Iterable[dict[str, Any]]) -> int:

@@ -14,6 +14,8 @@ from contextlib import suppress
 
 from sqlalchemy import Connection, text
 
+from jobsup.store.news import OFFER
+
 # Names of listeners in one notification, which may have 8,000 bytes.
 NAMES_MAX = 200
 
@@ -76,6 +78,7 @@ def channel(schema: str, kind: str) -> str:
 
 def announce(connection: Connection, schema: str, news: Mapping[str, int]) -> None:
     """Have the server tell the listeners of each kind at the commit, all in one statement."""
-    calls = ", ".join(f"pg_notify(:channel_{number}, '')" for number in range(len(news)))
-    channels = {f"channel_{number}": channel(schema, kind) for number, kind in enumerate(news)}
+    kinds = sorted({"worker" if kind == OFFER else kind for kind in news})  # who is free only the listeners know
+    calls = ", ".join(f"pg_notify(:channel_{number}, '')" for number in range(len(kinds)))
+    channels = {f"channel_{number}": channel(schema, kind) for number, kind in enumerate(kinds)}
     connection.execute(text(f"SELECT {calls}"), channels)

@@ -1,13 +1,15 @@
 """Wake-ups on SQLite: each listener binds a Unix datagram socket in a folder beside the file.
 
 Waking is one datagram to each socket of a kind. A sender never waits: a full socket already holds a wake-up, a dead
-one is removed.
+one is removed. Work that waits is offered to no more listeners than can have it: if all came, those that get nothing
+would keep the one that does from starting. Who is full, or takes not just anything, shows it in the socket's name.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import random
 import secrets
 import socket
 from collections.abc import Iterator
@@ -20,36 +22,64 @@ from jobsup.errors import DatabaseError
 SOCKET_PATH_BYTES_MAX = 107
 # Wake-ups read at once; the kernel queues fewer for one socket, so this only bounds the loop.
 DRAIN_MAX = 4096
+# An offer goes to so many more than there is work for: the one that was chosen may hang, or be about to die.
+SPARE_OFFERS = 1
+FULL, CHOOSY = "full", "choosy"
+"""Endings of names: it has no slot free; it serves some queues only, so that nobody else can judge for it."""
+
+_NEWS, _OFFER = b"\0", b"\1"
 
 
 def wake(database: Path, kind: str) -> None:
     """Send a datagram to every listener of a kind; those that died are removed."""
-    folder = _folder(database)
-    paths = list(folder.glob(f"{kind}.*"))
-    if not paths:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender, _addresses(folder) as at:
-        for path in paths:
-            _send(sender, at(path.name), path)
+    _tell(database, sorted(_names(database, kind)), _NEWS)
+
+
+def offer(database: Path, kind: str, count: int, *, spare: int = SPARE_OFFERS) -> None:
+    """Send a datagram to as many listeners of a kind as can have `count` runs, and to those that choose."""
+    names = _names(database, kind)
+    choosy = [name for name in names if name.endswith(f".{CHOOSY}")]
+    ready = [name for name in names if name.count(".") == 2]  # kind, process, random part
+    random.shuffle(ready)
+    _tell(database, [*ready[: count + spare], *choosy], _OFFER)
 
 
 def listeners(database: Path, kind: str) -> frozenset[str]:
     """Name those of a kind that listen, or died listening."""
+    return frozenset(name.removesuffix(f".{FULL}") for name in _names(database, kind))
+
+
+def _names(database: Path, kind: str) -> list[str]:
     try:
-        return frozenset(entry.name for entry in _folder(database).iterdir() if entry.name.startswith(f"{kind}."))
+        return [entry.name for entry in _folder(database).iterdir() if entry.name.startswith(f"{kind}.")]
     except OSError:
-        return frozenset()  # nobody has ever listened here
+        return []  # nobody has ever listened here
+
+
+def _tell(database: Path, names: list[str], what: bytes) -> None:
+    if not names:
+        return
+    folder = _folder(database)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender, _addresses(folder) as at:
+        for name in names:
+            if not _send(sender, at(name), folder / name, what):
+                other = name.removesuffix(f".{FULL}") if name.endswith(f".{FULL}") else f"{name}.{FULL}"
+                _send(sender, at(other), folder / other, what)  # it has just become full, or free
 
 
 class Ear:
     """A bound socket that becomes readable when somebody wakes its kind."""
 
-    def __init__(self, database: Path, kind: str) -> None:
+    def __init__(self, database: Path, kind: str, *, is_choosy: bool = False) -> None:
+        self.is_offered = False
+        """The last wake-ups that were taken were offers of work, and nothing else."""
+        self._is_choosy = is_choosy
+        self._is_full = False
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._owner = os.getpid()
         folder = _folder(database)
         # The random part is never used twice, so removing a dead name can never hit a living listener's.
-        name = f"{kind}.{self._owner}.{secrets.token_hex(4)}"
+        name = f"{kind}.{self._owner}.{secrets.token_hex(4)}" + (f".{CHOOSY}" if is_choosy else "")
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
             with _addresses(folder) as at:
@@ -64,12 +94,21 @@ class Ear:
 
     def drain(self) -> bool:
         """Take all wake-ups that are waiting; say whether there were any."""
-        woken = False
+        heard = set()
         with suppress(BlockingIOError):
             for _ in range(DRAIN_MAX):
-                self._socket.recv(1)
-                woken = True
-        return woken
+                heard.add(self._socket.recv(1))
+        self.is_offered = heard == {_OFFER}
+        return bool(heard)
+
+    def show_full(self, is_full: bool) -> None:
+        """Let those who offer work see whether there is a slot for it."""
+        if self._path is None or self._is_choosy or is_full == self._is_full:
+            return
+        path = self._path.with_name(f"{self._path.name}.{FULL}") if is_full else self._path.with_suffix("")
+        with suppress(OSError):  # the folder was removed: nobody is offered anything there
+            self._path.rename(path)
+        self._path, self._is_full = path, is_full
 
     def close(self) -> None:
         """Stop listening; in a forked copy that leaves the owner's socket in place."""
@@ -112,11 +151,15 @@ def _addresses(folder: Path) -> Iterator[_Addresses]:
         addresses.close()
 
 
-def _send(sender: socket.socket, address: str, path: Path) -> None:
+def _send(sender: socket.socket, address: str, path: Path, what: bytes) -> bool:
+    """Send one datagram; False when there is no socket of that name any more."""
     try:
-        sender.sendto(b"\0", address)
+        sender.sendto(what, address)
     except OSError as error:
+        if error.errno == errno.ENOENT:
+            return False
         # EAGAIN: its queue is full, so it will wake anyway. Refused: its process died without closing it.
         if error.errno == errno.ECONNREFUSED:
             with suppress(OSError):
                 path.unlink()
+    return True

@@ -98,7 +98,7 @@ class WorkerService:
         )
         try:
             worker_id = self._register(database)
-            self._listener = Listener(database, "worker", worker_id)
+            self._listener = Listener(database, "worker", worker_id, is_choosy=bool(settings.queues))
         except BaseException:
             database.close()
             raise
@@ -129,6 +129,8 @@ class WorkerService:
         self._fence()
         self._send()
         self._see_to_leaving()
+        if self._outbox.free and self._listener is not None:
+            self._listener.welcome()
         if self._error is not None and self.finished:
             raise self._error
         return self._seconds()
@@ -188,7 +190,8 @@ class WorkerService:
     def _woken(self) -> None:
         if self._listener is None or not self._listener.drain():
             return
-        self._outbox.woken()
+        if self._outbox.free or not self._listener.decline():
+            self._outbox.woken()
 
     def _take_reply(self) -> None:
         reply = self._database.receive()

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from jobsup.errors import DatabaseError
+from jobsup.store import notifier
 from jobsup.store.engine import Database
-from jobsup.store.notifier import Listener, wake
-from jobsup.store.wake_sockets import SOCKET_PATH_BYTES_MAX
+from jobsup.store.notifier import Listener, offer, wake
+from jobsup.store.wake_sockets import SOCKET_PATH_BYTES_MAX, SPARE_OFFERS
 from tests.support.store import create_database, opening
 
 
@@ -154,3 +155,56 @@ def test_a_folder_that_cannot_be_made_is_told_in_one_line(db: Database) -> None:
     Path(f"{db.path}-wake").write_text("in the way")
     with pytest.raises(DatabaseError, match=r"jobsup\.db-wake: cannot listen for wake-ups"):
         Listener(db, "worker")
+
+
+@pytest.mark.only("sqlite", "on a server everybody hears of work")
+def test_work_is_offered_to_one_more_than_can_have_it_and_not_to_all(db: Database) -> None:
+    listeners = [Listener(db, "worker") for _ in range(5)]
+    offer(db, 1)
+    assert sum(listener.drain() for listener in listeners) == 1 + SPARE_OFFERS
+    offer(db, 50)
+    assert sum(listener.drain() for listener in listeners) == 5
+    for listener in listeners:
+        listener.close()
+
+
+@pytest.mark.only("sqlite", "on a server everybody hears of work")
+def test_an_offer_that_is_declined_goes_to_others_and_comes_back_only_when_it_is_welcome(db: Database) -> None:
+    full, ready = Listener(db, "worker"), Listener(db, "worker")
+    offer(db, 1)
+    assert full.drain()
+    assert ready.drain()
+    assert full.decline()
+    assert ready.drain(), "it was passed on"
+    offer(db, 9)
+    assert (full.drain(), ready.drain()) == (False, True)
+    wake(db, "worker")
+    assert (full.drain(), ready.drain()) == (True, True), "news is for the full ones too"
+    assert not full.decline(), "news cannot be declined"
+    full.welcome()
+    offer(db, 9)
+    assert (full.drain(), ready.drain()) == (True, True)
+    assert len(notifier.listeners(db, "worker")) == 2
+    full.close()
+    ready.close()
+    assert sockets(db) == []
+
+
+@pytest.mark.only("sqlite", "on a server everybody hears of work")
+def test_one_that_serves_some_queues_hears_of_every_offer(db: Database) -> None:
+    choosy, *others = Listener(db, "worker", is_choosy=True), *(Listener(db, "worker") for _ in range(8))
+    for _ in range(3):
+        offer(db, 1)
+        assert choosy.drain()
+    for listener in (choosy, *others):
+        listener.close()
+
+
+def test_an_offer_in_a_transaction_is_told_at_its_end(db: Database) -> None:
+    listener = Listener(db, "worker")
+    with db.write():
+        offer(db, 1)
+        assert not listener.drain()
+    assert select.select([listener], [], [], 5)[0]
+    assert listener.drain()
+    listener.close()
