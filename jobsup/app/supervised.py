@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,11 @@ class _Composer:
         """Make the plan; ConfigError for a change that needs a restart."""
         if self._first is not None:
             refuse_immovable(self._first.config, prepared.config)
-        logs.configure(prepared.config.logging, "supervisor")
         if self._first is None:
             children.preload(prepared.config)
             self._first = prepared
-        return children.compose(prepared, self._instance, SystemClock().now())
+        plan = children.compose(prepared, self._instance, SystemClock().now())
+        return replace(plan, begin=lambda: logs.configure(prepared.config.logging, "supervisor"))
 
     def greet(self, _status: dict[str, Any]) -> None:
         """Tell whoever started it what has begun, once all of it has."""

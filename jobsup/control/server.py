@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import struct
@@ -18,8 +19,13 @@ from jobsup.control.protocol import (
     REPLY_BYTES_MAX,
 )
 from jobsup.errors import ExitCode, JobsupError, UsageError
+from jobsup.events import emit
 from jobsup.runtime.channel import Channel, ChannelError
 from jobsup.runtime.service import Loop
+
+ACCEPT_PAUSE_SECONDS = 1.0
+"""How long nobody is let in when no descriptor was left for one who came."""
+NEVER = float("inf")
 
 
 class SocketError(JobsupError):
@@ -64,15 +70,27 @@ class Server:
         self._loop = loop
         self._verbs = dict(verbs)
         self._clients: set[_Client] = set()
+        self._accept_at = NEVER
+        """When to try again to take clients in; NEVER while they come by themselves."""
         self._listener = _listen(path)
         loop.watch(self._listener.fileno(), self._accept)
+
+    def listen_again(self) -> None:
+        """Make the socket anew, after its folder was removed."""
+        self._loop.unwatch(self._listener.fileno())
+        self._listener.close()
+        self._listener = _listen(self.path)
+        self._loop.watch(self._listener.fileno(), self._accept)
 
     def poll(self) -> float:
         """Send off the clients that took too long; returns the seconds until the next one will have."""
         now = self._loop.monotonic()
         for client in [client for client in self._clients if client.expires_at <= now]:
             client.expire()
-        return min((client.expires_at - now for client in self._clients), default=float("inf"))
+        if now >= self._accept_at:
+            self._accept_at = NEVER
+            self._loop.watch(self._listener.fileno(), self._accept)
+        return min([client.expires_at - now for client in self._clients] + [self._accept_at - now])
 
     def close(self) -> None:
         """Stop listening, give answers that wait a last chance, and remove the socket."""
@@ -108,8 +126,14 @@ class Server:
     def _accept(self) -> None:
         try:
             sock, _ = self._listener.accept()
-        except OSError:
-            return  # gone again, or no descriptors left: the next turn tries again
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # gone again
+        except OSError as error:
+            # Whoever waits keeps the listener readable: without a pause we would turn and turn for nothing.
+            emit("control.refused", f"Nobody can be let in now: {error.strerror}", level=logging.WARNING)
+            self._loop.unwatch(self._listener.fileno())
+            self._accept_at = self._loop.monotonic() + ACCEPT_PAUSE_SECONDS
+            return
         client = _Client(self, self._loop, sock)
         self._clients.add(client)
         uid = _peer_uid(sock)

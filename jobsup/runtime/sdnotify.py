@@ -9,6 +9,7 @@ from collections.abc import MutableMapping
 from contextlib import suppress
 
 STATUS_CHARACTERS_MAX = 200
+PINGS_PER_WATCHDOG = 3
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
@@ -24,6 +25,7 @@ class Notifier:
         self._address = self._taken.get("NOTIFY_SOCKET", "")
         self.watchdog_seconds = self._watchdog_seconds()
         """The manager kills us when it hears nothing for this long; None when it does not watch."""
+        self._pinged_at = float("-inf")
         self._status = ""
         self._socket: socket.socket | None = None
         if self._address:
@@ -48,6 +50,16 @@ class Notifier:
 
     def watchdog(self) -> None:
         self._send("WATCHDOG=1")
+
+    def ping(self, now: float) -> float:
+        """Show that our loop turns, when that is due; returns the seconds until it is again. `now` is monotonic."""
+        if self.watchdog_seconds is None:
+            return float("inf")
+        interval = self.watchdog_seconds / PINGS_PER_WATCHDOG
+        if now - self._pinged_at >= interval:
+            self._pinged_at = now
+            self.watchdog()
+        return self._pinged_at + interval - now
 
     def extend_timeout(self, seconds: float) -> None:
         """Ask for this much more time from now on."""

@@ -9,9 +9,11 @@
     yard      every process we started, the strangers they left us, and the guardian
     guardian  the process that ends everything when the supervisor is killed
     task      short-lived children for work that may block or fail
+    boot      the first generation: prepare, apply
     reload    a new generation: prepare, compare, roll one by one, apply
     stall     when children must not be judged
-    status, verbs, supervisor   the picture, the control socket's table, and the whole
+    premises  the runtime folder, the locks, and the sweep of what an earlier supervisor left
+    status, verbs, signals, supervisor   the picture, the tables of what can be asked and how, and the whole
 
 What can fail: a child (restarted, ever later), many children (a budget per kind, then `degraded`), a child that
 hangs (stack dump, then killed), the guardian (replaced), the supervisor (the guardian ends everything), both at

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jobsup.clock import Clock
+from jobsup.errors import ConflictError
 from jobsup.events import emit
 from jobsup.supervisor.child import Child
 from jobsup.supervisor.exits import Exit
@@ -58,6 +59,14 @@ class Crew:
     def drop_pool(self, kind: str) -> None:
         """Have all children of a kind leave, and fill their slots no more."""
         self.pools.pop(kind).vacate()
+
+    def scalable(self, kind: str) -> Pool:
+        """Find the pool of a kind, also by its plural; ConflictError when its count is not for people to change."""
+        pool = self.pools.get(kind) or self.pools.get(kind.removesuffix("s"))
+        if pool is None or not pool.spec.is_scalable:
+            known = ", ".join(pool.kind for pool in self if pool.spec.is_scalable) or "none"
+            raise ConflictError(f'"{kind}" cannot be scaled; what can: {known}')
+        return pool
 
     def check(self, now: float) -> float:
         """Start what is due; returns the seconds until something is."""

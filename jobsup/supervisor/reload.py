@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -118,6 +119,11 @@ class Reload:
         if self.is_dry_run:
             self._finish(ExitCode.OK)
             return
+        try:
+            plan.begin()
+        except JobsupError as error:
+            self._refuse(error)
+            return
         self._compare(plan)
         freeze_memory()
         self._roll_next()
@@ -172,6 +178,8 @@ class Reload:
 
     def _restore(self) -> None:
         """Undo the comparison: kinds and counts as before."""
+        with suppress(JobsupError):  # it could be done once; what it cannot do now stays as the new plan has it
+            self._plan_before.begin()
         for pool in self._crew:
             old = self._plan_before.spec(pool.kind)
             if old is None:

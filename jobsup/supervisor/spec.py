@@ -46,6 +46,8 @@ class Plan:
     """What changed against the generation before, for people."""
     facts: dict[str, Any] = field(default_factory=dict)
     """More for `status`, as it is."""
+    begin: Callable[[], None] = lambda: None
+    """What changes in the supervisor itself, before the first of these children is forked; JobsupError refuses it."""
 
     def spec(self, kind: str) -> ChildSpec | None:
         return next((spec for spec in self.specs if spec.kind == kind), None)

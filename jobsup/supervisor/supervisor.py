@@ -18,19 +18,21 @@ from pathlib import Path
 from typing import Any
 
 from jobsup.clock import Clock, SystemClock, rfc3339
-from jobsup.control.server import Request, Server, SocketError
+from jobsup.control.server import Request, Server
 from jobsup.errors import ConflictError, ExitCode, JobsupError
 from jobsup.events import emit
-from jobsup.runtime import locks, logs, procs
+from jobsup.runtime import procs
 from jobsup.runtime.sdnotify import Notifier
 from jobsup.runtime.service import Loop
 from jobsup.runtime.signals import SignalQueue
 from jobsup.supervisor import status as pictures
+from jobsup.supervisor.boot import Boot
 from jobsup.supervisor.child import CANCEL_SECONDS, Child
 from jobsup.supervisor.crew import Crew
 from jobsup.supervisor.exits import Exit
-from jobsup.supervisor.pool import Pool
+from jobsup.supervisor.premises import Premises
 from jobsup.supervisor.reload import Reload
+from jobsup.supervisor.signals import signal_table
 from jobsup.supervisor.spawn import freeze_memory
 from jobsup.supervisor.spec import COUNT_MAX, Plan
 from jobsup.supervisor.stall import StallDetector
@@ -42,13 +44,13 @@ CHECK_SECONDS_MAX = 2.0
 """The loop turns at least this often, to look at the children's signs of life."""
 CHECK_SECONDS_MIN = 0.05
 CHECKS_PER_WATCHDOG = 4
-SWEEP_SECONDS = 5.0
+END_SECONDS = 5.0
+"""How long the last children may take to die."""
 ERRORS_MAX = 100
 """So many errors of our own are more than one can live with."""
 EXTEND_SECONDS = 5.0
-PINGS_PER_WATCHDOG = 3
-SOCKET_NAME = "control.sock"
-NEVER = float("inf")
+MEND_SECONDS = 5.0
+"""How often the runtime folder is looked at."""
 
 
 class Phase(StrEnum):
@@ -81,10 +83,9 @@ class Supervisor:
         self.prepare = prepare
         self.compose = compose
         self.apply = apply
-        self.socket_path = Path(runtime_dir) / SOCKET_NAME
         self.generation = 0
         self.reload: Reload | None = None
-        self._lock_paths = lock_paths
+        self._premises = Premises(Path(runtime_dir), lock_paths, instance)
         self._instance = instance
         self._reexec_argv = list(reexec_argv)
         self._on_ready = on_ready
@@ -98,11 +99,11 @@ class Supervisor:
         self._last_reload: dict[str, Any] | None = None
         self._waiting: list[Request] = []
         self._stops = 0
-        self._hup_again = False
+        self._reload_again = False
         self._errors = 0
-        self._pinged_at = -NEVER
-        self._locks: list[locks.Lock] = []
+        self._mend_at = 0.0
         self._server: Server | None = None
+        self._boot: Boot | None = None
 
     def run(self) -> int:
         """Supervise until told to stop. Errors of the start are written to standard error, a line each."""
@@ -111,10 +112,12 @@ class Supervisor:
         self._loop = Loop()
         self._stall = StallDetector(self._clock.monotonic())
         self._yard = Yard(self._loop, self._clock, self._instance, self._close_in_child)
-        self._crew = Crew(self._yard, self._clock)
+        self.crew = Crew(self._yard, self._clock)
+        self._yard.on_news = self._take_signals
         self._yard.on_ready = self._child_ready
         self._yard.on_ended = self._child_ended
-        self._signals = SignalQueue((*_SIGNALS, signal.SIGCHLD))
+        self._orders = signal_table(self)
+        self._signals = SignalQueue((*self._orders, signal.SIGCHLD))
         self._loop.watch(self._signals.fileno(), self._take_signals)
         try:
             self._begin()
@@ -131,40 +134,21 @@ class Supervisor:
     # The start
 
     def _begin(self) -> None:
-        _make_runtime_dir(self.socket_path.parent)
-        for path in self._lock_paths:
-            self._locks.append(locks.acquire(path))
+        self._premises.take()
         procs.set_subreaper()
         procs.set_name("supervisor")
         self._yard.start_guardian()
-        self._sweep("Left over from an earlier supervisor")
-        self._server = Server(self._loop, self.socket_path, verb_table(self))
+        self._premises.sweep("Left over from an earlier supervisor", self._yard)
+        self._server = Server(self._loop, self._premises.socket_path, verb_table(self))
         self._notifier.status("preparing")
-        self._yard.run("prepare", lambda: self.prepare(None), self._start_prepared)
+        self._boot = Boot(self, self._yard, on_done=self._booted, on_failed=self._fail_start)
+        self._boot.begin()
 
-    def _start_prepared(self, outcome: Outcome) -> None:
-        if self._phase is Phase.STOPPING:
-            return
-        if outcome.error is not None:
-            self._fail_start(outcome.error)
-            return
-        prepared = self._prepared = outcome.value
-        try:
-            self._plan = self.compose(prepared)
-        except JobsupError as error:
-            self._fail_start(error)
-            return
-        self._yard.run("apply", lambda: self.apply(prepared), self._start_applied)
-
-    def _start_applied(self, outcome: Outcome) -> None:
-        if self._phase is Phase.STOPPING:
-            return
-        if outcome.error is not None:
-            self._fail_start(outcome.error)
-            return
+    def _booted(self, prepared: Any, plan: Plan) -> None:
+        self._prepared, self._plan = prepared, plan
         self.generation = 1
         freeze_memory()
-        self._crew.start(self._plan)
+        self.crew.start(plan)
         self._yard.renew_guardian()
         self._look_whether_all_ready()
 
@@ -172,7 +156,7 @@ class Supervisor:
         self._exit_code = int(error.exit_code)
         self._is_over = True
         with suppress(OSError):
-            sys.stderr.write(f"{error}\n")
+            sys.stderr.write("".join(f"jobsup: {line}\n" for line in str(error).splitlines()))
             sys.stderr.flush()
 
     # The loop
@@ -204,56 +188,55 @@ class Supervisor:
             return 0.0
         seconds = [
             self._yard.check(now, judged_from),
-            self._crew.check(now),
-            self._ping(now),
+            self.crew.check(now),
+            self._notifier.ping(now),
             self._look_interval(),
         ]
         if self._server is not None:
-            seconds.append(self._server.poll())
+            seconds += [self._server.poll(), self._mend(now)]
+        if self._phase is Phase.STOPPING:
+            self._notifier.extend_timeout(EXTEND_SECONDS)
         self._notifier.status(self._status_line())
         wait = max(0.0, min(seconds))
         self._stall.expect(now + wait)
         return wait
 
-    def _look_interval(self) -> float:
-        watchdogs = [pool.spec.watchdog / CHECKS_PER_WATCHDOG for pool in self._crew]
-        return max(CHECK_SECONDS_MIN, min([*watchdogs, CHECK_SECONDS_MAX]))
+    def _mend(self, now: float) -> float:
+        """Make the runtime folder again when it was removed, so that people can still reach us."""
+        if now >= self._mend_at and self._server is not None:
+            self._mend_at = now + MEND_SECONDS
+            try:
+                if self._premises.mend():
+                    self._server.listen_again()
+            except JobsupError as error:
+                emit("premises.lost", f"Nobody can reach this instance: {error}", level=logging.ERROR)
+        return self._mend_at - now
 
-    def _ping(self, now: float) -> float:
-        """Show the service manager that this loop turns."""
-        if self._phase is Phase.STOPPING:
-            self._notifier.extend_timeout(EXTEND_SECONDS)
-        if self._notifier.watchdog_seconds is None:
-            return NEVER
-        interval = self._notifier.watchdog_seconds / PINGS_PER_WATCHDOG
-        if now - self._pinged_at >= interval:
-            self._pinged_at = now
-            self._notifier.watchdog()
-        return self._pinged_at + interval - now
+    def _look_interval(self) -> float:
+        watchdogs = [pool.spec.watchdog / CHECKS_PER_WATCHDOG for pool in self.crew]
+        return max(CHECK_SECONDS_MIN, min([*watchdogs, CHECK_SECONDS_MAX]))
 
     # What children do
 
     def _child_ready(self, child: Child) -> None:
-        slot = self._crew.ready(child)
+        slot = self.crew.ready(child)
         if slot is not None and self.reload is not None:
             self.reload.child_ready(slot)
         self._look_whether_all_ready()
 
     def _child_ended(self, child: Child, end: Exit, text: str) -> None:
-        slot = self._crew.ended(child, end, text)
+        slot = self.crew.ended(child, end, text)
         if slot is not None and self.reload is not None:
             self.reload.child_failed(slot, child, text)
 
     def _look_whether_all_ready(self) -> None:
-        if self._phase is Phase.STARTING and self.generation and self._crew.was_ready:
+        if self._phase is Phase.STARTING and self.generation and self.crew.was_ready:
             self._phase = Phase.RUNNING
-            emit("supervisor.ready", f"All children are ready: {self._crew.summary()}")
+            emit("supervisor.ready", f"All children are ready: {self.crew.summary()}")
             self._notifier.status(self._status_line())
             self._notifier.ready()
             if self._on_ready is not None:
                 self._on_ready(self.status())
-
-    # Signals
 
     def _take_signals(self) -> None:
         for signum in self._signals.take():
@@ -261,48 +244,7 @@ class Supervisor:
                 self._yard.reap_strangers()
             else:
                 emit("supervisor.signal", f"Received {signal.Signals(signum).name}", signal=signum)
-                _SIGNALS[signum](self)
-
-    def stop_by_signal(self) -> None:
-        """Drain; the second time cancel, the third time kill."""
-        self._stops += 1
-        if self._stops == 1:
-            self.stop()
-        elif self._stops == 2:
-            self.cancel()
-        else:
-            self._crew.kill()
-
-    def _hang_up(self) -> None:
-        if self.reload is not None:
-            self._hup_again = True
-            return
-        try:
-            self.begin_reload(None, is_dry_run=False)
-        except ConflictError as error:
-            emit("reload.refused", f"Reload: {error}", level=logging.WARNING)
-
-    def _more(self) -> None:
-        self._scale_by(1)
-
-    def _fewer(self) -> None:
-        self._scale_by(-1)
-
-    def _reopen_logs(self) -> None:
-        logs.reopen()
-        self._crew.signal(signal.SIGUSR1)
-
-    def _dump_state(self) -> None:
-        for line in pictures.lines(self.status()):
-            emit("supervisor.state", line)
-
-    def _scale_by(self, change: int) -> None:
-        for pool in self._crew:
-            if pool.spec.is_scalable:
-                try:
-                    self.scale(pool.kind, max(0, len(pool.wanted) + change))
-                except ConflictError as error:
-                    emit("scale.refused", f"Scale: {error}", level=logging.WARNING)
+                self._orders[signum]()
 
     # What people ask for
 
@@ -320,7 +262,7 @@ class Supervisor:
                 "instance": self._instance,
                 **({"pss_bytes": procs.pss_bytes(os.getpid())} if with_memory else {}),
             },
-            "children": pictures.children(self._crew, self._yard, now, with_memory=with_memory),
+            "children": pictures.children(self.crew, self._yard, now, with_memory=with_memory),
             **self._plan.facts,
         }
 
@@ -330,7 +272,7 @@ class Supervisor:
             return "stopping"
         if self.reload is not None:
             return "reloading"
-        return "degraded" if self._crew.is_degraded else str(self._phase)
+        return "degraded" if self.crew.is_degraded else str(self._phase)
 
     def stop(self, waiting: Request | None = None) -> None:
         """Drain and leave; whoever waits is answered at the very end."""
@@ -344,16 +286,28 @@ class Supervisor:
             self._notifier.reloading()  # after STOPPING=1 the manager would wait for our end, and then enforce it
         else:
             self._notifier.stopping()
+        if self._boot is not None:
+            self._boot.abandon()
         if self.reload is not None:
             self.reload.abandon("the instance stops")
         self._yard.cancel_tasks("the instance stops")
-        self._crew.stop()
+        self.crew.stop()
+
+    def stop_sooner(self) -> None:
+        """Drain; the second time cancel, the third time kill."""
+        self._stops += 1
+        if self._stops == 1:
+            self.stop()
+        elif self._stops == 2:
+            self.cancel()
+        else:
+            self.crew.kill()
 
     def cancel(self, waiting: Request | None = None) -> None:
         """End what runs and leave."""
         self.stop(waiting)
         self._stops = max(self._stops, 2)
-        self._crew.cancel()
+        self.crew.cancel()
 
     def restart(self, waiting: Request | None) -> None:
         """Check that the next start will work, then drain and start over under the same pid."""
@@ -379,10 +333,10 @@ class Supervisor:
             raise ConflictError(f"no reload now: the instance is {self.state}; try again when that is over")
         if not is_dry_run:
             self._notifier.reloading()
-        emit("reload.started", "Reloading the configuration")
+            emit("reload.started", "Reloading the configuration")
         self.reload = Reload(
             self,
-            self._crew,
+            self.crew,
             self._yard,
             before=(self._prepared, self._plan),
             is_dry_run=is_dry_run,
@@ -391,9 +345,19 @@ class Supervisor:
         )
         self.reload.begin()
 
+    def reload_unasked(self) -> None:
+        """Reload with nobody waiting for it; one that comes during another follows it."""
+        if self.reload is not None:
+            self._reload_again = True
+            return
+        try:
+            self.begin_reload(None, is_dry_run=False)
+        except ConflictError as error:
+            emit("reload.refused", f"Reload: {error}", level=logging.WARNING)
+
     def scale(self, kind: str, count: int) -> tuple[int, int]:
         """Change how many children of a kind there are; returns the count before and after."""
-        pool = self._scalable_pool(kind)
+        pool = self.crew.scalable(kind)
         if not 0 <= count <= COUNT_MAX:
             raise ConflictError(f"{kind}: a count from 0 to {COUNT_MAX} is possible, not {count}")
         if self._phase is Phase.STOPPING or self.reload is not None:
@@ -403,13 +367,6 @@ class Supervisor:
             slot.start()
         emit("supervisor.scaled", f"{kind}: {before} -> {count}", kind=kind, before=before, after=count)
         return before, count
-
-    def _scalable_pool(self, kind: str) -> Pool:
-        pool = self._crew.pools.get(kind) or self._crew.pools.get(kind.removesuffix("s"))
-        if pool is None or not pool.spec.is_scalable:
-            known = ", ".join(pool.kind for pool in self._crew if pool.spec.is_scalable) or "none"
-            raise ConflictError(f'"{kind}" cannot be scaled; what can: {known}')
-        return pool
 
     def _reloaded(self, reload: Reload, waiting: Request | None) -> None:
         self.reload = None
@@ -425,7 +382,7 @@ class Supervisor:
                 "lines": report.lines,
             }
             self._notifier.ready()
-        if not report.exit_code:
+        if not report.exit_code and not reload.is_dry_run:
             emit("reload.done", f"Reloaded: generation {self.generation}, {len(report.replaced)} children replaced")
         if waiting is not None:
             waiting.done(
@@ -436,46 +393,36 @@ class Supervisor:
                 lines=report.lines,
             )
         self._look_whether_all_ready()
-        if self._hup_again:
-            self._hup_again = False
-            self._hang_up()
+        if self._reload_again:
+            self._reload_again = False
+            self.reload_unasked()
 
     # The end
 
     def _end(self) -> None:
         """Leave nothing behind, however we came here."""
         self._yard.cancel_tasks("the instance stops")
-        self._crew.kill()
-        deadline = self._clock.monotonic() + SWEEP_SECONDS
+        self.crew.kill()
+        deadline = self._clock.monotonic() + END_SECONDS
         while not self._yard.is_empty and self._clock.monotonic() < deadline:
             self._turn(lambda: CANCEL_SECONDS)
-        self._sweep("Left over from jobs")
+        self._premises.sweep("Left over from jobs", self._yard)
         self._yard.dismiss_guardian()
         for waiting in self._waiting:
             waiting.done(self._exit_code, restarting=self._is_restarting)
         if self._server is not None:
             self._server.close()
-        for lock in self._locks:
-            lock.release()
+        were_ours = self._premises.are_taken
+        if self._is_restarting:
+            self._premises.hand_over()
+        else:
+            self._premises.leave()
         self._signals.close()
         self._loop.close()
-        if self._locks:
+        if were_ours:
             emit("supervisor.stopped", "Restarting" if self._is_restarting else "Stopped")
         if not self._is_restarting:
             self._notifier.close()
-
-    def _sweep(self, whose: str) -> None:
-        """End every process that carries our tag."""
-        tagged = procs.tagged(self._instance) if self._locks else []
-        tagged = sorted(set(tagged) - {os.getpid(), *procs.ancestors(os.getpid())})
-        if not tagged:
-            return
-        emit("supervisor.swept", f"{whose}, ended: {tagged}", level=logging.WARNING, pids=tagged)
-        guardian = [] if self._yard.guardian is None else [self._yard.guardian.pid]
-        left = procs.kill_tree(tagged, tag=self._instance, deadline_seconds=SWEEP_SECONDS, keep=guardian)
-        self._yard.clear_strangers()
-        if left:
-            emit("supervisor.unswept", f"These processes do not die: {left}", level=logging.CRITICAL, pids=left)
 
     def _close_in_child(self) -> None:
         """Close in a forked child what has an object of its own; plain descriptors are closed together later."""
@@ -483,33 +430,10 @@ class Supervisor:
         if self._server is not None:
             self._server.close_in_child()
         self._yard.close_in_child()
-        for lock in self._locks:
-            lock.close_in_child()
+        self._premises.close_in_child()
         self._notifier.close()
 
     def _status_line(self) -> str:
         if not self.generation:
             return "preparing"
-        return f"gen {self.generation}: {self._crew.summary()}" + ("" if self.state == "running" else f", {self.state}")
-
-
-_SIGNALS: dict[int, Callable[[Supervisor], None]] = {
-    signal.SIGTERM: Supervisor.stop_by_signal,
-    signal.SIGINT: Supervisor.stop_by_signal,
-    signal.SIGQUIT: Supervisor.cancel,
-    signal.SIGHUP: Supervisor._hang_up,
-    signal.SIGTTIN: Supervisor._more,
-    signal.SIGTTOU: Supervisor._fewer,
-    signal.SIGUSR1: Supervisor._reopen_logs,
-    signal.SIGUSR2: Supervisor._dump_state,
-}
-
-
-def _make_runtime_dir(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = path.stat()
-    except OSError as error:
-        raise SocketError(f"runtime folder {path}: {error.strerror}; set [supervisor] runtime_dir") from error
-    if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
-        raise SocketError(f"runtime folder {path}: others could write to it; give it to this user, with mode 0700")
+        return f"gen {self.generation}: {self.crew.summary()}" + ("" if self.state == "running" else f", {self.state}")

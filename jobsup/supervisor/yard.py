@@ -32,6 +32,8 @@ class Yard:
     """Knows every process we started. `on_ready` and `on_ended` hear of children."""
 
     def __init__(self, loop: Loop, clock: Clock, instance: str, release: Callable[[], None]) -> None:
+        self.on_news: Callable[[], None] = lambda: None
+        """Called before an end is judged: a signal to our whole group reaches children and us, and we hear it first."""
         self.on_ready: Callable[[Child], None] = lambda _child: None
         self.on_ended: Callable[[Child, Exit, str], None] = lambda _child, _end, _text: None
         self.guardian: guardians.Guardian | None = None
@@ -189,6 +191,7 @@ class Yard:
         end = child.look()
         if end is None:
             return
+        self.on_news()
         if not child.channel.closed:
             self._child_speaks(child)  # its last words: facts we need to clear up after it
         self._loop.unwatch(child.channel.fileno())

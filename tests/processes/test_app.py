@@ -209,3 +209,15 @@ def test_a_worker_alone_ends_what_a_dead_one_and_its_guardian_left(instances: li
     finally:
         stray.kill()
         reaped.join()
+
+
+def test_a_dry_run_of_another_log_leaves_the_log_where_it_is(instances: list[Instance]) -> None:
+    instance = make(instances, MANUAL, workers=1).start()
+    other = instance.folder / "other.log"
+    instance.write(MANUAL, instance.settings.replace("[logging]", f'[logging]\nfile = "{other}"'))
+    assert instance.cli("reload", "--dry-run").returncode == 0
+    assert not other.exists()
+
+    assert instance.cli("reload").returncode == 0
+    assert "children replaced" in other.read_text(encoding="utf-8")
+    assert "children replaced" not in instance.log

@@ -197,7 +197,7 @@ def test_broken_file_at_the_first_start_ends_it_with_every_problem_and_exit_code
 
     assert toy.launch().wait() == ExitCode.CONFIG
 
-    assert "first problem\nsecond problem\n" in toy.log
+    assert "jobsup: first problem\njobsup: second problem\n" in toy.log
     assert "Traceback" not in toy.log
     assert toy.survivors() == []
     assert not toy.socket.exists()

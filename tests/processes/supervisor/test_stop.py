@@ -136,6 +136,17 @@ def test_signal_of_the_terminal_reaches_all_and_the_supervisor_coordinates(make_
     assert toy.log.count("worker-1: draining") == 1
 
 
+def test_a_signal_to_the_whole_group_is_a_stop_and_not_the_death_of_a_child(make_toy: Any) -> None:
+    toy = make_toy(worker={"does": "never_ready", "count": 4}).launch()
+    toy.until(lambda: len(toy.spawns("worker")) == 4)
+
+    os.killpg(toy.pid, signal.SIGTERM)
+
+    assert toy.wait(5) == 0
+    assert "restarting" not in toy.log
+    assert len(toy.spawns("worker")) == 4
+
+
 def test_more_and_fewer_workers_by_signal(make_toy: Any) -> None:
     toy = make_toy(scheduler={}, worker={"count": 1}).start()
 

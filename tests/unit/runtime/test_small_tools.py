@@ -40,6 +40,21 @@ def test_lock_outlives_a_child_that_closes_its_copy(tmp_path: Path) -> None:
     held.release()
 
 
+def test_lock_that_is_handed_over_stays_held_and_what_nobody_asks_for_is_let_go(tmp_path: Path) -> None:
+    held, other = locks.acquire(tmp_path / "lock"), locks.acquire(tmp_path / "other")
+    locks.hand_over([held, other])
+    assert os.get_inheritable(held.fd)
+
+    mine = locks.acquire(tmp_path / "lock")
+    locks.drop_handed_over()
+
+    assert mine.fd == held.fd
+    assert not os.get_inheritable(mine.fd)
+    assert locks.HANDED_OVER_VARIABLE not in os.environ
+    locks.acquire(tmp_path / "other").release()
+    mine.release()
+
+
 def test_lock_with_unreadable_content_still_says_that_it_is_held(tmp_path: Path) -> None:
     held = locks.acquire(tmp_path / "lock")
     (tmp_path / "lock").write_text("rubbish")
