@@ -19,7 +19,7 @@ from jobsup.model import Role
 PASSWORD_BYTES_MAX = 4096
 LAST_MAX = 10_000
 
-ROLE = click.Choice([*Role])
+ROLE = click.Choice([role.value for role in Role])
 
 
 @noun(
@@ -38,7 +38,7 @@ def user(here: Here) -> None:
     group=user,
 )
 @click.argument("name")
-@click.option("--role", type=ROLE, default=Role.VIEWER, show_default=True, help="What they may do.")
+@click.option("--role", type=ROLE, default=Role.VIEWER.value, show_default=True, help="What they may do.")
 def add(here: Here, name: str, role: str) -> None:
     """Make a user."""
     from jobsup.actions import passwords
