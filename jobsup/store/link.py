@@ -15,6 +15,9 @@ from psycopg.abc import PQGen
 from psycopg.pq import ConnStatus
 from psycopg.waiting import Ready
 
+# What has come is read in pieces of 16 KiB; what is more than this comes at the next look.
+READS_MAX = 64
+
 _POLLED = {1: select.POLLIN, 2: select.POLLOUT, 3: select.POLLIN | select.POLLOUT}
 
 
@@ -45,7 +48,9 @@ class Link(psycopg.Connection[Any]):
         """Hand over the notifications that have come, without waiting; False: the connection is lost, and closed."""
         try:
             if self.pgconn.status == ConnStatus.OK:
-                if select.select([self.pgconn.socket], [], [], 0)[0]:
+                for _ in range(READS_MAX):  # the last words of a server that goes come before its end of the line
+                    if not select.select([self.pgconn.socket], [], [], 0)[0]:
+                        break
                     self.pgconn.consume_input()
                 while note := self.pgconn.notifies():
                     told(note.relname.decode(), note.extra.decode())
