@@ -16,6 +16,7 @@ from sqlalchemy import Connection, RowMapping, bindparam, delete, exists, func, 
 from jobsup.config.document import jobspec_from_dict
 from jobsup.model import CapturedOutput, JobSpec, OutputChunk, Reason, RunResult, Source, Status
 from jobsup.store import dependencies, ranks, tables
+from jobsup.store.made import fetch
 from jobsup.store.rows import Job, JobDependency, JobDispatch, JobExecutionLog, JobOutputChunk
 from jobsup.store.tables import UtcDateTime
 
@@ -111,7 +112,7 @@ def backoff(job: JobSpec, retry_count: int) -> timedelta:
 
 def _lock(connection: Connection, dispatch_ids: Sequence[int], worker_id: str) -> Sequence[RowMapping]:
     """Read attempts that still are that worker's, with what has to be known of their jobs, and keep them so."""
-    return connection.execute(_LOCK, {"runs": dispatch_ids, "by_worker": worker_id}).mappings().all()
+    return fetch(connection, _LOCK, {"runs": dispatch_ids, "by_worker": worker_id}).mappings().all()
 
 
 _LOCK = (

@@ -31,6 +31,7 @@ from sqlalchemy import (
 from jobsup.config.document import jobspec_from_dict
 from jobsup.model import Claim, Source, Status
 from jobsup.store import tables
+from jobsup.store.made import fetch
 from jobsup.store.rows import WAITING, Job, JobDispatch, JobPool, aliased
 from jobsup.store.tables import UtcDateTime
 
@@ -64,7 +65,7 @@ def claim(
             return tuple(claims), None
         if is_all:
             break
-    return tuple(claims), connection.execute(_next_available(bool(queues)), given).scalar_one()
+    return tuple(claims), fetch(connection, _next_available(bool(queues)), given).scalar_one()
 
 
 def _take_alone(
@@ -72,7 +73,7 @@ def _take_alone(
 ) -> tuple[list[Claim], bool]:
     """Take what is first, as the only one that writes; also say whether everything that waits was looked at."""
     statement = _claimable("of_queues" in given)
-    rows = connection.execute(statement, {**given, "wanted": wanted + CLAIM_LOOKAHEAD}).mappings().all()
+    rows = fetch(connection, statement, {**given, "wanted": wanted + CLAIM_LOOKAHEAD}).mappings().all()
     return _take(connection, _fitting(connection, rows, wanted), worker_id, now), len(rows) < wanted + CLAIM_LOOKAHEAD
 
 
@@ -86,7 +87,7 @@ def _take_among_others(
     apart by its unique index.
     """
     statement = _taking("of_queues" in given)
-    rows = connection.execute(statement, {**given, "wanted": wanted, "by_worker": worker_id}).mappings().all()
+    rows = fetch(connection, statement, {**given, "wanted": wanted, "by_worker": worker_id}).mappings().all()
     pooled = _fitting(connection, [row for row in rows if row["pool_key"] is not None], wanted)
     held = {row["concurrency_key"] for row in rows if row["is_taken"]} - {None}
     more = _take(connection, [row for row in pooled if row["concurrency_key"] not in held], worker_id, now)

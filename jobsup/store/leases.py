@@ -12,6 +12,7 @@ from jobsup.model import Lease
 from jobsup.store import notifier
 from jobsup.store.dialect import insert_new
 from jobsup.store.engine import Database
+from jobsup.store.made import fetch
 from jobsup.store.rows import SchedulerLock
 
 LEADER = "leader"
@@ -89,7 +90,7 @@ def holds(connection: Connection, lease: Lease) -> bool:
 
 
 def _read(connection: Connection, *, keep: bool = False) -> LeaderFacts | None:
-    row = connection.execute(_READ_AND_KEEP if keep else _READ).one_or_none()
+    row = fetch(connection, _READ_AND_KEEP if keep else _READ, {}).one_or_none()
     return None if row is None else LeaderFacts(*row)
 
 

@@ -14,6 +14,7 @@ from jobsup.schedule import compile as compile_schedule
 from jobsup.schedule.due import are_current, next_due, zone_rules
 from jobsup.store.definitions import IN_LIST_MAX
 from jobsup.store.engine import Database
+from jobsup.store.made import fetch
 from jobsup.store.rows import Job
 
 
@@ -33,7 +34,7 @@ def recompute(database: Database) -> list[Moved]:
     rules have changed.
     """
     with database.read() as connection:
-        known = connection.execute(_KNOWN).scalars().all()
+        known = fetch(connection, _KNOWN, {}).scalars().all()
     stale = [rules for rules in known if rules is not None and not are_current(rules)]
     moved: list[Moved] = []
     for start in range(0, len(stale), IN_LIST_MAX):

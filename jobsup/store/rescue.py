@@ -14,6 +14,7 @@ from jobsup.model import Reason, RunResult, Status, WorkerStatus
 from jobsup.store import attempts, notifier
 from jobsup.store.attempts import Ended
 from jobsup.store.engine import Database
+from jobsup.store.made import fetch
 from jobsup.store.rows import LIVE, Job, JobDispatch, WorkerRegistration
 
 LEASE_HEARTBEATS = 4
@@ -32,7 +33,7 @@ def find_lost(
     """
     now = database.now()
     with database.read() as connection:
-        rows = connection.execute(_PRESENT).all()
+        rows = fetch(connection, _PRESENT, {}).all()
     here = (node, boot_id, pid_namespace)
     return [
         row.worker_id
@@ -107,7 +108,7 @@ def _close(
 
 def _candidates(database: Database, which: Select[Any], given: dict[str, Any]) -> Sequence[RowMapping]:
     with database.read() as connection:
-        return connection.execute(which, given).mappings().all()
+        return fetch(connection, which, given).mappings().all()
 
 
 _RUNNING = (

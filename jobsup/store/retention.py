@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, delete, exists, func, select
 
 from jobsup.model import WorkerStatus
 from jobsup.store.engine import Database
+from jobsup.store.made import fetch
 from jobsup.store.rows import LIVE, JobDispatch, JobOutputChunk, WorkerRegistration, aliased
 
 
@@ -17,7 +18,7 @@ def delete_ended(database: Database, before: datetime, limit: int) -> int:
     Never one that waits or runs, one whose retry still does, or the newest row of all: ids are not given twice.
     """
     with database.write() as connection:
-        ids = list(connection.execute(_ENDED, {"before": before, "wanted": limit}).scalars())
+        ids = list(fetch(connection, _ENDED, {"before": before, "wanted": limit}).scalars())
         if not ids:
             return 0
         return connection.execute(

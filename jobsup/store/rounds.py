@@ -12,6 +12,7 @@ from jobsup.model import Claim, Heartbeat, OutputChunk, Reason, RunResult, Statu
 from jobsup.store import attempts, claiming, notifier, tables
 from jobsup.store.dialect import insert_new
 from jobsup.store.engine import Database
+from jobsup.store.made import fetch
 from jobsup.store.rows import LIVE, JobOutputChunk, WorkerRegistration
 
 _D = tables.job_dispatch
@@ -121,7 +122,7 @@ def _beat(connection: Connection, worker: Worker, request: Round, now: datetime)
     """Renew the registration, or only look whether it still stands; a worker that was given up must not claim."""
     beat = request.heartbeat
     if beat is None:
-        return not request.claim or connection.execute(_LOOK, {"by_worker": worker.worker_id}).first() is not None
+        return not request.claim or fetch(connection, _LOOK, {"by_worker": worker.worker_id}).first() is not None
     renewed = {
         "by_worker": worker.worker_id,
         "at": now,
@@ -196,7 +197,7 @@ def _write_chunks(connection: Connection, request: Round) -> None:
 
 
 def _cancels(connection: Connection, worker: Worker) -> dict[int, Reason]:
-    rows = connection.execute(_CANCELLED, {"by_worker": worker.worker_id})
+    rows = fetch(connection, _CANCELLED, {"by_worker": worker.worker_id})
     return {dispatch_id: Reason(reason or Reason.CANCELLED) for dispatch_id, reason in rows}
 
 

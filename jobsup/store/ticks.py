@@ -17,6 +17,7 @@ from jobsup.store import admission, leases, notifier, sets
 from jobsup.store.admission import LiveRun
 from jobsup.store.dialect import insert_new
 from jobsup.store.engine import Database
+from jobsup.store.made import fetch
 from jobsup.store.rows import Job, JobDispatch
 
 
@@ -40,7 +41,7 @@ def due(database: Database, limit: int) -> list[DueJob]:
     """Read the jobs whose next tick has come, the longest waiting first."""
     now = database.now()
     with database.read() as connection:
-        rows = connection.execute(_DUE, {"at": now, "wanted": limit}).all()
+        rows = fetch(connection, _DUE, {"at": now, "wanted": limit}).all()
         shared = sets.shared(connection) if rows else {}
     return [_due_job(shared.get(set_name, SetSpec()), *row) for set_name, *row in rows]
 
@@ -48,7 +49,8 @@ def due(database: Database, limit: int) -> list[DueJob]:
 def next_due_at(database: Database) -> datetime | None:
     """Return the earliest tick of all active jobs, which may be past; None when there is none."""
     with database.read() as connection:
-        return connection.execute(_NEXT_DUE).scalar_one()
+        earliest: datetime | None = fetch(connection, _NEXT_DUE, {}).scalar_one()
+    return earliest
 
 
 _NEXT_DUE = select(func.min(Job.next_run)).where(Job.is_active)
