@@ -33,6 +33,7 @@ from jobsup.store.engine import Database
 
 JOBS, RUNS = 1000, 1_000_000
 ROUNDS = 9
+SPACING_SECONDS = 2.592
 MILLISECONDS_MAX = 100.0
 BYTES_MAX = 150_000.0
 FAILED_EVERY = 400
@@ -77,7 +78,7 @@ def main() -> int:
 
 
 def fill(database: Database, job_count: int, run_count: int) -> None:
-    """Write so many jobs and runs, the newest ended just now, one a second a job at most."""
+    """Write so many jobs and runs, the newest ended just now: a million of them in thirty days."""
     schema.upgrade(database)
     specs = [
         JobSpec(
@@ -90,14 +91,14 @@ def fill(database: Database, job_count: int, run_count: int) -> None:
         for number in range(job_count)
     ]
     jobs.sync(database, "default", specs, content_hash=config_hash(specs[0]), node="here", path="/jobsup.toml")
-    start = datetime.now(UTC) - timedelta(seconds=run_count * 0.5)
+    start = datetime.now(UTC) - timedelta(seconds=run_count * SPACING_SECONDS)
     shape = {"runs": run_count, "jobs": job_count, "start": start.strftime("%Y-%m-%d %H:%M:%S"), "bad": FAILED_EVERY}
     with database.write() as connection:
         connection.execute(text(_RUNS), shape)
         connection.execute(text(_LOGS))
 
 
-_AT = "strftime('%Y-%m-%d %H:%M:%f', :start, '+' || (n * 0.5) || ' seconds') || '000'"
+_AT = f"strftime('%Y-%m-%d %H:%M:%f', :start, '+' || (n * {SPACING_SECONDS}) || ' seconds') || '000'"
 _RUNS = f"""
 WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < :runs)
 INSERT INTO job_dispatch (id, job_id, source, scheduled_for, status, reason, queue, available_at, created_at,

@@ -110,9 +110,14 @@ def page(
 
 
 def window(
-    database: Database, start: datetime, end: datetime, *, job_ids: Collection[int] | None = None
+    database: Database,
+    start: datetime,
+    end: datetime,
+    *,
+    job_ids: Collection[int] | None = None,
+    rows: int = WINDOW_ROWS_MAX,
 ) -> tuple[list[RunLine], bool]:
-    """Read the runs that were under way in [start, end), the latest ended first, at most WINDOW_ROWS_MAX.
+    """Read the runs that were under way in [start, end), the latest ended first, at most `rows`.
 
     The flag says whether there were more.
     """
@@ -122,12 +127,13 @@ def window(
         JobDispatch.started_at < end,
     ).order_by(JobDispatch.completed_at.desc())
     live = _LINES.where(LIVE, JobDispatch.started_at < end)
+    most = min(rows, WINDOW_ROWS_MAX)
     with database.read() as connection:
         found: list[RunLine] = []
         for statement in (live, ended):
             chosen = statement if job_ids is None else statement.where(JobDispatch.job_id.in_(list(job_ids)))
-            found += _read(connection, chosen.limit(WINDOW_ROWS_MAX + 1 - len(found)))
-    return found[:WINDOW_ROWS_MAX], len(found) > WINDOW_ROWS_MAX
+            found += _read(connection, chosen.limit(most + 1 - len(found)))
+    return found[:most], len(found) > most
 
 
 _LINES: Select[Any] = (

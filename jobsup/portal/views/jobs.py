@@ -12,7 +12,7 @@ from jobsup.config.document import jobspec_from_dict
 from jobsup.errors import ScheduleError
 from jobsup.model import JobSpec, Status
 from jobsup.portal.views.overview import LATE_START, LATE_TICK
-from jobsup.portal.views.strip import Bar, bars, words
+from jobsup.portal.views.strip import outlines, words
 from jobsup.schedule import describe
 from jobsup.store import job_lines, standing
 from jobsup.store.engine import Database
@@ -65,7 +65,7 @@ class JobRow:
     schedule: str
     last: Mark | None
     """Its newest run that has ended and was not skipped."""
-    bars: tuple[Bar, ...]
+    outlines: tuple[tuple[str, str], ...]
     words: str
     usual: timedelta | None
 
@@ -125,7 +125,7 @@ def _rows(database: Database, lines: Sequence[JobLine], states: Mapping[int, str
             states[line.id],
             schedule_words(specs[line.id]) if line.id in specs else "",
             last_end(strips.get(line.id, ())),
-            bars(strips.get(line.id, ())),
+            outlines(strips.get(line.id, ())),
             words(strips.get(line.id, ())),
             standing.usual(strips.get(line.id, ())),
         )

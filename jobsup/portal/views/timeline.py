@@ -19,9 +19,11 @@ WIDTH, LABEL_WIDTH, ROW_HEIGHT, HEAD_HEIGHT = 1000, 180, 20, 22
 BAR_HEIGHT = 12
 BAR_WIDTH_MIN = 2.0
 ROWS_MAX = 60
-COMING_EACH_MAX = 100
+BARS_MAX = 800
+"""Bars of runs gone by; the rest of the drawing's weight is what is due."""
+COMING_EACH_MAX = 60
 """Ticks to come that are drawn of one job."""
-COMING_MAX = 1500
+COMING_MAX = 400
 LABEL_CHARS = 26
 SPANS: Mapping[str, tuple[timedelta, timedelta]] = {
     "1h": (timedelta(minutes=45), timedelta(minutes=15)),
@@ -86,7 +88,7 @@ def timeline_of(database: Database, span: str, text: str = "") -> Timeline:
     scale = _Scale(now - before, now + after, now)
     lines = [line for line in job_lines.job_lines(database) if text.lower() in line.name.lower()]
     ids = [line.id for line in lines] if text else None
-    runs, is_cut = history.window(database, scale.start, scale.end, job_ids=ids)
+    runs, is_cut = history.window(database, scale.start, scale.end, job_ids=ids, rows=BARS_MAX)
     by_job: dict[int, list[RunLine]] = {}
     for run in runs:
         by_job.setdefault(run.job_id, []).append(run)
