@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +12,7 @@ import click
 from jobsup.cli.here import Here
 from jobsup.cli.text import clean, print_json, say
 from jobsup.cli.verb import json_option, noun, verb
-from jobsup.errors import ExitCode, UnreachableError
+from jobsup.errors import ExitCode, UnreachableError, UsageError
 
 if TYPE_CHECKING:
     from jobsup.store.engine import Database
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 @noun(
     "db",
     ("jobsup db upgrade", "make the tables, or bring them to this version"),
-    ("jobsup db check", "look for damage"),
+    ("jobsup db copy --to postgresql://jobsup@db1/jobsup", "move to a server"),
 )
 def db(here: Here) -> None:
-    """Upgrade or check the database schema."""
+    """Upgrade, check or move the database."""
 
 
 @verb(
@@ -86,6 +87,41 @@ def check(ctx: click.Context, here: Here, as_json: bool) -> None:
             say(clean(fault))
         click.echo("faulty" if faults else "ok")
     ctx.exit(ExitCode.FAILED if faults else ExitCode.OK)
+
+
+@verb(
+    "copy",
+    ("jobsup stop && jobsup db copy --to postgresql://jobsup@db1/jobsup", "move to a server"),
+    ("jobsup db copy --to postgresql://db1/ops --schema jobs", "into a schema of that name"),
+    group=db,
+)
+@click.option("--to", "url", metavar="URL", required=True, help="The PostgreSQL database that everything goes to.")
+@click.option("--schema", metavar="NAME", help="The schema there; [database] schema if it is not said.")
+@json_option
+def copy(here: Here, url: str, schema: str | None, as_json: bool) -> None:
+    """Copy everything from the SQLite file of a stopped instance into an empty database on a server.
+
+    The file stays as it is. Afterwards let [database] url name the server, and start.
+    """
+    from jobsup.config import urls
+    from jobsup.store import copy as store_copy
+    from jobsup.store.engine import Database
+
+    if message := urls.fault(url):
+        raise UsageError(message)
+    named = replace(here.peek().database, url=url)
+    target = Database.of(replace(named, schema=schema) if schema else named, kind="copy")
+    try:
+        with _database(here) as source:
+            copied = store_copy.copy(source, target)
+    finally:
+        target.close()
+    if as_json:
+        print_json({"copied": {each.table: each.rows for each in copied}})
+        return
+    for each in copied:
+        click.echo(f"{each.rows:>12}  {each.table}")
+    say(f'copied: set url = "{urls.masked(url)}" in [database], then start')
 
 
 @contextmanager
