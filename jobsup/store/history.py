@@ -53,6 +53,17 @@ class RunLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """When a run was under way: all that a drawing of many needs."""
+
+    id: int
+    job_id: int
+    status: str
+    started_at: datetime
+    completed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """Which runs a list is of: those that meet all that is said."""
 
@@ -116,23 +127,24 @@ def window(
     *,
     job_ids: Collection[int] | None = None,
     rows: int = WINDOW_ROWS_MAX,
-) -> tuple[list[RunLine], bool]:
+) -> tuple[list[Stretch], bool]:
     """Read the runs that were under way in [start, end), the latest ended first, at most `rows`.
 
     The flag says whether there were more.
     """
-    ended = _LINES.where(
+    columns = select(*(JobDispatch.__table__.c[field.name] for field in fields(Stretch)))
+    ended = columns.where(
         JobDispatch.completed_at >= start,
         JobDispatch.completed_at < end + WINDOW_TAIL,
         JobDispatch.started_at < end,
     ).order_by(JobDispatch.completed_at.desc())
-    live = _LINES.where(LIVE, JobDispatch.started_at < end)
+    live = columns.where(LIVE, JobDispatch.started_at < end)
     most = min(rows, WINDOW_ROWS_MAX)
     with database.read() as connection:
-        found: list[RunLine] = []
+        found: list[Stretch] = []
         for statement in (live, ended):
             chosen = statement if job_ids is None else statement.where(JobDispatch.job_id.in_(list(job_ids)))
-            found += _read(connection, chosen.limit(most + 1 - len(found)))
+            found += [Stretch(*row) for row in connection.execute(chosen.limit(most + 1 - len(found)))]
     return found[:most], len(found) > most
 
 

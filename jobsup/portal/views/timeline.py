@@ -12,7 +12,7 @@ from jobsup.schedule import compile as compile_schedule
 from jobsup.schedule.base import EPOCH
 from jobsup.store import history, job_lines, standing
 from jobsup.store.engine import Database
-from jobsup.store.history import RunLine
+from jobsup.store.history import Stretch
 from jobsup.store.job_lines import JobLine
 
 WIDTH, LABEL_WIDTH, ROW_HEIGHT, HEAD_HEIGHT = 1000, 180, 20, 22
@@ -89,7 +89,7 @@ def timeline_of(database: Database, span: str, text: str = "") -> Timeline:
     lines = [line for line in job_lines.job_lines(database) if text.lower() in line.name.lower()]
     ids = [line.id for line in lines] if text else None
     runs, is_cut = history.window(database, scale.start, scale.end, job_ids=ids, rows=BARS_MAX)
-    by_job: dict[int, list[RunLine]] = {}
+    by_job: dict[int, list[Stretch]] = {}
     for run in runs:
         by_job.setdefault(run.job_id, []).append(run)
     lines = [line for line in lines if line.id in by_job or _is_near(line, scale.end)]
@@ -163,18 +163,18 @@ def _coming(
 
 
 def _row(
-    line: JobLine, y: float, runs: Sequence[RunLine], coming: Sequence[tuple[datetime, timedelta]], scale: _Scale
+    line: JobLine, y: float, runs: Sequence[Stretch], coming: Sequence[tuple[datetime, timedelta]], scale: _Scale
 ) -> Row:
     top = y + (ROW_HEIGHT - BAR_HEIGHT) / 2
-    past = (_past(run, top, scale) for run in runs if run.started_at is not None)
+    past = (_past(run, line.name, top, scale) for run in runs)
     future = (_future(line.name, at, length, top, scale) for at, length in coming)
     label = line.name if len(line.name) <= LABEL_CHARS else f"{line.name[: LABEL_CHARS - 1]}…"
     return Row(line.name, label, y + ROW_HEIGHT * 0.7, (*past, *future))
 
 
-def _past(run: RunLine, y: float, scale: _Scale) -> Bar:
-    start, end = run.started_at or run.created_at, run.completed_at or scale.now
-    title = f"run {run.id} of {run.job}: {run.status.lower().replace('_', ' ')}, {(end - start).total_seconds():.1f} s"
+def _past(run: Stretch, name: str, y: float, scale: _Scale) -> Bar:
+    start, end = run.started_at, run.completed_at or scale.now
+    title = f"run {run.id} of {name}: {run.status.lower().replace('_', ' ')}, {(end - start).total_seconds():.1f} s"
     return Bar(scale.x(start), y, scale.width(start, end), run.status.lower(), title, run.id)
 
 
