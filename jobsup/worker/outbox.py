@@ -132,6 +132,9 @@ class Outbox:
         return self.slots.take_live(self.clock.now())
 
     def _live_at(self) -> float:
-        """Return when the next piece of live output goes out; a run that is over before it needs none."""
+        """Return when the next piece of live output goes out: with the word that its run has started, at the soonest.
+
+        A run that is over before that needs none.
+        """
         printing = [run.started for run in self.slots.runs if run.capture.has_live]
-        return max(self._live_from, min(printing) + LIVE_SECONDS) if printing else math.inf
+        return max(self._live_from, min(printing) + STARTED_WITHIN_SECONDS) if printing else math.inf
