@@ -52,12 +52,14 @@ class SqliteFile:
 
     @contextmanager
     def turn(self, *, is_write: bool) -> Iterator[None]:
-        """Wait until this process may begin its transaction."""
+        """Wait until this process may begin its transaction; DatabaseError when the file is not the one it opened."""
         if not is_write:
+            self._check_in_place()
             yield
             return
         self._queue.enter()
         try:
+            self._check_in_place()
             yield
         finally:
             self._queue.leave()
@@ -95,6 +97,20 @@ class SqliteFile:
         self.engine.dispose()
         self._queue.close()
 
+    def _check_in_place(self) -> None:
+        """SQLite would write on into a file that has no name any more, and all of it would be lost at the end."""
+        opened = self._opener.opened
+        if opened is None:
+            return
+        try:
+            if os.path.samestat(opened, self.path.stat()):
+                return
+        except OSError:
+            pass
+        raise DatabaseError(
+            f"database {self.path}: was removed or replaced while it was in use: put it back and `jobsup restart`"
+        )
+
     def hand_on(self) -> None:
         """Leave the engine, with all it has compiled, to the next file that is named in this process or its forks."""
         self.close()
@@ -117,6 +133,8 @@ class _Opener:
 
     def point_at(self, url: URL, synchronous: str) -> None:
         """Have the connections that follow opened on this file."""
+        self.opened: os.stat_result | None = None
+        """The file that the last connection was opened on."""
         words, options = self.engine.dialect.create_connect_args(url)
         self._file: str = words[0]
         self._options: dict[str, Any] = {"timeout": BUSY_SECONDS, **options, "check_same_thread": False}
@@ -140,6 +158,8 @@ class _Opener:
         except BaseException:
             connection.close()
             raise
+        with suppress(OSError):  # a name only SQLite understands: there is nothing to compare
+            self.opened = Path(self._file).stat()
         return connection
 
 

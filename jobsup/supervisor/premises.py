@@ -26,11 +26,6 @@ class Premises:
         self._instance = instance
         self._locks: list[locks.Lock] = []
 
-    @property
-    def are_taken(self) -> bool:
-        """Nobody else is this instance."""
-        return bool(self._locks)
-
     def take(self) -> None:
         """Make the folder and take every lock; SocketError, LockFileError or ConflictError when that cannot be."""
         _make_private(self._folder)

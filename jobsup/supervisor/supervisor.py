@@ -412,14 +412,13 @@ class Supervisor:
             waiting.done(self._exit_code, restarting=self._is_restarting)
         if self._server is not None:
             self._server.close()
-        were_ours = self._premises.are_taken
         if self._is_restarting:
             self._premises.hand_over()
         else:
             self._premises.leave()
         self._signals.close()
         self._loop.close()
-        if were_ours:
+        if self.generation:
             emit("supervisor.stopped", "Restarting" if self._is_restarting else "Stopped")
         if not self._is_restarting:
             self._notifier.close()
