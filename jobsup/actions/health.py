@@ -8,7 +8,7 @@ from typing import Any
 
 from jobsup.clock import rfc3339
 from jobsup.model import Status
-from jobsup.store import jobs, overview, upkeep
+from jobsup.store import jobs, overview, server_facts, upkeep
 from jobsup.store.engine import Database
 from jobsup.store.overview import RunRow, Summary
 from jobsup.store.workers import WorkerRow
@@ -19,6 +19,8 @@ LAG_MAX = timedelta(seconds=30)
 """A tick that has waited longer than this was not merely between two passes."""
 SKEW_MAX = timedelta(seconds=5)
 """A heartbeat that is further ahead than this comes from another clock."""
+CLOCKS_APART_MAX = timedelta(seconds=1)
+"""The difference between this host's clock and a database server's that is worth a word."""
 RUNNING_MAX = 1000
 """Runs in progress that are shown."""
 
@@ -55,7 +57,7 @@ def judge(supervisor: dict[str, Any], database: Database | None, *, set_name: st
     if database is not None:
         work = overview.summary(database)
         running = tuple(overview.runs(database, status=Status.IN_PROGRESS, last=RUNNING_MAX))
-        warnings += [*_drift(supervisor, database, set_name), *_skew(work)]
+        warnings += [*_drift(supervisor, database, set_name), *_skew(work), *_server(database)]
         problems += _disk(supervisor, database)
     if supervisor:
         problems += _children(supervisor)
@@ -119,6 +121,28 @@ def _skew(work: Summary) -> list[str]:
         for row in _one_per_node(work)
         if row.last_heartbeat - work.at > SKEW_MAX
     ]
+
+
+def _server(database: Database) -> list[str]:
+    """Tell what of a PostgreSQL server is not as it should be: clocks apart, too few connections, a proxy between."""
+    facts = server_facts.read(database)
+    if facts is None:
+        return []
+    found = []
+    if abs(facts.skew) > CLOCKS_APART_MAX:
+        way = "ahead of" if facts.skew > timedelta() else "behind"
+        found.append(
+            f"the database server's clock is {abs(facts.skew).total_seconds():.0f} s {way} this host's: "
+            "it rules what is due, but set the clocks right"
+        )
+    if facts.lacks_connections:
+        found.append(
+            f"workers and schedulers need {facts.connections_needed} connections, and of the server's "
+            f"max_connections = {facts.connections_max} only {facts.connections_left} are left for them: raise it"
+        )
+    if facts.is_pooled:
+        found.append("a pooling proxy before the database lets no wake-up through: work waits for the next poll")
+    return found
 
 
 def _one_per_node(work: Summary) -> list[WorkerRow]:

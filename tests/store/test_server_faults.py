@@ -14,10 +14,11 @@ import pytest
 from sqlalchemy import text
 
 from jobsup import events
+from jobsup.actions import health
 from jobsup.clock import SystemClock
 from jobsup.errors import DatabaseError, DatabaseUnavailableError
 from jobsup.model import Heartbeat, OutputChunk, Overlap, Reason, RunResult, Status, TickPlan, WorkerStatus
-from jobsup.store import dispatches, leases, notifier, ticks
+from jobsup.store import dispatches, leases, notifier, server_facts, ticks
 from jobsup.store.engine import Database
 from jobsup.store.faults import CommitUnknownError
 from jobsup.store.rounds import Round, Worker, exchange
@@ -384,3 +385,21 @@ def test_a_pooling_proxy_is_found_out_said_once_and_worked_through(own_server: P
     assert said.count("database.pooled") == 1
     with db.read() as connection:
         assert connection.execute(text("SHOW search_path")).scalar_one() == f'"{db.schema}"'
+
+
+def test_status_is_told_of_clocks_apart_and_of_connections_that_are_too_few(
+    own_server: PostgresServer, db: Database
+) -> None:
+    wrong = open_schema(own_server, db.schema or "", clock=WrongClock())
+    for number in range(20):
+        add_worker(wrong, f"worker-{number:05d}", node=f"host-{number % 4}")
+    facts = server_facts.read(wrong)
+    assert facts is not None
+    assert abs(facts.skew + timedelta(minutes=5)) < timedelta(seconds=1)
+    assert (facts.connections_needed, facts.connections_max, facts.lacks_connections) == (28, 20, True)
+    assert 10 <= facts.connections_left <= 17
+    told = health.judge({}, wrong, set_name="default").warnings
+    assert "the database server's clock is 300 s behind this host's" in "\n".join(told)
+    assert "need 28 connections, and of the server's max_connections = 20" in "\n".join(told)
+    wrong.close()
+    assert not any("clock" in line for line in health.judge({}, db, set_name="default").warnings)
