@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, select
 
 from jobsup.model import Reason, Source, Status
 from jobsup.store.engine import Database
+from jobsup.store.overview import NODE
 from jobsup.store.rows import LIVE, TROUBLE, Job, JobDispatch, JobExecutionLog
 from jobsup.store.tables import TROUBLES
 
@@ -151,8 +152,10 @@ def window(
 _LINES: Select[Any] = (
     select(
         *(
-            JobExecutionLog.__table__.c[field.name]
-            if field.name in {"host", "exit_code", "signal"}
+            NODE
+            if field.name == "host"
+            else JobExecutionLog.__table__.c[field.name]
+            if field.name in {"exit_code", "signal"}
             else Job.name.label("job")
             if field.name == "job"
             else JobDispatch.__table__.c[field.name]

@@ -13,7 +13,7 @@ from jobsup.model import Reason, Source, Status
 from jobsup.store import leases, ticks, workers
 from jobsup.store.engine import Database
 from jobsup.store.leases import LeaderFacts
-from jobsup.store.rows import LIVE, Job, JobDispatch, JobExecutionLog
+from jobsup.store.rows import LIVE, Job, JobDispatch, JobExecutionLog, WorkerRegistration
 from jobsup.store.workers import WorkerRow
 
 RUNS_LAST_DEFAULT = 50
@@ -50,7 +50,7 @@ class RunRow:
     signal: int | None
     worker_id: str | None
     host: str | None
-    """Where it ran; null until it has ended."""
+    """The node it runs or ran on."""
     pid: int | None
     queue: str
     priority: int
@@ -160,6 +160,15 @@ def summary(database: Database) -> Summary:
     )
 
 
+NODE = func.coalesce(
+    JobExecutionLog.host,
+    select(WorkerRegistration.node)
+    .where(WorkerRegistration.worker_id == JobDispatch.worker_id)
+    .correlate(JobDispatch)
+    .scalar_subquery(),
+).label("host")
+"""Where a run was written down to have run or, before its end, where its worker is."""
+
 _RUNS: Select[Any] = (
     select(
         JobDispatch.id,
@@ -183,7 +192,7 @@ _RUNS: Select[Any] = (
         JobExecutionLog.exit_code,
         JobExecutionLog.signal,
         JobDispatch.worker_id,
-        JobExecutionLog.host,
+        NODE,
         JobExecutionLog.pid,
         JobDispatch.queue,
         JobDispatch.priority,

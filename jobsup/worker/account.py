@@ -37,3 +37,11 @@ def find_account(user: str) -> Account:
     if not account.is_ours and os.geteuid() != 0:
         raise NotStartedError(f'user "{user}": only root can run jobs as another user')
     return account
+
+
+def own_home() -> str:
+    """Return the home of whoever we are, as the system's database has it: what `HOME` says is not asked."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        return "/"

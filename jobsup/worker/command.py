@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jobsup.config.scripts import script_argv
 from jobsup.model import Claim, JobKind, JobSpec
-from jobsup.worker.account import Account, find_account
+from jobsup.worker.account import Account, find_account, own_home
 from jobsup.worker.environment import job_environment
 from jobsup.worker.failure import NotStartedError, explain
 
@@ -28,7 +28,7 @@ class Start:
     """All that a spawn needs."""
 
     argv: tuple[str, ...]
-    cwd: str | None
+    cwd: str
     environment: dict[str, str]
     account: Account | None
     """None: who the worker is."""
@@ -46,11 +46,12 @@ def prepare(claim: Claim, instance: str) -> Start:
     )
 
 
-def working_folder(job: JobSpec, account: Account | None) -> str | None:
-    """Return where the job runs: its `cwd`, else the home of its `user`, else where the worker is (None)."""
-    if job.cwd is not None or account is None:
+def working_folder(job: JobSpec, account: Account | None) -> str:
+    """Return where the job runs: its `cwd`, else the home of whoever it runs as, else the root folder."""
+    if job.cwd is not None:
         return job.cwd
-    return account.home if Path(account.home).is_dir() else "/"
+    home = own_home() if account is None else account.home
+    return home if Path(home).is_dir() else "/"
 
 
 def spawn(start: Start, stdout: int, stderr: int, *, keep: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
@@ -137,10 +138,10 @@ def _explain(error: OSError, start: Start) -> NotStartedError:
     program = start.argv[0]
     if error.errno == errno.E2BIG:
         return NotStartedError(f"cannot start {program}: its arguments and environment are too long for the kernel")
-    if start.cwd is not None and not Path(start.cwd).is_dir():
+    if not Path(start.cwd).is_dir():
         return NotStartedError(f"its folder {start.cwd} does not exist")
-    if start.cwd is not None and error.filename == start.cwd:
+    if error.filename == start.cwd:
         return NotStartedError(f"its folder {start.cwd} cannot be entered: {error.strerror}")
-    if error.errno == errno.ENOENT and Path(start.cwd or ".", program).is_file():
+    if error.errno == errno.ENOENT and Path(start.cwd, program).is_file():
         return NotStartedError(f"cannot start {program}: the interpreter its first line names does not exist")
     return explain(error, program)

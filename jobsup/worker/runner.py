@@ -9,7 +9,6 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from jobsup.model import Claim, JobSpec, Reason
@@ -171,7 +170,7 @@ class Runners:
             "kwargs": job.kwargs,
             "params": job_params(claim),
             "environment": job_environment(claim, self._instance, account),
-            "path": [*self._python_path, command.working_folder(job, account) or str(Path.cwd())],
+            "path": [*self._python_path, command.working_folder(job, account)],
         }
         fd = os.memfd_create("jobsup-call", os.MFD_CLOEXEC)
         with os.fdopen(os.dup(fd), "wb") as file:

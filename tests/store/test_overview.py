@@ -51,6 +51,14 @@ def test_a_run_tells_how_it_was_made_and_how_it_ended(db: Database) -> None:
     assert (run.params, run.output_bytes, run.cpu_user, run.max_rss) == ({"n": 1}, 4, 0.25, 4096)
 
 
+def test_a_run_that_goes_on_tells_where_its_worker_is(db: Database) -> None:
+    job = add_job(db)
+    add_worker(db, "worker-there", node="there")
+    add_dispatch(db, job, Status.IN_PROGRESS, worker_id="worker-there")
+    add_dispatch(db, job)
+    assert [run.host for run in overview.runs(db)] == [None, "there"]
+
+
 def test_each_job_has_one_last_run(db: Database) -> None:
     one, two, idle = add_job(db, "one"), add_job(db, "two"), add_job(db, "idle")
     add_dispatch(db, one, Status.FAILED)

@@ -50,6 +50,15 @@ def test_a_list_is_run_without_a_shell(bench: Bench) -> None:
     assert bench.output(run) == b"$HOME|a b|*|"
 
 
+def test_a_run_that_names_no_folder_starts_in_the_home_of_its_user(bench: Bench) -> None:
+    run, elsewhere = bench.run(command="pwd -P"), bench.run(command="pwd -P", cwd="/usr")
+    bench.until_ended(run)
+    home = Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    assert bench.output(run).decode().strip() == str(home.resolve() if home.is_dir() else "/")
+    bench.until_ended(elsewhere)
+    assert bench.output(elsewhere) == b"/usr\n"
+
+
 def test_an_exit_code_outside_the_successful_ones_fails_the_run(bench: Bench) -> None:
     failed, fine = bench.run(command="exit 3"), bench.run(command="exit 3", success_exit_codes=(0, 3))
     row = bench.until_ended(failed)
