@@ -153,6 +153,24 @@ def test_a_stopped_child_is_noticed_and_replaced(instances: list[Instance], kind
         until(lambda: len(started(instance)) == 2, 5, "the retry to start", lambda: instance.log)
 
 
+def test_a_crash_looping_child_is_started_at_most_20_times_in_10_seconds_and_status_says_so(
+    instances: list[Instance],
+) -> None:
+    job = '[[job]]\nname = "tick"\ncommand = "true"\nevery = "1s"\n'
+    instance = make(instances, job, workers=1)
+    instance.spawn("start", JOBSUP_FAILPOINT="scheduler.before_dispatch")
+    until(lambda: "scheduler-1 started" in instance.log, 20, "the first start", lambda: instance.log)
+    began = time.monotonic()
+    until(lambda: instance.cli("status").returncode == 1, 10, "a status that is not well", lambda: instance.log)
+    until(lambda: "degraded" in instance.cli("status").stdout, 10, "the state to be seen", lambda: instance.log)
+    told = instance.cli("status")
+    assert "scheduler-1 is in state degraded" in told.stderr + told.stdout
+    until(lambda: time.monotonic() - began >= 10, 11, "ten seconds to pass")
+    assert 3 <= instance.log.count("scheduler-1 started as pid") <= 20
+    assert instance.json("status")["state"] == "degraded"
+    assert instance.children("worker")[0]["state"] == "ready", "the others go on"
+
+
 JOBS = '[[job]]\nname = "a"\ncommand = "echo one"\n[[job]]\nname = "b"\ncommand = "echo b"\n'
 
 
