@@ -58,6 +58,9 @@ CALLS = (
     Call("explain @daily", 0, "NEXT"),
     Call("forecast", 0, ""),
     Call("backfill tidy --from now-3d --dry-run", 0, "to run"),
+    Call("user list", 0, ""),
+    Call("token list", 0, ""),
+    Call("audit", 0, ""),
     Call("export tidy", 0, "0 3 * * *"),
     Call("import crontab -", 0, ""),
     Call("scale workers=3", 0, "3"),
@@ -72,6 +75,7 @@ STORIES = {
     "init": "below, in an empty folder",
     "scheduler": "tests/processes: standalone roles",
     "worker": "tests/processes: standalone roles",
+    "portal": "tests/processes: the portal alone",
 }
 """Verbs with a test of their own, and where."""
 
