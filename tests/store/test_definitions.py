@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -199,16 +198,15 @@ def test_the_order_of_the_jobs_in_a_file_means_nothing() -> None:
     assert jobs.content_hash([one, two]) != jobs.content_hash([one, replace(two, priority=1)])
 
 
-def test_ten_thousand_jobs_are_synchronised_in_seconds_and_cost_one_read_when_unchanged(db: Database) -> None:
-    specs = [hourly(f"job-{number:05}") for number in range(10_000)]
-    began = time.monotonic()
-    assert len(sync(db, *specs).added) == 10_000
-    assert time.monotonic() - began < 10
-    before, began = db.statements, time.monotonic()
+def test_many_jobs_are_synchronised_in_bulk_and_cost_one_read_when_unchanged(db: Database) -> None:
+    specs = [hourly(f"job-{number:05}") for number in range(2_000)]
+    before = db.statements
+    assert len(sync(db, *specs).added) == 2_000
+    assert db.statements - before < 100, "rows go in by the hundred, not one by one"
+    before = db.statements
     assert sync(db, *specs) == jobs.Synced((), (), ())
     # The jobs and pools are read, priorities aged, the set is noted; on a server others are kept out before.
     assert db.statements - before == (4 if db.is_sqlite else 5)
-    assert time.monotonic() - began < 5
-    assert len(sync(db).removed) == 10_000
+    assert len(sync(db).removed) == 2_000
     with db.read() as connection:
-        assert connection.execute(text("SELECT count(*) FROM job WHERE retired_at IS NOT NULL")).scalar_one() == 10_000
+        assert connection.execute(text("SELECT count(*) FROM job WHERE retired_at IS NOT NULL")).scalar_one() == 2_000
