@@ -77,7 +77,12 @@ class Listener:
         return self._ear.drain()
 
     def decline(self) -> bool:
-        """Pass an offer that cannot be taken on to another, and show that we are full; False: there was none."""
+        """Pass an offer that cannot be taken on to another, and show that we are full; False: there was none.
+
+        A server has made it to several, and only to such as were idle: it is not passed on there.
+        """
+        if isinstance(self._ear, wake_channels.Ear):
+            return self._ear.is_offered
         if not isinstance(self._ear, wake_sockets.Ear) or not self._ear.is_offered or self._database.path is None:
             return False
         self._ear.show_full(True)

@@ -64,11 +64,12 @@ def close_lost(database: Database, worker_ids: Iterable[str]) -> list[Ended]:
     if not wanted:
         return []
     with database.write() as connection:
-        connection.execute(
+        gone = connection.execute(
             update(WorkerRegistration)
-            .where(WorkerRegistration.worker_id.in_(wanted))
+            .where(WorkerRegistration.worker_id.in_(wanted), WorkerRegistration.status != WorkerStatus.OFFLINE)
             .values(status=WorkerStatus.OFFLINE, current_job_id=None)
-        )
+        ).rowcount
+        notifier.wake(database, "worker", gone)  # they may have been offered what others have to take now
     return _close(database, _OF_WORKERS, {"workers": wanted}, Reason.WORKER_LOST, _worker_lost)
 
 

@@ -3,6 +3,9 @@
 An `Ear` is what a loop watches. It hears its channel between transactions, when the connection would be quiet, and is
 told by the connection's owner what came in the middle of one; so a thread that waits for an answer and a loop that
 waits for news never read from the same socket.
+
+A notification without words is news for all of a kind. Work that waits is offered by name to as many idle workers as
+can have it, and a few more: were all to come, a thousand would ask for one run.
 """
 
 from __future__ import annotations
@@ -16,8 +19,16 @@ from sqlalchemy import Connection, text
 
 from jobsup.store.news import OFFER
 
-# Names of listeners in one notification, which may have 8,000 bytes.
+# Names of workers in one notification, which may have 8,000 bytes.
 NAMES_MAX = 200
+# With no more idle workers than this all of them are offered whatever there is.
+FEW = 4
+# Named beyond those that work is there for: one may be about to take something else, or have died unnoticed.
+SPARE_OFFERS = 2
+# Who has not been heard of for longer is offered nothing, long before it counts as lost.
+SILENT_HEARTBEATS = 2
+OFFERED = "+"
+"""Before the names of those who are offered work; without a name all are."""
 
 
 class Ear:
@@ -30,6 +41,9 @@ class Ear:
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._bell, select.EPOLLIN)
         self._watched: int | None = None
+        self._has_news = self._has_offer = False
+        self.is_offered = False
+        """The last wake-ups that were taken were offers of work, and nothing else."""
 
     def fileno(self) -> int:
         return self._epoll.fileno()
@@ -48,21 +62,35 @@ class Ear:
                 self._epoll.unregister(self._watched)
             self._watched = None
 
-    def hear(self, channel: str, names: str) -> None:
-        """Take a notification; one that names others is not for us."""
-        if channel == self.channel and (not names or self._name in names.split()):
+    def hear(self, channel: str, words: str) -> None:
+        """Take a notification; an offer that names others is not for us."""
+        if channel != self.channel:
+            return
+        names = words.removeprefix(OFFERED).split()
+        if not words.startswith(OFFERED):
             self.ring()
+        elif not names or self._name in names:
+            self._has_offer = True
+            self._ring()
 
     def ring(self) -> None:
-        """Become readable; safe from any thread."""
+        """Become readable for news; safe from any thread."""
+        self._has_news = True
+        self._ring()
+
+    def _ring(self) -> None:
         with suppress(BlockingIOError, OSError):  # it rings already, or is closed
             os.eventfd_write(self._bell, 1)
 
     def drain(self) -> bool:
         """Stop ringing; say whether it rang."""
-        with suppress(BlockingIOError):
-            return os.eventfd_read(self._bell) > 0
-        return False
+        try:
+            os.eventfd_read(self._bell)
+        except BlockingIOError:
+            return False
+        self.is_offered = self._has_offer and not self._has_news
+        self._has_news = self._has_offer = False
+        return True
 
     def close(self) -> None:
         if not self._epoll.closed:
@@ -77,8 +105,29 @@ def channel(schema: str, kind: str) -> str:
 
 
 def announce(connection: Connection, schema: str, news: Mapping[str, int]) -> None:
-    """Have the server tell the listeners of each kind at the commit, all in one statement."""
-    kinds = sorted({"worker" if kind == OFFER else kind for kind in news})  # who is free only the listeners know
-    calls = ", ".join(f"pg_notify(:channel_{number}, '')" for number in range(len(kinds)))
-    channels = {f"channel_{number}": channel(schema, kind) for number, kind in enumerate(kinds)}
-    connection.execute(text(f"SELECT {calls}"), channels)
+    """Have the server tell at the commit: all listeners of each kind, and of an offer those it is for."""
+    kinds = sorted(set(news) - {OFFER})
+    if kinds:
+        calls = ", ".join(f"pg_notify(:channel_{number}, '')" for number in range(len(kinds)))
+        channels = {f"channel_{number}": channel(schema, kind) for number, kind in enumerate(kinds)}
+        connection.execute(text(f"SELECT {calls}"), channels)
+    if OFFER in news and "worker" not in news:
+        some = min(news[OFFER] + SPARE_OFFERS, NAMES_MAX)
+        given = {"channel": channel(schema, "worker"), "some": some, "few": FEW, "choosy": NAMES_MAX}
+        connection.execute(_OFFER_WORK, given)
+
+
+_OFFER_WORK = text(
+    f"""
+WITH idle AS (
+  SELECT worker_id, CAST(queues AS text) = '[]' AS takes_any FROM worker_registration
+  WHERE status = 'IDLE'
+    AND last_heartbeat > clock_timestamp() - make_interval(secs => {SILENT_HEARTBEATS} * heartbeat_interval)
+), named AS (
+  (SELECT worker_id FROM idle WHERE takes_any ORDER BY random() LIMIT :some)
+  UNION ALL (SELECT worker_id FROM idle WHERE NOT takes_any ORDER BY random() LIMIT :choosy)
+)
+SELECT pg_notify(:channel, '{OFFERED}' || CASE WHEN (SELECT count(*) FROM idle) > greatest(:few, :some)
+                                          THEN (SELECT string_agg(worker_id, ' ') FROM named) ELSE '' END)
+"""  # noqa: S608  (our own words and numbers)
+)
