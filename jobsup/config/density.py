@@ -29,7 +29,7 @@ def faults(place: Place, spec: ScheduleSpec, values: dict[str, Any], now: dateti
         return
     fate = _FATES[overlap].format(beside=-(-timeout // interval))
     yield place.problem(
-        f"is {format_duration(timeout)}, but runs are {format_duration(interval)} apart:"
+        f"timeout is {format_duration(timeout)}, but runs are {format_duration(interval)} apart:"
         f' with overlap = "{overlap}" {fate}; lower timeout, or run less often',
         "timeout" if place.has("timeout") else next((key for key in KIND_KEYS if place.has(key)), "schedules"),
         warning=True,
