@@ -249,11 +249,11 @@ def schema(server: PostgresServer, *, with_tables: bool = True) -> Iterator[str]
     if with_tables:
         server.execute(f"CREATE SCHEMA {name}; SET search_path = {name}; {tables()}")
     yield name
+    in_the_way = f"SELECT oid FROM pg_class WHERE relnamespace = to_regnamespace('{name}')"
     server.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE pid <> pg_backend_pid() AND relation IN "
-        f"(SELECT oid FROM pg_class WHERE relnamespace = to_regnamespace('{name}'))"
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE pid <> pg_backend_pid() AND "
+        f"relation IN ({in_the_way}); DROP SCHEMA IF EXISTS {name} CASCADE"
     )
-    server.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
 
 
 def open_schema(server: PostgresServer, name: str, *, clock: Clock | None = None, **options: Any) -> Database:
