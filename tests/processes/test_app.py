@@ -168,6 +168,7 @@ def test_a_restart_is_a_start_under_the_same_pid_and_a_reload_is_none(instances:
 STRAY = """
 [[job]]
 name = "stray"
+cwd = "."
 command = "setsid sh -c 'setsid sleep 300 &' & sleep 300"
 """
 
