@@ -185,3 +185,35 @@ def test_each_reason_for_a_skipped_tick_comes_from_its_cause(instances: list[Ins
         seconds = (instant(row["skipped_until"]) - instant(row["scheduled_for"])).total_seconds()
         assert row["skipped_count"] == seconds + 1
     instance.kill()
+
+
+KEPT_OUT = """
+[[blackout]]
+name = "now"
+from = "{yesterday}T00:00:00"
+until = "{tomorrow}T23:00:00"
+policy = "skip"
+jobs = ["blackout"]
+[[job]]
+name = "blackout"
+command = "true"
+every = "1s"
+[[job]]
+name = "queue_full"
+command = "sleep 60"
+every = "1s"
+overlap = "queue"
+queue_limit = 1
+"""
+
+
+def test_each_reason_of_a_tick_that_is_kept_out_comes_from_its_cause(instances: list[Instance]) -> None:
+    today = datetime.now(UTC).date()
+    day = timedelta(days=1)
+    instance = make(instances, KEPT_OUT.format(yesterday=today - day, tomorrow=today + day)).start()
+    for reason in (Reason.QUEUE_FULL, Reason.BLACKOUT):
+        until(lambda reason=reason: skipped(instance, reason), 10, str(reason), lambda: instance.log)
+        told = instance.cli("why", str(reason))
+        assert told.returncode == 0, told.stderr
+        assert "skipped" in told.stdout
+    assert len([row for row in instance.runs("queue_full") if row["status"] in ("PENDING", "IN_PROGRESS")]) == 2

@@ -154,6 +154,33 @@ def test_a_clock_change_in_spring_runs_fixed_times_right_after_the_gap(opened: l
     instance.assert_whole(begin)
 
 
+CLOSED = """
+[calendars.closed]
+dates = ["2027-01-31"]
+[[job]]
+name = "calendar"
+command = "true"
+cron = "* * * * *"
+timezone = "UTC"
+overlap = "allow"
+catch_up = "all"
+use_calendar = "closed"
+"""
+
+
+def test_a_day_of_the_calendar_is_left_out_and_told_when_it_is_over(opened: list[Stepped]) -> None:
+    midnight = datetime(2027, 2, 1, tzinfo=UTC)
+    instance = make(opened, ["wild"], midnight - timedelta(minutes=9), more=CLOSED)
+    begin = instance.start_and_step_to(midnight)
+    instance.until_decided(midnight)
+    until(lambda: len(instance.runs("calendar")) == 2, 5, "the calendar's rows", lambda: instance.log)
+    left_out, run = sorted(instance.runs("calendar"), key=lambda row: row["scheduled_for"])
+    assert (left_out["status"], left_out["reason"]) == ("SKIPPED", "calendar")
+    assert read(left_out["scheduled_for"]) - begin < timedelta(minutes=1)
+    assert read(left_out["skipped_until"]) == midnight - timedelta(minutes=1)
+    assert (read(run["scheduled_for"]), run["status"]) == (midnight, "PENDING")
+
+
 def test_a_clock_change_in_autumn_runs_fixed_times_in_the_first_pass_only(opened: list[Stepped]) -> None:
     first, second = AUTUMN - HOUR / 2, AUTUMN + HOUR / 2
     instance = make(opened, CHANGING, first - timedelta(minutes=9))
