@@ -22,8 +22,7 @@ from jobsup.clock import Clock, ServerClock, SystemClock
 from jobsup.config.urls import masked
 from jobsup.errors import DatabaseError, DatabaseUnavailableError
 from jobsup.events import emit
-from jobsup.store import faults, wake_channels
-from jobsup.store.faults import CollisionError, Words
+from jobsup.store import server_words, wake_channels
 from jobsup.store.link import Link
 from jobsup.store.wake_channels import Ear
 
@@ -45,6 +44,8 @@ KEEPALIVE_IDLE_SECONDS, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_COUNT = 10, 3, 3
 PATIENT = timedelta(hours=6)
 # Longer than any transaction of ours; only a mistake in the program waits for it.
 TURN_SECONDS_MAX = 60.0
+# A loop that reads what has come holds the connection for a moment only.
+CLOSE_SECONDS_MAX = 1.0
 
 
 class Server:
@@ -124,22 +125,21 @@ class Server:
 
     def explain(self, error: DBAPIError) -> DatabaseError:
         """Turn what the driver says into one line that names the database and what to do."""
-        code = getattr(error.orig, "sqlstate", None)
-        if code in _COLLISIONS:
-            return CollisionError(f"database {self.where}: another transaction was in the way")
-        if code in _READ_ONLY and self._link is not None:
+        if server_words.is_read_only(error) and self._link is not None:
             self._link.pgconn.finish()  # of several hosts another may be the one that writes by now
-        found = faults.find(code, _BY_CODE) if code else None
-        found = found or faults.find(str(error.orig), _BY_WORDS)
-        if found is not None:
-            return found[0](f"database {self.where}: {found[1]}")
-        may_pass = isinstance(error.orig, psycopg.OperationalError | psycopg.InterfaceError)
-        kind = DatabaseUnavailableError if may_pass else DatabaseError
-        return kind(f"database {self.where}: {faults.one_line(error)}")
+        return server_words.explain(error, self.where)
 
     def close(self) -> None:
-        self.engine.dispose()
-        self._link = None
+        """Let go of the connection, when no other thread is reading from it."""
+        is_ours = self._busy.acquire(timeout=CLOSE_SECONDS_MAX)
+        try:
+            for ear in self._ears:
+                ear.hush()
+            self._link = None
+            self.engine.dispose()
+        finally:
+            if is_ours:
+                self._busy.release()
 
     # Listening
 
@@ -316,31 +316,3 @@ def _link_of(connection: Connection) -> Link:
     if not isinstance(link, Link):
         raise TypeError(f"not one of our connections: {link!r}")
     return link
-
-
-_COLLISIONS = ("40001", "40P01")
-_READ_ONLY = ("25006",)
-
-_BY_CODE: tuple[Words, ...] = (
-    (("25006",), DatabaseUnavailableError, "answers, but does not write: it is a standby, or set to read only"),
-    (("57014",), DatabaseUnavailableError, "took too long for a statement: look for what slows the server down"),
-    (("55p03",), DatabaseUnavailableError, "a lock was held for too long: look for a transaction that hangs"),
-    (("53300",), DatabaseUnavailableError, "has no connection left: raise max_connections, or stop other clients"),
-    (("53100", "53200"), DatabaseUnavailableError, "has no disk space or memory left: free some"),
-    (("57p01", "57p02", "57p03", "25p03"), DatabaseUnavailableError, "ended the connection: it stops, or restarts"),
-    (
-        ("42p01", "42703", "3f000"),
-        DatabaseError,
-        "has not the tables of this version: run `jobsup db upgrade`",
-    ),
-    (("42501",), DatabaseError, "its user may not do this: grant it the schema and its tables"),
-    (("3d000",), DatabaseError, "does not exist: create it"),
-    (("28p01", "28000"), DatabaseError, "refuses the user or the password of the URL"),
-)
-_BY_WORDS: tuple[Words, ...] = (
-    (("password authentication failed", "no pg_hba.conf entry", "no password supplied"), *_BY_CODE[-1][1:]),
-    (("too many clients", "remaining connection slots", "too many connections"), *_BY_CODE[3][1:]),
-    (("session is read-only", "session is not read-write"), *_BY_CODE[0][1:]),
-    (('" does not exist',), DatabaseError, "has no such database or user: create it"),
-)
-"""What the server says when it lets nobody in, which comes without a code."""
