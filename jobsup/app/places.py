@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from jobsup.config.urls import sqlite_file
-from jobsup.runtime import procs
+from jobsup.runtime import procs, trees
 
 TAG_HEX_DIGITS = 16
 ALONE = "alone"
@@ -45,7 +45,7 @@ def sweep_alone() -> int:
     dead = [tag for tag in tags if _is_dead(tag)]
     left = [pid for tag in dead for pid in procs.tagged(tag)]
     for tag in dead:
-        procs.kill_tree(tag=tag)
+        trees.kill_tree(tag=tag)
     return len(left)
 
 

@@ -13,7 +13,7 @@ import signal
 from contextlib import suppress
 
 from jobsup.events import emit
-from jobsup.runtime import logs, procs
+from jobsup.runtime import logs, procs, trees
 from jobsup.supervisor.spawn import assert_single_threaded, close_other_fds
 
 KILL_ROUND_SECONDS = 2.0
@@ -90,7 +90,7 @@ def _end_all(tag: str) -> None:
         return
     left: list[int] = []
     for _ in range(KILL_ROUNDS_MAX):
-        left = procs.kill_tree(tag=tag, deadline_seconds=KILL_ROUND_SECONDS)
+        left = trees.kill_tree(tag=tag, deadline_seconds=KILL_ROUND_SECONDS)
         if not left:
             text = "The worker is gone; the jobs it had started are ended"
             emit("guardian.swept", text, level=logging.WARNING)

@@ -1,14 +1,12 @@
-"""What the kernel knows about processes: identity, descent, tags, and ending whole trees of them."""
+"""What the kernel knows about processes: identity, descent, tags."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 import os
-import select
 import signal
-import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +14,6 @@ from pathlib import Path
 INSTANCE_VARIABLE = "JOBSUP_INSTANCE"
 """The environment variable that marks every process a job consists of with the instance it belongs to."""
 
-KILL_DEADLINE_SECONDS = 5.0
-"""How long `kill_tree` goes on by default; a process in an unkillable sleep outlives it."""
-FREEZE_ROUNDS_MAX = 8
-"""How often `kill_tree` looks for new members before it stops trusting them to stand still."""
-KILL_WAIT_SECONDS = 0.05
-"""The longest wait for killed processes between two looks."""
-EXEC_SECONDS = 0.005
-"""Before the last look: a process in the middle of an exec shows no environment, and so no tag."""
 PASSES_MAX = 50
 """How often one look asks for processes that have come during it: on a busy machine some always have."""
 ENVIRON_BYTES_MAX = 4 << 20
@@ -32,7 +22,7 @@ ENVIRON_BYTES_MAX = 4 << 20
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
-_STATES_GONE = frozenset("ZXx")
+STATES_GONE = frozenset("ZXx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +82,7 @@ def start_time(pid: int) -> int | None:
 def is_alive(pid: int, started: int | None) -> bool:
     """Say whether that very process still runs; a zombie does not. Without a start time only the pid is compared."""
     found = stat(pid)
-    return found is not None and found.state not in _STATES_GONE and started in (None, found.start_time)
+    return found is not None and found.state not in STATES_GONE and started in (None, found.start_time)
 
 
 def pids() -> list[int]:
@@ -114,7 +104,7 @@ def children(pid: int) -> list[int]:
 
 def descendants(pid: int) -> list[int]:
     """List children, their children, and so on, of one look at the process table; zombies are left out."""
-    return _descendants_of([pid], _table(pids()))
+    return descendants_of([pid], table(pids()))
 
 
 def ancestors(pid: int) -> list[int]:
@@ -145,50 +135,7 @@ def environ_value(pid: int, name: str) -> str | None:
 
 def tagged(value: str) -> list[int]:
     """List the live processes that were started with `JOBSUP_INSTANCE=<value>` in their environment."""
-    return [pid for batch in _batches() for pid in _tagged_of(batch, value)]
-
-
-def kill_tree(
-    roots: Iterable[int] = (),
-    *,
-    tag: str | None = None,
-    deadline_seconds: float = KILL_DEADLINE_SECONDS,
-    keep: Collection[int] = (),
-) -> list[int]:
-    """SIGKILL these processes, all that are tagged, and all their descendants, until none is left.
-
-    They are stopped first and looked for again until no new one appears, so that none forks its way out.
-    Ourselves, our ancestors and `keep` are never touched. Returns the pids still alive at the deadline.
-    """
-    spared = {os.getpid(), *ancestors(os.getpid()), *keep}
-    deadline = time.monotonic() + deadline_seconds
-    members: dict[int, int] = {}  # pid -> start time: a pid that was used again is somebody else
-    for pid in roots:
-        _remember(pid, members, spared, stop=True)
-    while True:
-        for _ in range(FREEZE_ROUNDS_MAX):
-            if not _grow(members, spared, tag, stop=True):
-                break
-        _kill(members, min(KILL_WAIT_SECONDS, deadline - time.monotonic()))
-        left = [pid for pid, started in members.items() if is_alive(pid, started)]
-        if not left and not _grow(members, spared, tag, stop=True):
-            if tag is None:
-                return []
-            select.select([], [], [], EXEC_SECONDS)
-            if not _grow(members, spared, tag, stop=True):
-                return []
-        if time.monotonic() >= deadline:
-            return [pid for pid, started in members.items() if is_alive(pid, started)]
-
-
-def signal_tree(roots: Iterable[int], signum: int, *, tag: str | None = None, keep: Collection[int] = ()) -> int:
-    """Send one signal to these processes, all that are tagged, and their descendants; returns how many got it."""
-    spared = {os.getpid(), *ancestors(os.getpid()), *keep}
-    members: dict[int, int] = {}
-    for pid in roots:
-        _remember(pid, members, spared, stop=False)
-    _grow(members, spared, tag, stop=False)
-    return sum(signal_process(pid, started, signum) for pid, started in members.items())
+    return [pid for batch in batches() for pid in tagged_of(batch, value)]
 
 
 def signal_process(pid: int, started: int | None, signum: int) -> bool:
@@ -197,7 +144,7 @@ def signal_process(pid: int, started: int | None, signum: int) -> bool:
     if fd is None:
         return False
     try:
-        return _send(fd, signum)
+        return send(fd, signum)
     finally:
         os.close(fd)
 
@@ -254,8 +201,8 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _batches() -> Iterator[list[int]]:
-    """Yield every process, then those that have come since, until none has.
+def batches() -> Iterator[list[int]]:
+    """Yield the ids of every process, then those that have come since, until none has.
 
     One list alone would miss a process whose parent ends before it is looked at, and is not listed itself yet.
     """
@@ -268,15 +215,18 @@ def _batches() -> Iterator[list[int]]:
         yield batch
 
 
-def _tagged_of(batch: Iterable[int], value: str) -> list[int]:
+def tagged_of(batch: Iterable[int], value: str) -> list[int]:
+    """Return those of the ids that are live processes with this tag."""
     return [pid for pid in batch if environ_value(pid, INSTANCE_VARIABLE) == value and is_alive(pid, None)]
 
 
-def _table(batch: Iterable[int]) -> dict[int, ProcessStat]:
+def table(batch: Iterable[int]) -> dict[int, ProcessStat]:
+    """Read the stat lines of those of the ids that are processes."""
     return {pid: found for pid in batch if (found := stat(pid)) is not None}
 
 
-def _descendants_of(roots: Iterable[int], table: dict[int, ProcessStat]) -> list[int]:
+def descendants_of(roots: Iterable[int], table: dict[int, ProcessStat]) -> list[int]:
+    """Return the live children of the roots, their children, and so on, as far as a table has them."""
     by_parent: dict[int, list[int]] = {}
     for process in table.values():
         by_parent.setdefault(process.parent, []).append(process.pid)
@@ -285,55 +235,13 @@ def _descendants_of(roots: Iterable[int], table: dict[int, ProcessStat]) -> list
     while queue:
         for pid in by_parent.get(queue.pop(), ()):
             queue.append(pid)
-            if table[pid].state not in _STATES_GONE:
+            if table[pid].state not in STATES_GONE:
                 found.append(pid)
     return found
 
 
-def _remember(pid: int, members: dict[int, int], spared: Collection[int], *, stop: bool) -> bool:
-    """Add a process to those we mean, stopped at once if wanted; True when it is new and alive."""
-    if pid in spared or pid <= 1:
-        return False
-    found = stat(pid)
-    if found is None or found.state in _STATES_GONE or members.get(pid) == found.start_time:
-        return False
-    members[pid] = found.start_time
-    if stop:
-        signal_process(pid, found.start_time, signal.SIGSTOP)
-    return True
-
-
-def _grow(members: dict[int, int], spared: Collection[int], tag: str | None, *, stop: bool) -> int:
-    """Look for more members: descendants of the known ones, and tagged processes with theirs."""
-    count = 0
-    for batch in _batches():
-        roots = [pid for pid, started in members.items() if is_alive(pid, started)]
-        if tag is not None:
-            tagged_ones = _tagged_of(batch, tag)
-            count += sum(_remember(pid, members, spared, stop=stop) for pid in tagged_ones)
-            roots += tagged_ones
-        if not roots:
-            if tag is None:
-                return count
-            continue
-        found = _descendants_of(roots, _table(batch))
-        count += sum(_remember(pid, members, spared, stop=stop) for pid in found)
-    return count
-
-
-def _kill(members: dict[int, int], seconds: float) -> None:
-    """Kill them all, and give them a moment to go."""
-    pidfds = [fd for pid, started in members.items() if (fd := open_pidfd(pid, started)) is not None]
-    try:
-        for fd in pidfds:
-            _send(fd, signal.SIGKILL)
-        _wait_for_any(pidfds, seconds)
-    finally:
-        for fd in pidfds:
-            os.close(fd)
-
-
-def _send(pidfd: int, signum: int) -> bool:
+def send(pidfd: int, signum: int) -> bool:
+    """Signal the process of a handle; False when it is gone, or not ours to signal."""
     try:
         signal.pidfd_send_signal(pidfd, signum)
     except ProcessLookupError:
@@ -341,16 +249,3 @@ def _send(pidfd: int, signum: int) -> bool:
     except PermissionError:
         return False  # another user's process: whoever counts survivors sees it
     return True
-
-
-def _wait_for_any(pidfds: list[int], seconds: float) -> None:
-    """Give killed processes a moment to go: until the last handle says so, or the time is up."""
-    poller = select.poll()
-    waiting = set(pidfds)
-    for fd in pidfds:
-        poller.register(fd, select.POLLIN)
-    end = time.monotonic() + max(0.0, seconds)
-    while waiting and (left := end - time.monotonic()) > 0:
-        for fd, _ in poller.poll(left * 1000):
-            poller.unregister(fd)
-            waiting.discard(fd)

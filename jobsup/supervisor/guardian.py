@@ -15,7 +15,7 @@ from contextlib import suppress
 from multiprocessing.context import ForkProcess
 
 from jobsup.events import emit
-from jobsup.runtime import logs, procs
+from jobsup.runtime import logs, procs, trees
 from jobsup.supervisor.exits import Exit, look
 from jobsup.supervisor.spawn import close_other_fds, fork
 
@@ -134,7 +134,7 @@ def _note(line: bytes, children: dict[int, int]) -> None:
 def _end_everything(children: dict[int, int], instance: str) -> None:
     for _ in range(KILL_ROUNDS_MAX):
         roots = [pid for pid, start_time in children.items() if procs.is_alive(pid, start_time)]
-        left = procs.kill_tree(roots, tag=instance, deadline_seconds=KILL_ROUND_SECONDS)
+        left = trees.kill_tree(roots, tag=instance, deadline_seconds=KILL_ROUND_SECONDS)
         if not left:
             emit("guardian.swept", "The supervisor is gone; everything it had started is ended", level=logging.WARNING)
             return

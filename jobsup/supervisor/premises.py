@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jobsup.control.server import SocketError
 from jobsup.events import emit
-from jobsup.runtime import locks, procs
+from jobsup.runtime import locks, procs, trees
 from jobsup.supervisor.yard import Yard
 
 SWEEP_SECONDS = 5.0
@@ -42,7 +42,7 @@ class Premises:
             return
         emit("supervisor.swept", f"{whose}, ended: {tagged}", level=WARNING, pids=tagged)
         guardian = [] if yard.guardian is None else [yard.guardian.pid]
-        left = procs.kill_tree(tagged, tag=self._instance, deadline_seconds=SWEEP_SECONDS, keep=guardian)
+        left = trees.kill_tree(tagged, tag=self._instance, deadline_seconds=SWEEP_SECONDS, keep=guardian)
         yard.clear_strangers()
         if left:
             emit("supervisor.unswept", f"These processes do not die: {left}", level=CRITICAL, pids=left)

@@ -11,7 +11,7 @@ from typing import Any
 
 from jobsup.clock import Clock
 from jobsup.events import emit
-from jobsup.runtime import procs
+from jobsup.runtime import procs, trees
 from jobsup.runtime.channel import ChannelError
 from jobsup.runtime.service import Loop
 from jobsup.supervisor import guardian as guardians
@@ -144,7 +144,7 @@ class Yard:
             strangers = self._strangers()
             if not strangers:
                 return
-            left = procs.kill_tree(
+            left = trees.kill_tree(
                 strangers, deadline_seconds=STRANGERS_SECONDS / STRANGERS_ROUNDS_MAX, keep=self._known()
             )
             for pid in set(strangers) - set(left):

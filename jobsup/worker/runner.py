@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobsup.model import Claim, JobSpec, Reason
-from jobsup.runtime import procs
+from jobsup.runtime import procs, trees
 from jobsup.runtime.service import Loop
 from jobsup.worker import command
 from jobsup.worker.account import Account, find_account
@@ -103,7 +103,7 @@ class Runners:
     def discard(self, runner: Runner) -> None:
         """End a runner for good, with everything below it."""
         self._loop.unwatch(runner.pidfd)
-        procs.kill_tree([runner.pid], deadline_seconds=DISCARD_SECONDS_MAX)
+        trees.kill_tree([runner.pid], deadline_seconds=DISCARD_SECONDS_MAX)
         with suppress(subprocess.TimeoutExpired):  # stuck in the kernel: swept away once it lets go
             runner.process.wait(DISCARD_SECONDS_MAX)
         self.forget(runner)

@@ -12,7 +12,7 @@ import signal
 from collections.abc import Collection, Iterable, Set
 from contextlib import suppress
 
-from jobsup.runtime import procs
+from jobsup.runtime import procs, trees
 from jobsup.worker.environment import RUN_VARIABLE
 from jobsup.worker.run import Run
 
@@ -45,10 +45,10 @@ class Tree:
     def end(self, pids: Collection[int], signum: int, known: Set[int]) -> None:
         """Signal processes with all below them, sparing `known`; KILL is repeated until they are gone."""
         if signum == signal.SIGKILL:
-            procs.kill_tree(pids, keep=known, deadline_seconds=KILL_SECONDS_MAX)
+            trees.kill_tree(pids, keep=known, deadline_seconds=KILL_SECONDS_MAX)
         else:
-            procs.signal_tree(pids, signum, keep=known)
-            procs.signal_tree(pids, signal.SIGCONT, keep=known)  # a stopped process hears nothing else
+            trees.signal_tree(pids, signum, keep=known)
+            trees.signal_tree(pids, signal.SIGCONT, keep=known)  # a stopped process hears nothing else
 
     def sweep(self, known: Set[int]) -> None:
         """Kill every stranger: for when no run is there that it could belong to."""

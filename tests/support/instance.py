@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from jobsup.runtime import procs
+from jobsup.runtime import procs, trees
 from tests.support.waiting import until
 
 JOBSUP = Path(sys.executable).parent / "jobsup"
@@ -200,7 +200,7 @@ class Instance:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(timeout=5)
-        procs.kill_tree(self.survivors())
+        trees.kill_tree(self.survivors())
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

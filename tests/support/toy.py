@@ -20,7 +20,7 @@ from typing import Any
 from jobsup.config.settings import LoggingSettings
 from jobsup.control.client import call
 from jobsup.errors import ConfigError, JobsupError, Problem
-from jobsup.runtime import logs, procs
+from jobsup.runtime import logs, procs, trees
 from jobsup.runtime.link import SupervisedLink
 from jobsup.runtime.service import Loop, serve
 from jobsup.supervisor import ChildSpec, Plan, Supervisor
@@ -264,7 +264,7 @@ class Toy:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        procs.kill_tree(self.survivors(), tag=instance(self.folder))
+        trees.kill_tree(self.survivors(), tag=instance(self.folder))
 
 
 def _command(pid: int) -> str:

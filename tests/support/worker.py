@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import select
 
 from jobsup.config.settings import Config, DatabaseSettings, LoggingSettings, SupervisorSettings, WorkerSettings
-from jobsup.runtime import logs, procs
+from jobsup.runtime import logs, procs, trees
 from jobsup.runtime.link import AloneLink
 from jobsup.store import dispatches
 from jobsup.store.engine import Database
@@ -182,7 +182,7 @@ def working(
         if process.exitcode is None:
             process.kill()
             process.join(5)
-        procs.kill_tree(tag=instance)
+        trees.kill_tree(tag=instance)
         database.close()
 
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from jobsup.runtime import procs
+from jobsup.runtime import procs, trees
 from tests.support.toy import ROOT, Toy, instance, tag
 from tests.support.waiting import until
 
@@ -130,4 +130,4 @@ def test_role_that_runs_alone_has_its_jobs_ended_by_its_guardian(tmp_path: Path)
     finally:
         alone.kill()
         alone.wait()
-        procs.kill_tree(tag=name)
+        trees.kill_tree(tag=name)

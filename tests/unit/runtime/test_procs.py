@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobsup.runtime import procs
+from jobsup.runtime import procs, trees
 from tests.support.waiting import until
 
 TAG = f"test-procs-{os.getpid()}"
@@ -23,7 +23,7 @@ def tree() -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(["sh", "-c", script], env=os.environ | {procs.INSTANCE_VARIABLE: TAG})
     until(lambda: len(procs.tagged(TAG)) == 5, 5, "five processes")
     yield process
-    procs.kill_tree([process.pid], tag=TAG)
+    trees.kill_tree([process.pid], tag=TAG)
     process.kill()
     process.wait()
 
@@ -80,7 +80,7 @@ def test_whole_tree_is_found_by_descent_and_by_tag(tree: subprocess.Popen[bytes]
 def test_killed_tree_leaves_nothing_even_what_left_its_session(tree: subprocess.Popen[bytes]) -> None:
     members = procs.tagged(TAG)
 
-    assert procs.kill_tree([tree.pid], tag=TAG) == []
+    assert trees.kill_tree([tree.pid], tag=TAG) == []
 
     assert [pid for pid in members if procs.is_alive(pid, None)] == []
 
@@ -96,20 +96,20 @@ def test_tree_that_forks_all_the_time_does_not_escape(command: list[str]) -> Non
         process = subprocess.Popen(command, env=os.environ | {procs.INSTANCE_VARIABLE: TAG}, stderr=subprocess.DEVNULL)
         until(lambda: procs.tagged(TAG), 5, "a family")
 
-        assert procs.kill_tree([process.pid], tag=TAG) == []
+        assert trees.kill_tree([process.pid], tag=TAG) == []
 
         process.wait()
         assert procs.tagged(TAG) == []
 
 
 def test_kept_processes_and_ourselves_are_spared(tree: subprocess.Popen[bytes]) -> None:
-    procs.kill_tree([os.getpid(), os.getppid(), 1, 0, -1, tree.pid], keep=procs.tagged(TAG))
+    trees.kill_tree([os.getpid(), os.getppid(), 1, 0, -1, tree.pid], keep=procs.tagged(TAG))
 
     assert len(procs.tagged(TAG)) == 5
 
 
 def test_signal_reaches_every_member(tree: subprocess.Popen[bytes]) -> None:
-    assert procs.signal_tree([tree.pid], signal.SIGTERM, tag=TAG) == 5
+    assert trees.signal_tree([tree.pid], signal.SIGTERM, tag=TAG) == 5
 
     until(lambda: not procs.tagged(TAG), 5, "all to leave")
 
