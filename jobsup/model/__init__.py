@@ -1,0 +1,62 @@
+"""The values that travel between the rooms: what a job is, and what can become of a run of it.
+
+Every room imports them from here; the modules below part them by noun.
+"""
+
+from __future__ import annotations
+
+from jobsup.model.jobs import CalendarSpec, JobSpec, NamedCalendar, ParamSpec, ScheduleSpec
+from jobsup.model.people import Role
+from jobsup.model.policies import (
+    BlackoutPolicy,
+    CalendarRule,
+    CatchUp,
+    DependsMode,
+    DependsWhen,
+    Dst,
+    JobKind,
+    Origin,
+    Overlap,
+)
+from jobsup.model.runs import STDERR, STDOUT, CapturedOutput, Claim, OutputChunk, RunResult
+from jobsup.model.sets import BlackoutSpec, PoolSpec, SetSpec
+from jobsup.model.states import Reason, Source, Status
+from jobsup.model.ticks import DueJob, Lease, Skip, TickPlan
+from jobsup.model.workers import Heartbeat, WorkerFacts, WorkerStatus
+
+__all__ = [
+    "STDERR",
+    "STDOUT",
+    "BlackoutPolicy",
+    "BlackoutSpec",
+    "CalendarRule",
+    "CalendarSpec",
+    "CapturedOutput",
+    "CatchUp",
+    "Claim",
+    "DependsMode",
+    "DependsWhen",
+    "Dst",
+    "DueJob",
+    "Heartbeat",
+    "JobKind",
+    "JobSpec",
+    "Lease",
+    "NamedCalendar",
+    "Origin",
+    "OutputChunk",
+    "Overlap",
+    "ParamSpec",
+    "PoolSpec",
+    "Reason",
+    "Role",
+    "RunResult",
+    "ScheduleSpec",
+    "SetSpec",
+    "Skip",
+    "Source",
+    "Status",
+    "TickPlan",
+    "WorkerFacts",
+    "WorkerStatus",
+]
