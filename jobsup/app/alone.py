@@ -13,7 +13,7 @@ from jobsup.app import places, warden
 from jobsup.app.prepare import Prepared, apply, prepare
 from jobsup.clock import SystemClock
 from jobsup.config.settings import LoggingSettings
-from jobsup.errors import JobsupError
+from jobsup.errors import ConfigError, JobsupError, Problem
 from jobsup.events import emit
 from jobsup.runtime import logs
 from jobsup.runtime.link import AloneLink
@@ -51,9 +51,13 @@ def run_portal(config_path: str) -> int:
     """Run a portal in this process, whatever `[portal] enabled` says."""
     os.environ["JOBSUP_PORTAL_ENABLED"] = "true"
     config = _begin(config_path, "portal").config
-    from jobsup.portal import opening, server
+    from jobsup.portal import opening
 
+    if opening.missing_libraries():
+        raise ConfigError((Problem(f"the portal {opening.greeting(config)}"),))
     sys.stderr.write(f"jobsup: portal    {opening.greeting(config)}\n")
+    from jobsup.portal import server
+
     return server.run(config, AloneLink("portal"))
 
 

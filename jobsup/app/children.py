@@ -9,6 +9,7 @@ from typing import Any
 
 from jobsup.app.prepare import Prepared
 from jobsup.config.settings import Config
+from jobsup.portal import opening
 from jobsup.runtime.link import Link
 from jobsup.supervisor.spec import ChildSpec, Plan
 
@@ -25,7 +26,7 @@ def compose(prepared: Prepared, instance: str, now: datetime) -> Plan:
         specs=(
             _scheduler(config, instance, now),
             _worker(config, instance),
-            *((_portal(config),) if config.portal.enabled else ()),
+            *((_portal(config),) if has_portal(config) else ()),
         ),
         config=config.path,
         lines=prepared.lines,
@@ -37,6 +38,11 @@ def compose(prepared: Prepared, instance: str, now: datetime) -> Plan:
             "free_space_min": config.database.free_space_min,
         },
     )
+
+
+def has_portal(config: Config) -> bool:
+    """Say whether a portal is wanted and can be had; one that lacks its libraries is left out, and told."""
+    return config.portal.enabled and not opening.missing_libraries()
 
 
 def preload(config: Config) -> None:

@@ -17,6 +17,10 @@ url = "sqlite:///jobsup.db"
 # Worker processes: as many jobs run at a time.
 count = 4
 
+[portal]
+# The pages at http://127.0.0.1:8765; the first start prints the address at which the first user is made.
+enabled = true
+
 # What holds for every job that does not say otherwise.
 [defaults]
 timeout = "10m"

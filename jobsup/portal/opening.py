@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 from jobsup.config.places import is_loopback
 from jobsup.config.settings import Config, PortalSettings
 from jobsup.errors import ConfigError, Problem
 
+LIBRARIES = ("starlette", "jinja2", "uvicorn", "python_multipart")
 SETUP_FILE = "portal-setup"
 SETUP_BYTES_MAX = 1024
 
@@ -24,6 +26,11 @@ def refuse_open_door(config: Config, *, has_users: bool) -> None:
         "`jobsup user add NAME --role admin` makes one"
     )
     raise ConfigError((Problem(message, config.path, table="[portal]", key="host"),))
+
+
+def missing_libraries() -> tuple[str, ...]:
+    """Return the libraries of the web that are not installed; an installation by hand may have left them out."""
+    return tuple(name for name in LIBRARIES if find_spec(name) is None)
 
 
 def address(portal: PortalSettings) -> str:
@@ -66,6 +73,9 @@ def read_setup_token(path: Path) -> str:
 
 
 def greeting(config: Config) -> str:
-    """Return the address to tell a person: that of the set-up page while there is no user."""
+    """Return the address to tell a person, that of the set-up page while there is no user; or why there is none."""
+    missing = missing_libraries()
+    if missing:
+        return f"is left out: {', '.join(missing)} is not installed; `pip install {' '.join(missing)}` adds it"
     token = read_setup_token(setup_file(config.supervisor.runtime_dir))
     return f"{address(config.portal)}setup?token={token}" if token else address(config.portal)

@@ -109,7 +109,8 @@ def test_the_example_names_every_key_with_its_default(tmp_path: Path) -> None:
     example, bare = load(opened, {}), tmp_path / "etc" / "bare.toml"
     bare.write_text("")
     defaults = load(bare, {})
-    chosen = {"database.url", "worker.count", "worker.python_path", "defaults.cwd", "defaults.timezone"}
+    chosen = {"database.url", "worker.count", "worker.python_path", "portal.enabled"}
+    chosen |= {"defaults.cwd", "defaults.timezone"}
     for key in (*SETTING_KEYS, *DEFAULT_KEYS):
         assert example.origins.get(key.path, "default") != "default", f"{key.path} is not in the example"
         if key.path not in chosen:
