@@ -33,7 +33,7 @@ HASH_HEX_DIGITS = 16
 
 _JOB_DURATIONS = ("kill_grace", "retry_backoff", "retry_backoff_max", "jitter")
 _JOB_OPTIONAL_DURATIONS = ("timeout", "misfire_grace")
-_JOB_TUPLES = ("args", "tags", "success_exit_codes", "depends_on")
+_JOB_TUPLES = ("args", "tags", "requires", "success_exit_codes", "depends_on")
 _JOB_ENUMS: dict[str, type[StrEnum]] = {
     "kind": JobKind,
     "overlap": Overlap,

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
 from jobsup.config import durations, names, sizes, urls
 from jobsup.config.report import hint, shown
+from jobsup.model import HOST_TAG_PREFIX
 
 TEXT_CHARS_MAX = 4096
 LIST_ITEMS_MAX = 1000
@@ -111,12 +112,12 @@ def one_of(values: type[StrEnum] | tuple[str, ...]) -> PlainValidator:
     return PlainValidator(read)
 
 
-def items(least: int = 0) -> AfterValidator:
+def items(least: int = 0, most: int = LIST_ITEMS_MAX) -> AfterValidator:
     """Return the check of a list's length."""
 
     def check(value: list[Any]) -> list[Any]:
-        if not least <= len(value) <= LIST_ITEMS_MAX:
-            raise Refusal(f"must hold {least} to {LIST_ITEMS_MAX} items, not {len(value)}")
+        if not least <= len(value) <= most:
+            raise Refusal(f"must hold {least} to {most} items, not {len(value)}")
         return value
 
     return AfterValidator(check)
@@ -162,6 +163,13 @@ def _name(value: Any) -> str:
     text = _text(value)
     if message := names.fault(text):
         raise Refusal(message)
+    return text
+
+
+def _worker_tag(value: Any) -> str:
+    """Read a tag that a job requires: a name, or `host:` and a machine's name."""
+    text = _text(value)
+    _name(text.removeprefix(HOST_TAG_PREFIX))
     return text
 
 
@@ -336,6 +344,7 @@ RootPath = Annotated[str, PlainValidator(_root_path)]
 ShortText = Annotated[str, PlainValidator(_short_text)]
 FilledText = Annotated[str, PlainValidator(_filled_text)]
 Name = Annotated[str, PlainValidator(_name)]
+WorkerTag = Annotated[str, PlainValidator(_worker_tag)]
 SchemaName = Annotated[str, PlainValidator(_schema)]
 NameOrNothing = Annotated[str, PlainValidator(_name_or_nothing)]
 Variable = Annotated[str, PlainValidator(_variable)]

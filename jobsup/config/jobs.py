@@ -25,13 +25,14 @@ JOBS_MAX = 100_000
 
 _WORK_KEYS = tuple(kind.value for kind in JobKind)
 _MERGED_TABLES = ("env", "params")
-_TUPLE_KEYS = ("args", "tags", "success_exit_codes", "depends_on")
+_TUPLE_KEYS = ("args", "tags", "requires", "success_exit_codes", "depends_on")
 _EMPTY_MEANS_NONE = ("env_file", "cwd", "user", "pool")
 _COPIED_KEYS = (
     *("name", "script", "args", "python", "kwargs", "description", "enabled", "tags", "queue", "priority"),
     *("timeout", "kill_grace", "max_retries", "retry_backoff", "retry_backoff_max", "retry_on_lost", "overlap"),
     *("catch_up", "catch_up_limit", "misfire_grace", "env", "env_file", "cwd", "user", "success_exit_codes"),
     *("output_limit", "stderr", "queue_limit", "jitter", "pool", "depends_on", "depends_when", "depends_mode"),
+    *("requires",),
 )
 
 
@@ -175,6 +176,8 @@ def _fields(values: dict[str, Any]) -> dict[str, Any]:
     for key in _TUPLE_KEYS:
         if key in fields:
             fields[key] = tuple(dict.fromkeys(fields[key])) if key != "args" else tuple(fields[key])
+    if "requires" in fields:
+        fields["requires"] = tuple(sorted(fields["requires"]))  # a set: in whatever order, it asks for the same
     for key in _EMPTY_MEANS_NONE:
         if key in fields:
             fields[key] = fields[key] or None

@@ -34,6 +34,7 @@ from jobsup.config.fields import (
     Variable,
     WallTime,
     Weekday,
+    WorkerTag,
     YearDay,
     duration_between,
     duration_or_none,
@@ -57,6 +58,7 @@ RETENTION_DAYS_MAX = 36_500
 OUTPUT_LIMIT_MIN = 1 << 10
 OUTPUT_LIMIT_MAX = 64 << 20
 FREE_SPACE_MAX = 1 << 50
+TAGS_MAX = 16
 PORT_MAX = 65_535
 SESSION_LIFETIME_MAX = timedelta(days=365)
 
@@ -114,6 +116,7 @@ class WorkerTable(Table):
     count: Annotated[int, whole_number(0, WORKERS_MAX)] = UNSET
     concurrency: Annotated[int, whole_number(1, CONCURRENCY_MAX)] = UNSET
     queues: Annotated[list[Name], items()] = UNSET
+    tags: Annotated[list[Name], items(0, TAGS_MAX)] = UNSET
     poll_interval: Annotated[timedelta, duration_between(_TICK, _DAY)] = UNSET
     max_poll_interval: Annotated[timedelta, duration_between(_TICK, _DAY)] = UNSET
     heartbeat_interval: Annotated[timedelta, duration_between(100 * _TICK, _HOUR)] = UNSET
@@ -159,6 +162,7 @@ class DefaultsTable(Table):
     dst: Annotated[Dst, one_of(Dst)] = UNSET
     tags: Annotated[list[Name], items()] = UNSET
     queue: Name = UNSET
+    requires: Annotated[list[WorkerTag], items(0, TAGS_MAX)] = UNSET
     priority: Annotated[int, whole_number(-PRIORITY_MAX, PRIORITY_MAX)] = UNSET
     timeout: Annotated[timedelta | None, duration_or_none(_TICK)] = UNSET
     kill_grace: Annotated[timedelta, duration_between(_NOTHING, _DAY)] = UNSET

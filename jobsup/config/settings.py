@@ -75,6 +75,8 @@ class WorkerSettings:
     concurrency: int = 1
     queues: tuple[str, ...] = ()
     """The queues these workers serve; none named means all."""
+    tags: tuple[str, ...] = ()
+    """What these workers have that a job may require, beside their host's tag."""
     poll_interval: timedelta = timedelta(seconds=5)
     max_poll_interval: timedelta = timedelta(seconds=60)
     heartbeat_interval: timedelta = timedelta(seconds=5)

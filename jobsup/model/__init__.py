@@ -22,9 +22,10 @@ from jobsup.model.runs import STDERR, STDOUT, CapturedOutput, Claim, OutputChunk
 from jobsup.model.sets import BlackoutSpec, PoolSpec, SetSpec
 from jobsup.model.states import Reason, Source, Status
 from jobsup.model.ticks import DueJob, Lease, Skip, TickPlan
-from jobsup.model.workers import Heartbeat, WorkerFacts, WorkerStatus
+from jobsup.model.workers import HOST_TAG_PREFIX, Heartbeat, WorkerFacts, WorkerStatus, host_tag
 
 __all__ = [
+    "HOST_TAG_PREFIX",
     "STDERR",
     "STDOUT",
     "BlackoutPolicy",
@@ -59,4 +60,5 @@ __all__ = [
     "TickPlan",
     "WorkerFacts",
     "WorkerStatus",
+    "host_tag",
 ]

@@ -94,6 +94,8 @@ class JobSpec:
     enabled: bool = True
     tags: tuple[str, ...] = ()
     queue: str = "default"
+    requires: tuple[str, ...] = ()
+    """Tags that a worker must have to run it, sorted."""
     priority: int = 0
     """Higher runs first."""
     timeout: timedelta | None = timedelta(seconds=600)

@@ -20,6 +20,15 @@ class WorkerStatus(StrEnum):
     """It has stopped, or was lost."""
 
 
+HOST_TAG_PREFIX = "host:"
+"""Every worker has the tag `host:NAME`, NAME being its `supervisor.node`."""
+
+
+def host_tag(node: str) -> str:
+    """Return the tag that all workers of a host have."""
+    return HOST_TAG_PREFIX + node
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerFacts:
     """Who a worker is: what it registers with."""
@@ -33,6 +42,8 @@ class WorkerFacts:
     concurrency: int
     queues: tuple[str, ...]
     """Empty means all."""
+    tags: tuple[str, ...] = ()
+    """What it offers to jobs that require something, beside its host's tag."""
 
 
 @dataclass(frozen=True, slots=True)

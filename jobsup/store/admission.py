@@ -13,7 +13,16 @@ from jobsup.model import Overlap, Reason, Source, Status
 from jobsup.store import ranks
 from jobsup.store.rows import LIVE, Job, JobDispatch
 
-JOB_COLUMNS = (Job.id, Job.overlap, Job.queue_limit, Job.priority, Job.head_start_ms, Job.queue, Job.pool_key)
+JOB_COLUMNS = (
+    Job.id,
+    Job.overlap,
+    Job.queue_limit,
+    Job.priority,
+    Job.head_start_ms,
+    Job.queue,
+    Job.pool_key,
+    Job.requires,
+)
 """What has to be known of a job to let a run of it in."""
 
 
@@ -68,6 +77,7 @@ def inherited(job: RowMapping, available_at: datetime) -> dict[str, Any]:
         "priority": job["priority"],
         "queue": job["queue"],
         "pool_key": job["pool_key"],
+        "requires": job["requires"],
         "available_at": available_at,
         "claim_rank": ranks.rank(available_at, job["head_start_ms"]),
     }

@@ -237,6 +237,7 @@ _CARRIED = (
     "epoch",
     "concurrency_key",
     "pool_key",
+    "requires",
 )
 """What a retry takes over from the attempt before it."""
 

@@ -29,8 +29,8 @@ from sqlalchemy import (
 )
 
 from jobsup.config.document import jobspec_from_dict
-from jobsup.model import Claim, Source, Status
-from jobsup.store import tables
+from jobsup.model import Claim, Source, Status, host_tag
+from jobsup.store import requirements, tables
 from jobsup.store.made import fetch
 from jobsup.store.rows import WAITING, Job, JobDispatch, JobPool, aliased
 from jobsup.store.tables import UtcDateTime
@@ -52,10 +52,19 @@ _WORKER = bindparam("by_worker", type_=String())
 
 
 def claim(
-    connection: Connection, *, worker_id: str, node: str, queues: tuple[str, ...], limit: int, now: datetime
+    connection: Connection,
+    *,
+    worker_id: str,
+    node: str,
+    queues: tuple[str, ...],
+    tags: tuple[str, ...] = (),
+    limit: int,
+    now: datetime,
 ) -> tuple[tuple[Claim, ...], datetime | None]:
     """Take up to `limit` dispatches for a worker; with fewer found, also say when the next waiting one comes due."""
-    given = {"at": now, "on_node": node, "of_queues": queues} if queues else {"at": now, "on_node": node}
+    given = {"at": now, "on_node": node, "has_tags": (host_tag(node), *tags)}
+    if queues:
+        given["of_queues"] = queues
     take = _take_alone if connection.dialect.name == "sqlite" else _take_among_others
     claims: list[Claim] = []
     for _ in range(CLAIM_PASSES_MAX):
@@ -169,7 +178,9 @@ def _claimable(has_queues: bool) -> Select[Any]:
 
 def _serves(has_queues: bool) -> ColumnElement[bool]:
     target = or_(JobDispatch.target == "", JobDispatch.target == _NODE)
-    return and_(target, JobDispatch.queue.in_(_QUEUES)) if has_queues else target
+    # Which requirements are met is found once a query, and only if a row has one.
+    is_met = or_(JobDispatch.requires.is_(None), JobDispatch.requires.in_(requirements.met()))
+    return and_(target, is_met, JobDispatch.queue.in_(_QUEUES)) if has_queues else and_(target, is_met)
 
 
 def _key_is_free() -> ColumnElement[bool]:

@@ -15,7 +15,7 @@ from jobsup.config.document import config_hash, jobspec_from_dict, jobspec_to_di
 from jobsup.errors import ConfigError, Problem, ScheduleError
 from jobsup.model import JobSpec, Origin, Reason, SetSpec, Source, Status
 from jobsup.schedule.due import next_due, zone_rules
-from jobsup.store import dependencies, ranks, sets
+from jobsup.store import dependencies, ranks, requirements, sets
 from jobsup.store.dialect import one_at_a_time
 from jobsup.store.engine import Database
 from jobsup.store.rows import LIVE, Job, JobDispatch, JobSet
@@ -99,6 +99,7 @@ def sync(
         change.retire([row["id"] for row in gone])
         change.age(ranks.aging_ms(priority_aging))
         sets.write_pools(connection, set_name, shared)
+        requirements.write(connection, [spec.requires for spec in specs])
         if fresh or changed or gone:
             dependencies.write(connection, set_name, specs)
         change.note(content_hash=content_hash, node=node, path=path, shared=sets.document(shared))
@@ -134,6 +135,7 @@ def columns(spec: JobSpec, set_name: str, config_hash: str, next_run: datetime |
         "priority": spec.priority,
         "queue": spec.queue,
         "pool_key": ranks.pool_key(set_name, spec.pool),
+        "requires": requirements.text_of(spec.requires),
         "tags": list(spec.tags),
         "updated_at": now,
     }
@@ -224,6 +226,7 @@ class _Change:
             update(Job).where(Job.id == bindparam("row_id")).values({name: bindparam(name) for name in names}), rows
         )
         self._cancel_waiting([self.stored[spec.name]["id"] for spec in specs if not spec.enabled], ticks_only=True)
+        self._send_elsewhere([row["row_id"] for row in rows])
 
     def retire(self, ids: Sequence[int]) -> None:
         for some in _slices(ids):
@@ -274,6 +277,16 @@ class _Change:
                 statement = statement.where(is_tick)
             ended = {"status": Status.CANCELLED, "reason": Reason.JOB_REMOVED, "completed_at": self.now}
             self.connection.execute(statement.values(**ended))
+
+    def _send_elsewhere(self, ids: Sequence[int]) -> None:
+        """Let what waits of changed jobs be run by those who may run them now: else it might wait for ever."""
+        now_of = {
+            name: select(Job.__table__.c[name]).where(Job.id == JobDispatch.job_id).scalar_subquery()
+            for name in ("queue", "requires")
+        }
+        for some in _slices(ids):
+            waiting = (LIVE, JobDispatch.status == Status.PENDING, JobDispatch.job_id.in_(some))
+            self.connection.execute(update(JobDispatch).where(*waiting).values(now_of))
 
 
 NOT_PAUSED: dict[str, None] = dict.fromkeys(("paused_at", "paused_until", "paused_by", "paused_reason"))

@@ -79,6 +79,8 @@ class Job(Base):
     queue: Mapped[str]
     pool_key: Mapped[str | None]
     """The pool its runs take a place of, as `job_pool` calls it."""
+    requires: Mapped[str | None]
+    """The tags that a worker must have to run it, sorted, with blanks between; null: none."""
     tags: Mapped[list[str]]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
@@ -137,6 +139,8 @@ class JobDispatch(Base):
     """At most one IN_PROGRESS row has it."""
     pool_key: Mapped[str | None]
     """At most so many IN_PROGRESS rows have it as the pool has places."""
+    requires: Mapped[str | None]
+    """The tags that a worker must have to claim it, as its job had them when it was made."""
     config_hash: Mapped[str | None]
     """Which definition of the job was claimed."""
 
@@ -233,6 +237,8 @@ class WorkerRegistration(Base):
     concurrency: Mapped[int]
     queues: Mapped[list[str]]
     """The queues it serves; empty means all."""
+    tags: Mapped[list[str]]
+    """What it offers to jobs that require something; `host:NAME` of its node is always one."""
     version: Mapped[str]
 
 
@@ -279,6 +285,17 @@ class JobPool(Base):
     set_name: Mapped[str]
     name: Mapped[str]
     places: Mapped[int]
+
+
+class JobRequirement(Base):
+    """One tag of those that some job requires together."""
+
+    __tablename__ = "job_requirement"
+    __table__ = tables.job_requirement
+
+    requires: Mapped[str]
+    """All of them, as `job.requires` has them."""
+    tag: Mapped[str]
 
 
 class JobDependency(Base):

@@ -25,6 +25,8 @@ class Worker:
     worker_id: str
     node: str
     queues: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    """Beside its host's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,13 @@ def _exchange(connection: Connection, worker: Worker, request: Round, now: datet
     next_available_at = None
     if request.claim > 0 and is_registered:
         claims, next_available_at = claiming.claim(
-            connection, worker_id=worker.worker_id, node=worker.node, queues=worker.queues, limit=request.claim, now=now
+            connection,
+            worker_id=worker.worker_id,
+            node=worker.node,
+            queues=worker.queues,
+            tags=worker.tags,
+            limit=request.claim,
+            now=now,
         )
     return Answer(
         claims=claims,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         JobExecutionLog,
         JobOutputChunk,
         JobPool,
+        JobRequirement,
         JobSet,
         SchedulerLock,
         WorkerRegistration,
@@ -36,6 +37,7 @@ __all__ = [
     "JobExecutionLog",
     "JobOutputChunk",
     "JobPool",
+    "JobRequirement",
     "JobSet",
     "SchedulerLock",
     "WorkerRegistration",
@@ -71,6 +73,7 @@ if not TYPE_CHECKING:
     SchedulerLock = _Rows(tables.scheduler_lock)
     JobSet = _Rows(tables.job_set)
     JobPool = _Rows(tables.job_pool)
+    JobRequirement = _Rows(tables.job_requirement)
     JobDependency = _Rows(tables.job_dependency)
 
 LIVE: ColumnElement[bool] = JobDispatch.completed_at.is_(None)

@@ -125,6 +125,7 @@ job = Table(
     Column("head_start_ms", BigInteger(), default=0, server_default="0", nullable=False),
     Column("queue", String(64), nullable=False),
     Column("pool_key", String(136)),
+    Column("requires", Text),
     Column("tags", JSON(), nullable=False),
     Column("created_at", UtcDateTime(), nullable=False),
     Column("updated_at", UtcDateTime(), nullable=False),
@@ -168,6 +169,7 @@ job_dispatch = Table(
     Column("epoch", BigInteger()),
     Column("concurrency_key", String(128)),
     Column("pool_key", String(136)),
+    Column("requires", Text),
     Column("config_hash", String(64)),
     Index(
         "uq_job_dispatch_one_per_tick",
@@ -310,6 +312,7 @@ worker_registration = Table(
     Column("current_job_id", Id),
     Column("concurrency", Integer(), default=1, nullable=False),
     Column("queues", JSON(), nullable=False),
+    Column("tags", JSON(), server_default="[]", nullable=False),
     Column("version", String(32), nullable=False),
     Index("ix_worker_registration_status", "status"),
 )
@@ -343,6 +346,13 @@ job_pool = Table(
     Column("set_name", String(64), nullable=False),
     Column("name", String(64), nullable=False),
     Column("places", Integer(), nullable=False),
+)
+
+job_requirement = Table(
+    "job_requirement",
+    metadata,
+    Column("requires", Text, primary_key=True),
+    Column("tag", String(80), primary_key=True),
 )
 
 job_dependency = Table(

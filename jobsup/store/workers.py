@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from jobsup.errors import DatabaseError
-from jobsup.model import Status, WorkerFacts, WorkerStatus
+from jobsup.model import Status, WorkerFacts, WorkerStatus, host_tag
 from jobsup.store.engine import Database
 from jobsup.store.rows import LIVE, JobDispatch, WorkerRegistration
 
@@ -43,6 +43,8 @@ class WorkerRow:
     current_job_id: int | None
     concurrency: int
     queues: tuple[str, ...]
+    tags: tuple[str, ...]
+    """With its host's."""
     version: str
 
 
@@ -132,6 +134,7 @@ def _insert(connection: Connection, worker_id: str, facts: WorkerFacts, version:
             "jobs_processed": 0,
             "concurrency": facts.concurrency,
             "queues": list(facts.queues),
+            "tags": [host_tag(facts.node), *facts.tags],
             "version": version,
         },
     )
@@ -141,4 +144,5 @@ def _row(columns: dict[str, Any]) -> WorkerRow:
     columns["heartbeat_interval"] = timedelta(seconds=columns["heartbeat_interval"])
     columns["status"] = WorkerStatus(columns["status"])
     columns["queues"] = tuple(columns["queues"])
+    columns["tags"] = tuple(columns["tags"])
     return WorkerRow(**columns)

@@ -113,7 +113,7 @@ class WorkerService:
         self._outbox = Outbox(self._slots, self._pulse, self._appetite, self._clock, settings.concurrency)
         self._thread = DatabaseThread(
             database,
-            Worker(worker_id, self._config.supervisor.node, settings.queues),
+            Worker(worker_id, self._config.supervisor.node, settings.queues, settings.tags),
             wake=loop.wake,
             free_space_min=self._config.database.free_space_min,
         )
@@ -172,6 +172,7 @@ class WorkerService:
             heartbeat_interval=settings.heartbeat_interval,
             concurrency=settings.concurrency,
             queues=settings.queues,
+            tags=settings.tags,
         )
         give_up_at = self._loop.monotonic() + self._config.database.wait.total_seconds()
         while True:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 from jobsup.model import Heartbeat, Overlap, Status, WorkerStatus
+from jobsup.store import dispatches, jobs
 from jobsup.store.engine import Database
 from jobsup.store.rounds import Answer, Round, Worker, exchange
 from tests.support.clock import FakeClock
-from tests.support.store import WORKER_ID, add_dispatch, add_job, add_worker, connect, dispatch_row, worker_row
+from tests.support.store import (
+    WORKER_ID,
+    add_dispatch,
+    add_job,
+    add_worker,
+    connect,
+    dispatch_row,
+    job_spec,
+    worker_row,
+)
 
 ME = Worker(WORKER_ID, "here")
 
@@ -48,6 +59,28 @@ def test_a_worker_serves_only_its_queues(db: Database) -> None:
     add_dispatch(db, add_job(db, queue="slow"))
     fast = add_dispatch(db, add_job(db, queue="fast"))
     assert ids(claim(db, 2, Worker(WORKER_ID, "here", ("fast",)))) == [fast]
+
+
+def test_a_job_runs_only_where_all_is_that_it_requires(db: Database) -> None:
+    add_worker(db)
+    fast_gpu = add_dispatch(db, add_job(db, requires=("gpu", "ssd")))
+    gpu = add_dispatch(db, add_job(db, requires=("gpu",)))
+    there = add_dispatch(db, add_job(db, requires=("host:there",)))
+    plain = add_dispatch(db, add_job(db))
+    assert ids(claim(db, 9, Worker(WORKER_ID, "here", tags=("ssd",)))) == [plain]
+    assert ids(claim(db, 9, Worker(WORKER_ID, "here", tags=("gpu", "tape")))) == [gpu]
+    assert ids(claim(db, 9, Worker(WORKER_ID, "there"))) == [there]
+    assert ids(claim(db, 9, Worker(WORKER_ID, "here", tags=("gpu", "ssd")))) == [fast_gpu]
+
+
+def test_what_waits_moves_with_its_jobs_definition(db: Database) -> None:
+    add_worker(db)
+    job = job_spec("a", requires=("gpu",), queue="slow")
+    jobs.sync(db, "default", [job], content_hash="1", node="here", path="")
+    dispatches.create_manual(db, "a", params={}, requested_by="ann")
+    assert ids(claim(db, 1, Worker(WORKER_ID, "here", ("fast",)))) == []
+    jobs.sync(db, "default", [replace(job, requires=(), queue="fast")], content_hash="2", node="here", path="")
+    assert len(ids(claim(db, 1, Worker(WORKER_ID, "here", ("fast",))))) == 1
 
 
 def test_a_dispatch_for_another_host_is_left_alone(db: Database) -> None:

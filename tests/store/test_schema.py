@@ -46,7 +46,20 @@ def definitions_of(database: Database) -> dict[str, str]:
     """Every table and index as the database keeps it, a table's parts in one order."""
     with database.read() as connection:
         rows = connection.execute(text(_SQLITE if database.is_sqlite else _POSTGRESQL)).all()
-    return {name: "\n".join(sorted(part.strip(" ,\t") for part in sql.splitlines())) for name, sql in rows}
+    return {name: "\n".join(sorted(_parts(sql) if database.is_sqlite else sql.splitlines())) for name, sql in rows}
+
+
+def _parts(sql: str) -> list[str]:
+    """Part what SQLite keeps of a table, however it was written and added to later, at its outer commas."""
+    head, _, body = sql.partition("(")
+    parts, depth = [""], 0
+    for character in body.rstrip().removesuffix(")"):
+        depth += (character == "(") - (character == ")")
+        if character == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [" ".join(part.split()) for part in (head, *parts)]
 
 
 _SQLITE = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"

@@ -18,7 +18,7 @@ from sqlalchemy import insert, select, text
 from jobsup.clock import Clock
 from jobsup.config.document import config_hash
 from jobsup.model import JobKind, JobSpec, Overlap, Reason, Source, Status, WorkerStatus
-from jobsup.store import definitions, jobs, ranks
+from jobsup.store import definitions, jobs, ranks, requirements
 from jobsup.store.engine import Database
 from jobsup.store.models import Base, Job, JobDispatch, JobExecutionLog, JobOutputChunk, WorkerRegistration
 from jobsup.store.schema import HEAD
@@ -112,6 +112,7 @@ def add_job(
     values["head_start_ms"] = spec.priority * ranks.aging_ms(ranks.PRIORITY_AGING)
     with database.write() as connection:
         connection.execute(insert(Job).values({**values, "created_at": now, **(row or {})}))
+        requirements.write(connection, [spec.requires])
     return jobs.get_job(database, spec.name)
 
 
@@ -131,6 +132,7 @@ def add_dispatch(database: Database, job: jobs.JobFacts | int, status: Status = 
     if facts is not None and facts.spec.overlap is not Overlap.ALLOW:
         values["concurrency_key"] = f"job:{facts.job_id}"
     values["pool_key"] = None if facts is None else ranks.pool_key(facts.set_name, facts.spec.pool)
+    values["requires"] = None if facts is None else requirements.text_of(facts.spec.requires)
     values.update(_of_state(status, now))
     values.update(columns)
     head_start = values["priority"] * ranks.aging_ms(ranks.PRIORITY_AGING)
