@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jobsup.clock import rfc3339
 
 if TYPE_CHECKING:
+    from jobsup.actions.serving import Unserved
     from jobsup.store.jobs import JobFacts
     from jobsup.store.overview import RunRow, Summary
     from jobsup.store.workers import WorkerRow
@@ -27,6 +28,7 @@ def job_document(facts: JobFacts, now: datetime) -> dict[str, Any]:
         "next_run": rfc3339(facts.next_run),
         "tags": list(facts.spec.tags),
         "queue": facts.spec.queue,
+        "requires": list(facts.spec.requires),
         "set": facts.set_name,
         "origin": facts.origin,
         "paused_at": rfc3339(facts.paused_at),
@@ -83,6 +85,9 @@ def run_document(run: RunRow) -> dict[str, Any]:
         "error_message": run.error_message,
         "note": run.note,
         "pool": run.pool,
+        "queue": run.queue,
+        "requires": (run.requires or "").split(),
+        "target": run.target,
         "requested_by": run.requested_by,
         "params": run.params,
         "skipped_until": rfc3339(run.skipped_until),
@@ -105,7 +110,22 @@ def worker_document(row: WorkerRow) -> dict[str, Any]:
         "current_job_id": row.current_job_id,
         "concurrency": row.concurrency,
         "queues": list(row.queues),
+        "tags": list(row.tags),
         "version": row.version,
+    }
+
+
+def unserved_document(each: Unserved) -> dict[str, Any]:
+    """Return runs that no worker can take, and why, as JSON shows them."""
+    asked = each.runs.asked
+    return {
+        "queue": asked.queue,
+        "requires": list(asked.requires),
+        "target": asked.target,
+        "count": each.runs.count,
+        "first_run": each.runs.first_id,
+        "since": rfc3339(each.runs.since),
+        "lack": each.lack,
     }
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from jobsup.actions import serving
+from jobsup.actions.serving import Unserved
 from jobsup.clock import rfc3339
 from jobsup.model import Status
 from jobsup.store import jobs, overview, server_facts, upkeep
@@ -40,6 +42,8 @@ class Health:
     """What makes it unhealthy."""
     warnings: tuple[str, ...]
     """What an operator should know all the same."""
+    unserved: tuple[Unserved, ...] = ()
+    """What waits for a worker there is none of."""
 
     @property
     def is_healthy(self) -> bool:
@@ -54,11 +58,16 @@ def judge(supervisor: dict[str, Any], database: Database | None, *, set_name: st
     problems, warnings = [trouble] if trouble else [], []
     work: Summary | None = None
     running: tuple[RunRow, ...] = ()
+    in_vain: list[Unserved] = []
     if database is not None:
         work = overview.summary(database)
         running = tuple(overview.runs(database, status=Status.IN_PROGRESS, last=RUNNING_MAX))
         warnings += [*_drift(supervisor, database, set_name), *_skew(work), *_server(database)]
         problems += _disk(supervisor, database)
+        in_vain = serving.unserved(database)
+        for each in in_vain:  # a moment of it is usual: a worker that is being replaced
+            is_long = work.at - each.runs.since > LAG_MAX
+            (problems if supervisor and is_long else warnings).append(serving.unserved_words(each))
     if supervisor:
         problems += _children(supervisor)
         problems += _schedule(work) if work is not None else []
@@ -67,7 +76,7 @@ def judge(supervisor: dict[str, Any], database: Database | None, *, set_name: st
     state = str(supervisor.get("state", STOPPED))
     if problems and state == "running":
         state = DEGRADED
-    return Health(state, supervisor, work, running, tuple(problems), tuple(warnings))
+    return Health(state, supervisor, work, running, tuple(problems), tuple(warnings), tuple(in_vain))
 
 
 def role(health: Health) -> str:

@@ -11,13 +11,10 @@ from jobsup.actions.output import OutputReader, Piece
 from jobsup.actions.params import read_params
 from jobsup.errors import ConflictError, ExitCode, NotFoundError
 from jobsup.model import Status
-from jobsup.runtime import procs
-from jobsup.store import dispatches, jobs, notifier, overview, slots, workers
+from jobsup.store import dispatches, jobs, notifier, overview, slots
 from jobsup.store.dispatches import Created
 from jobsup.store.engine import Database
 from jobsup.store.overview import RunRow
-from jobsup.store.rescue import LEASE_HEARTBEATS
-from jobsup.store.workers import WorkerRow
 
 RECHECK_SECONDS = 1.0
 """How long a lost wake-up can hide the end of a run."""
@@ -137,22 +134,6 @@ def exit_code(run: RunRow) -> int:
     if run.signal is not None:
         return SIGNAL_BASE + run.signal
     return run.exit_code or ExitCode.FAILED
-
-
-def serving_workers(database: Database, queue: str | None = None) -> list[WorkerRow]:
-    """Return the workers that are alive as far as can be seen from here, and serve a queue."""
-    now = database.now()
-    here = (procs.boot_id(), procs.pid_namespace())
-    return [
-        row
-        for row in workers.list_workers(database)
-        if (queue is None or not row.queues or queue in row.queues)
-        and (
-            procs.is_alive(row.process_id, row.process_started)
-            if (row.boot_id, row.pid_namespace) == here
-            else now - row.last_heartbeat < row.heartbeat_interval * LEASE_HEARTBEATS
-        )
-    ]
 
 
 def _wait_for_end(listener: notifier.Listener, reader: OutputReader, on_output: Callable[[Piece], None] | None) -> None:

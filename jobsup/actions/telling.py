@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from jobsup.actions.marks import pause_words
-from jobsup.actions.runs import get, serving_workers
+from jobsup.actions.runs import get
+from jobsup.actions.serving import asked_by, lack, living, serving
 from jobsup.clock import rfc3339
 from jobsup.model import Reason, Source, Status
 from jobsup.schedule import compile as compile_schedule
@@ -96,16 +97,16 @@ def _say_waiting(teller: Teller, facts: JobFacts, run: RunRow, subject: str) -> 
         taken = ", ".join(map(str, pool[1][:NAMED_MAX])) + (" ..." if len(pool[1]) > NAMED_MAX else "")
         teller.say(f"{subject} waits for a place of the pool {_pool_name(run)}: {_all_taken(pool[0])} by run {taken}.")
         return
-    serving = serving_workers(teller.database, run.queue)
-    if not serving:
-        teller.say(f"{subject} waits for a worker: none that serves the queue {run.queue!r} is running.")
-    elif run.target and run.target not in {row.node for row in serving}:
-        teller.say(f"{subject} waits for a worker on {run.target}: none is running there.")
+    present = living(teller.database)
+    missing = lack(present, asked_by(run))
+    if missing is not None:
+        teller.say(f"{subject} waits for a worker: {missing}.")
     else:
-        busy = sum(row.current_job_id is not None for row in serving)
+        able = serving(present, asked_by(run))
+        busy = sum(row.current_job_id is not None for row in able)
         before = slots.ahead(teller.database, run.id)
         more = f"; {before} waiting {'run stands' if before == 1 else 'runs stand'} before it" if before else ""
-        teller.say(f"{subject} waits for a free worker: {busy} of the {len(serving)} that serve it are busy{more}.")
+        teller.say(f"{subject} waits for a free worker: {busy} of the {len(able)} that serve it are busy{more}.")
 
 
 def _delay(run: RunRow) -> str:

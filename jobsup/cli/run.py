@@ -102,15 +102,16 @@ def _params(ctx: click.Context, words: tuple[str, ...]) -> dict[str, str]:
 
 def _announce(database: Database, made: RunRow, *, is_quiet: bool) -> None:
     """Tell the run's number, and warn when nobody is there to take it."""
-    from jobsup.actions import runs as actions
+    from jobsup.actions import serving
 
     if not is_quiet:
         begins = f", to start {away(made.available_at, database.now())}" if made.available_at > database.now() else ""
         say(f"run {made.id} of {made.job}{begins}: `jobsup logs -f {made.id}` follows it")
-    if not actions.serving_workers(database):
-        say("warning: no worker is running: the run waits until there is one (`jobsup start`)")
-    elif not actions.serving_workers(database, made.queue):
-        say(f"warning: no worker that runs serves the queue {made.queue!r}: the run waits until one does")
+    present = serving.living(database)
+    missing = serving.lack(present, serving.asked_by(made))
+    if missing is not None:
+        start = " (`jobsup start`)" if not present else ""
+        say(f"warning: {missing}: the run waits until one {'is' if not present else 'does'}{start}")
 
 
 def _wait(database: Database, made: RunRow, *, follow: bool, prints_id: bool) -> RunRow:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,8 +19,10 @@ from jobsup.errors import ExitCode, JobsupError
 from jobsup.model import Status
 
 if TYPE_CHECKING:
+    from jobsup.store.engine import Database
     from jobsup.store.overview import RunRow
 
+NOTHING: Mapping[int, str] = MappingProxyType({})
 RUNS_MAX = 10_000
 RUN_ID_MAX = (1 << 63) - 1
 LAST_DEFAULT = 20
@@ -51,10 +54,11 @@ def runs(
         found = overview.runs(
             database, job=job, status=[Status(each) for each in statuses] or None, since=since, last=last
         )
+        lacks = _lacks(database, found)
     if as_json:
-        print_json({"runs": [run_document(run) for run in found]})
+        print_json({"runs": [{**run_document(run), "lack": lacks.get(run.id)} for run in found]})
     elif found:
-        click.echo(runs_table(found))
+        click.echo(runs_table(found, lacks))
     else:
         say("no runs")
 
@@ -107,10 +111,20 @@ def retry(ctx: click.Context, here: Here, *, run_ids: tuple[int, ...], as_json: 
     ctx.exit(code)
 
 
-def runs_table(found: Iterable[RunRow]) -> str:
-    """Return runs as columns for a person."""
+def _lacks(database: Database, found: Iterable[RunRow]) -> dict[int, str]:
+    """Say of the runs that wait for a worker there is none of what is missing, by their number."""
+    from jobsup.actions import serving
+
+    now = database.now()
+    waits = [run for run in found if run.status is Status.PENDING and run.available_at <= now]
+    present = serving.living(database) if waits else []
+    return {run.id: text for run in waits if (text := serving.lack(present, serving.asked_by(run))) is not None}
+
+
+def runs_table(found: Iterable[RunRow], lacks: Mapping[int, str] = NOTHING) -> str:
+    """Return runs as columns for a person; `lacks` says of some that wait what is missing."""
     headers = ("RUN", "JOB", "STATUS", "REASON", "SCHEDULED", "STARTED", "TOOK", "EXIT", "SOURCE", "NOTE")
-    rows = [_row(run) for run in found]
+    rows = [_row(run, lacks.get(run.id)) for run in found]
     width = len(headers) if any(row[-1] for row in rows) else len(headers) - 1
     return table(headers[:width], [row[:width] for row in rows])
 
@@ -131,7 +145,7 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _row(run: RunRow) -> tuple[str, ...]:
+def _row(run: RunRow, lack: str | None) -> tuple[str, ...]:
     source = run.source if not run.retry_count else f"{run.source} {run.retry_count}"
     if run.parent_id is not None:
         source = f"{source} of {run.parent_id}"
@@ -147,7 +161,7 @@ def _row(run: RunRow) -> tuple[str, ...]:
         took,
         ending(run),
         source,
-        clean(run.note or ""),
+        clean("; ".join(filter(None, (lack, run.note)))),
     )
 
 

@@ -99,7 +99,7 @@ def _show(here: Here, health: Health, *, as_json: bool) -> None:
 
 def status_document(health: Health, config: str) -> dict[str, Any]:
     """Return the shape that `status --json` keeps."""
-    from jobsup.actions.documents import worker_document
+    from jobsup.actions.documents import unserved_document, worker_document
     from jobsup.actions.health import role
 
     work = health.work
@@ -124,6 +124,7 @@ def status_document(health: Health, config: str) -> dict[str, Any]:
         ],
         "counts": {each: 0 if work is None else work.counts[each] for each in Status},
         "jobs": {"active": work.jobs_active if work else 0, "paused": work.jobs_paused if work else 0},
+        "unserved": [unserved_document(each) for each in health.unserved],
         "problems": list(health.problems),
         "warnings": list(health.warnings),
     }

@@ -12,6 +12,7 @@ from jobsup.cli.here import Here
 from jobsup.cli.text import clean, print_json, say, status, table
 from jobsup.cli.times import away, brief
 from jobsup.cli.verb import json_option, verb
+from jobsup.model import host_tag
 
 if TYPE_CHECKING:
     from jobsup.store.workers import WorkerRow
@@ -34,7 +35,7 @@ def workers(here: Here, everything: bool, as_json: bool) -> None:
     if as_json:
         print_json({"workers": [worker_document(row) for row in rows]})
     elif rows:
-        headers = ("WORKER", "NODE", "PID", "STATUS", "HEARTBEAT", "UP", "DONE", "QUEUES", "VERSION")
+        headers = ("WORKER", "NODE", "PID", "STATUS", "HEARTBEAT", "UP", "DONE", "QUEUES", "TAGS", "VERSION")
         click.echo(table(headers, [_row(row, now) for row in rows]))
     else:
         say("no workers")
@@ -50,5 +51,6 @@ def _row(row: WorkerRow, now: datetime) -> tuple[str, ...]:
         brief(now - row.started_at),
         str(row.jobs_processed),
         ",".join(row.queues) or "all",
+        ",".join(tag for tag in row.tags if tag != host_tag(row.node)),
         row.version,
     )

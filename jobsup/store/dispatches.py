@@ -53,7 +53,7 @@ def create_manual(
             _refuse_paused(job, now)
         created = _create(connection, job, params, requested_by, now=now, at=at)
         made.append(created.dispatch_id)
-        if at is None and job["overlap"] != Overlap.REPLACE:
+        if at is None and job["overlap"] != Overlap.REPLACE and job["requires"] is None:
             notifier.offer(database, int(created.status is Status.PENDING))
         else:
             notifier.wake(database, "worker")
@@ -111,7 +111,10 @@ def retry(database: Database, dispatch_id: int, by: str) -> int:
         if job["retired_at"] is not None:
             raise ConflictError(f"job {job['name']!r} was removed on {rfc3339(job['retired_at'])}")
         made.append(_insert_retry(connection, row, job, by, now))
-        notifier.offer(database, 1)
+        if job["requires"] is None:
+            notifier.offer(database, 1)
+        else:
+            notifier.wake(database, "worker")
         return made[-1]
 
     return database.settle(make)

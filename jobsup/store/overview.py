@@ -55,6 +55,8 @@ class RunRow:
     queue: str
     priority: int
     target: str
+    requires: str | None
+    """The tags that its worker must have, with blanks between."""
     params: dict[str, Any] | None
     requested_by: str | None
     error_message: str | None
@@ -197,6 +199,7 @@ _RUNS: Select[Any] = (
         JobDispatch.queue,
         JobDispatch.priority,
         JobDispatch.target,
+        JobDispatch.requires,
         JobDispatch.params,
         JobDispatch.requested_by,
         JobDispatch.error_message,

@@ -191,7 +191,7 @@ def _run_rows(  # noqa: PLR0917  (one row's whole story)
 def _is_for_any(rows: Iterable[dict[str, Any]], jobs: Iterable[RowMapping], now: datetime) -> bool:
     """Say whether what waits can be had at once by whichever worker, and no running one has to hear of it."""
     at_once = all(row["available_at"] <= now for row in rows if row["status"] == Status.PENDING)
-    return at_once and all(job["overlap"] != Overlap.REPLACE for job in jobs)
+    return at_once and all(job["overlap"] != Overlap.REPLACE and job["requires"] is None for job in jobs)
 
 
 def _pending(rows: Iterable[dict[str, Any]]) -> int:

@@ -13,7 +13,7 @@ from jobsup.model import CatchUp, ParamSpec, Reason, ScheduleSpec, Status
 from jobsup.store.engine import Database
 from tests.support.command import forked as jobsup
 from tests.support.command import jobsup as installed
-from tests.support.store import add_dispatch, add_job, add_log, create_database, job_row
+from tests.support.store import add_dispatch, add_job, add_log, add_worker, create_database, job_row
 
 TICK = datetime(2026, 3, 10, 3, 0, tzinfo=UTC)
 DAILY = ScheduleSpec(cron="0 3 * * *", timezone="UTC")
@@ -368,8 +368,9 @@ def test_why_tells_the_chain_of_attempts_and_what_the_last_waits_for(folder: Pat
 
 
 def test_why_tells_that_no_worker_serves_the_queue(folder: Path, rows: Database) -> None:
-    run = add_dispatch(rows, add_job(rows, "a", queue="heavy"), queue="heavy")
-    assert "none that serves the queue 'heavy' is running" in _why(folder, str(run))[1]
+    add_worker(rows, queues=["light"])
+    run = add_dispatch(rows, add_job(rows, "a", queue="heavy"))
+    assert 'no worker serves the queue "heavy"' in _why(folder, str(run))[1]
 
 
 def test_why_tells_which_run_holds_the_place(folder: Path, rows: Database) -> None:

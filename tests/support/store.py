@@ -17,7 +17,7 @@ from sqlalchemy import insert, select, text
 
 from jobsup.clock import Clock
 from jobsup.config.document import config_hash
-from jobsup.model import JobKind, JobSpec, Overlap, Reason, Source, Status, WorkerStatus
+from jobsup.model import JobKind, JobSpec, Overlap, Reason, Source, Status, WorkerStatus, host_tag
 from jobsup.store import definitions, jobs, ranks, requirements
 from jobsup.store.engine import Database
 from jobsup.store.models import Base, Job, JobDispatch, JobExecutionLog, JobOutputChunk, WorkerRegistration
@@ -208,6 +208,7 @@ def add_worker(database: Database, worker_id: str = WORKER_ID, **columns: Any) -
         "heartbeat_interval": 5.0,
         "status": WorkerStatus.IDLE,
         "queues": [],
+        "tags": [host_tag(columns.get("node", "here"))],
         "version": "0",
         **columns,
     }

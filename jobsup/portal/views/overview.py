@@ -6,8 +6,8 @@ import heapq
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from jobsup.actions import serving
 from jobsup.actions.health import LAG_MAX, leads
-from jobsup.actions.runs import serving_workers
 from jobsup.model import Status
 from jobsup.store import history, job_lines, overview, standing
 from jobsup.store.engine import Database
@@ -22,6 +22,8 @@ NEXT_MAX = 12
 LATE_TICK = timedelta(seconds=30)
 LATE_START = timedelta(minutes=1)
 """A run that could have started this long ago and has not is late."""
+UNSERVED_MAX = timedelta(seconds=5)
+"""A run may wait so long for a worker there is none of: one that is being replaced is back by then."""
 LONG_RUN = 1.25
 """A run is long when it has taken so many times what 95 of 100 take."""
 
@@ -136,6 +138,11 @@ def _problems(database: Database, summary: Summary) -> tuple[str, ...]:
         problems.append("No scheduler leads: no tick is dispatched. Start one with `jobsup start`.")
     elif summary.lag > LAG_MAX:
         problems.append(f"A tick has waited for {summary.lag.total_seconds():.0f} s to be dispatched.")
-    if not serving_workers(database):
+    present = serving.living(database)
+    if not present:
         problems.append("No worker runs: nothing that waits is started.")
+    for each in serving.unserved(database, present) if present else ():
+        if summary.at - each.runs.since > UNSERVED_MAX:
+            text = serving.unserved_words(each)
+            problems.append(f"{text[0].upper()}{text[1:]}.")
     return tuple(problems)
