@@ -9,6 +9,7 @@ from jobsup.clock import rfc3339
 
 if TYPE_CHECKING:
     from jobsup.actions.serving import Unserved
+    from jobsup.model import JobSpec
     from jobsup.store.jobs import JobFacts
     from jobsup.store.overview import RunRow, Summary
     from jobsup.store.workers import WorkerRow
@@ -54,10 +55,15 @@ def job_state(facts: JobFacts, now: datetime) -> str:
 
 def definition(facts: JobFacts) -> dict[str, Any]:
     """Return what the job's table says; the values of `env` are nobody's business."""
+    return spec_document(facts.spec)
+
+
+def spec_document(spec: JobSpec) -> dict[str, Any]:
+    """Return a definition with JSON values only, without the values of `env`."""
     from jobsup.config.document import jobspec_to_dict
     from jobsup.config.urls import MASK
 
-    document = jobspec_to_dict(facts.spec)
+    document = jobspec_to_dict(spec)
     return {**document, "env": dict.fromkeys(document["env"], MASK)}
 
 

@@ -86,7 +86,7 @@ def _portal(config: Config) -> ChildSpec:
         return server.run(replace(config, jobs=()), link)
 
     # Nothing that jobs need depends on it, so the instance is as well without it.
-    common = _common(config, (config.portal, config.path, config.set))
+    common = _common(config, (config.portal, config.path, config.set, config.defaults, config.shared))
     return ChildSpec("portal", 1, run, drain_timeout=PORTAL_DRAIN_SECONDS, is_degrading=False, **common)
 
 

@@ -64,6 +64,8 @@ VERBS: dict[str, Entry] = {
     "why": Entry(_JOBS, "why", "why", "Say why a job ran, or did not."),
     "forecast": Entry(_JOBS, "forecast", "forecast", "Show what the days to come will ask for."),
     "explain": Entry(_JOBS, "explain", "explain", "Say what a schedule means, and when it fires."),
+    "save": Entry(_JOBS, "keeping", "save", "Save a job that stands in no file."),
+    "remove": Entry(_JOBS, "keeping", "remove", "Remove a job that stands in no file."),
     "pause": Entry(_JOBS, "pausing", "pause", "Stop jobs from running by their schedule."),
     "resume": Entry(_JOBS, "pausing", "resume", "Let paused jobs run again."),
     "run": Entry(_RUNS, "run", "run", "Run a job now."),

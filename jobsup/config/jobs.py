@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 from jobsup.config import density, depends, places, triggers
 from jobsup.config.keys import JOB_VARIABLES, RESERVED_PREFIXES
 from jobsup.config.params import read_params
+from jobsup.config.params import written as param_table
 from jobsup.config.report import Place, Report, hint, shown
 from jobsup.config.schema import Checked, JobTable, check_table
 from jobsup.config.scripts import script_argv
@@ -50,11 +51,18 @@ class Draft:
 
 
 def read_jobs(
-    sources: list[Source], defaults: dict[str, Any], shared: SetSpec, now: datetime, report: Report
+    sources: list[Source],
+    defaults: dict[str, Any],
+    shared: SetSpec,
+    now: datetime,
+    report: Report,
+    *,
+    others: Mapping[str, Sequence[str]] = depends.NOBODY,
 ) -> tuple[JobSpec, ...]:
     """Return the jobs of all files in the order they stand; what is wrong with them goes to `report`.
 
-    `defaults` are checked values by key: what a job says nothing about, its calendar as such.
+    `defaults` are checked values by key: what a job says nothing about, its calendar as such. `others` are jobs that
+    stand elsewhere, each with those it waits for.
     """
     jobs: list[JobSpec] = []
     seen: dict[str, Place] = {}
@@ -69,7 +77,7 @@ def read_jobs(
             job = _job(draft, now, report)
             if job is not None:
                 jobs.append(job)
-    report.add(*depends.faults(jobs, seen))
+    report.add(*depends.faults(jobs, seen, others))
     return tuple(jobs)
 
 
@@ -97,6 +105,17 @@ def template(defaults: dict[str, Any]) -> JobSpec:
         params=params,
         schedule=triggers.schedule_spec(defaults),
     )
+
+
+def values_of(template: JobSpec) -> dict[str, Any]:
+    """Return the defaults that `template` was made of, as `read_jobs` takes them."""
+    own = ("name", *_WORK_KEYS, "args", "kwargs")
+    schedule = template.schedule
+    return {
+        **{key: getattr(template, key) for key in _COPIED_KEYS if key not in own},
+        **{key: getattr(schedule, key) for key in ("timezone", "dst", "use_calendar", "calendar_rule")},
+        "params": {param.name: param_table(param) for param in template.params},
+    }
 
 
 def check_defaults(place: Place, defaults: dict[str, Any], shared: SetSpec, report: Report) -> dict[str, Any]:

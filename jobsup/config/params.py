@@ -42,6 +42,20 @@ def read_params(table: dict[str, Any]) -> tuple[tuple[ParamSpec, ...], list[Faul
     return tuple(params), faults
 
 
+def written(param: ParamSpec) -> dict[str, Any]:
+    """Return the table that declares a parameter, in its long form."""
+    table: dict[str, Any] = {"type": param.type}
+    if param.default is not None:
+        table["default"] = param.default
+    if param.required:
+        table["required"] = True
+    if param.choices:
+        table["choices"] = list(param.choices)
+    if param.description:
+        table["description"] = param.description
+    return table
+
+
 def _param(name: str, declared: dict[str, Any]) -> ParamSpec:
     return ParamSpec(
         name,

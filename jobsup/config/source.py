@@ -54,7 +54,7 @@ def read_source(path: Path, file: str) -> Source:
     errors = tuple(problem for problem in problems if not problem.warning)
     if errors:
         raise ConfigError(errors)
-    return Source(file, absolute, text, _parse(text, file), tuple(problems))
+    return Source(file, absolute, text, parse(text, file), tuple(problems))
 
 
 def _read_text(path: Path, file: str) -> tuple[str, int]:
@@ -99,7 +99,8 @@ def _judge(file: str, remedy: str, subject: str, mode: int) -> Problem | None:
     return None
 
 
-def _parse(text: str, file: str) -> dict[str, Any]:
+def parse(text: str, file: str) -> dict[str, Any]:
+    """Return what a TOML text says; ConfigError names the line of what cannot be read."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from jobsup.config.durations import format_duration
-from jobsup.model import CalendarSpec, JobKind, JobSpec, ParamSpec, ScheduleSpec
+from jobsup.config.params import written
+from jobsup.model import CalendarSpec, JobKind, JobSpec, ScheduleSpec
 
 PLAIN = JobSpec("", JobKind.COMMAND)
 """What a job says nothing about, where no `[defaults]` say otherwise."""
@@ -36,7 +37,7 @@ def table_of(job: JobSpec, defaults: Iterable[JobSpec] = ()) -> dict[str, Any]:
     if job.env:
         table["env"] = dict(job.env)
     if job.params:
-        table["params"] = {param.name: _param(param) for param in job.params}
+        table["params"] = {param.name: written(param) for param in job.params}
     return table
 
 
@@ -99,16 +100,3 @@ def _written(key: str, value: Any) -> Any:
 def _plain(value: Any) -> Any:
     """Return an enum's member as the text it is."""
     return str(value) if isinstance(value, str) else value
-
-
-def _param(param: ParamSpec) -> dict[str, Any]:
-    table: dict[str, Any] = {"type": param.type}
-    if param.default is not None:
-        table["default"] = param.default
-    if param.required:
-        table["required"] = True
-    if param.choices:
-        table["choices"] = list(param.choices)
-    if param.description:
-        table["description"] = param.description
-    return table

@@ -88,9 +88,9 @@ def sync(
     hashes = {spec.name: config_hash(spec) for spec in specs}
     with database.write() as connection:
         one_at_a_time(connection, "definitions")
-        stored = {row["name"]: row for row in connection.execute(_STORED).mappings()}
+        stored = {row["name"]: row for row in connection.execute(STORED).mappings()}
         _refuse_taken(set_name, specs, stored, path)
-        change = _Change(connection, database.now(), set_name, hashes, stored)
+        change = Change(connection, database.now(), set_name, hashes, stored)
         fresh = [spec for spec in specs if spec.name not in stored]
         changed = [spec for spec in specs if spec.name in stored and _differs(stored[spec.name], hashes[spec.name])]
         gone = [row for row in stored.values() if _is_gone(row, set_name, hashes)]
@@ -101,7 +101,7 @@ def sync(
         sets.write_pools(connection, set_name, shared)
         requirements.write(connection, [spec.requires for spec in specs])
         if fresh or changed or gone:
-            dependencies.write(connection, set_name, specs)
+            dependencies.write(connection, set_name, specs, Job.origin == Origin.FILE)
         change.note(content_hash=content_hash, node=node, path=path, shared=sets.document(shared))
     back = [spec.name for spec in changed if stored[spec.name]["retired_at"] is not None]
     return Synced(
@@ -111,12 +111,20 @@ def sync(
     )
 
 
-def columns(spec: JobSpec, set_name: str, config_hash: str, next_run: datetime | None, now: datetime) -> dict[str, Any]:
+def columns(
+    spec: JobSpec,
+    set_name: str,
+    config_hash: str,
+    next_run: datetime | None,
+    now: datetime,
+    *,
+    origin: Origin = Origin.FILE,
+) -> dict[str, Any]:
     """Return the columns of a `job` row that its definition decides."""
     return {
         "name": spec.name,
         "set_name": set_name,
-        "origin": Origin.FILE,
+        "origin": origin,
         "kind": spec.kind,
         "description": spec.description,
         "payload": jobspec_to_dict(spec),
@@ -151,7 +159,7 @@ def first_tick(spec: JobSpec, now: datetime) -> datetime | None:
     return None if schedule is None else next_due(schedule, now)
 
 
-_STORED = select(
+STORED = select(
     Job.id,
     Job.name,
     Job.set_name,
@@ -192,8 +200,8 @@ def _is_gone(row: RowMapping, set_name: str, wanted: Mapping[str, str]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Change:
-    """One synchronisation under way: what is known of the set, and the statements that bring it about."""
+class Change:
+    """One change of definitions under way: what is known of their set, and the statements that bring it about."""
 
     connection: Connection
     now: datetime
@@ -202,6 +210,8 @@ class _Change:
     """Of the definitions wanted, by name."""
     stored: Mapping[str, RowMapping]
     """The rows there are, by name."""
+    origin: Origin = Origin.FILE
+    """Who owns what is written."""
 
     def add(self, specs: Sequence[JobSpec]) -> None:
         if specs:
@@ -247,7 +257,7 @@ class _Change:
             self.connection.execute(insert(JobSet).values(name=self.set_name, **values, synced_at=self.now))
 
     def _columns(self, spec: JobSpec, next_run: datetime | None) -> dict[str, Any]:
-        return columns(spec, self.set_name, self.hashes[spec.name], next_run, self.now)
+        return columns(spec, self.set_name, self.hashes[spec.name], next_run, self.now, origin=self.origin)
 
     def _definitions(self, ids: Sequence[int]) -> dict[int, JobSpec]:
         specs: dict[int, JobSpec] = {}

@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, delete, insert, select, update
 
 from jobsup.config.document import jobspec_from_dict
 from jobsup.model import (
@@ -38,12 +38,15 @@ _NO_END = (Reason.REPLACED, Reason.JOB_REMOVED)
 """What ended for these reasons was given up for another run, or for good: nothing follows it."""
 
 
-def write(connection: Connection, set_name: str, specs: Sequence[JobSpec]) -> None:
-    """Make what a set's jobs wait for what their definitions say; what has ended already is kept."""
+def write(connection: Connection, set_name: str, specs: Sequence[JobSpec], whose: ColumnElement[bool]) -> None:
+    """Make what these jobs of a set wait for what their definitions say; what has ended already is kept.
+
+    `whose` says which of the set's jobs `specs` are all of.
+    """
     rows = connection.execute(select(Job.name, Job.id).where(Job.set_name == set_name))
     ids = {row.name: row.id for row in rows}
     wanted = {(ids[spec.name], ids[name]) for spec in specs for name in spec.depends_on if name in ids}
-    ours = JobDependency.job_id.in_(select(Job.id).where(Job.set_name == set_name))
+    ours = JobDependency.job_id.in_(select(Job.id).where(Job.set_name == set_name, whose))
     stored = set(connection.execute(select(JobDependency.job_id, JobDependency.upstream_id).where(ours)).tuples())
     for job_id, upstream_id in stored - wanted:
         gone = (JobDependency.job_id == job_id, JobDependency.upstream_id == upstream_id)
