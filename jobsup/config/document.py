@@ -19,6 +19,7 @@ from jobsup.model import (
     DependsMode,
     DependsWhen,
     Dst,
+    IoClass,
     JobKind,
     JobSpec,
     NamedCalendar,
@@ -32,7 +33,7 @@ from jobsup.model import (
 HASH_HEX_DIGITS = 16
 
 _JOB_DURATIONS = ("kill_grace", "retry_backoff", "retry_backoff_max", "jitter")
-_JOB_OPTIONAL_DURATIONS = ("timeout", "misfire_grace")
+_JOB_OPTIONAL_DURATIONS = ("timeout", "misfire_grace", "limit_cpu")
 _JOB_TUPLES = ("args", "tags", "requires", "success_exit_codes", "depends_on")
 _JOB_ENUMS: dict[str, type[StrEnum]] = {
     "kind": JobKind,
@@ -40,6 +41,7 @@ _JOB_ENUMS: dict[str, type[StrEnum]] = {
     "catch_up": CatchUp,
     "depends_when": DependsWhen,
     "depends_mode": DependsMode,
+    "io_scheduling_class": IoClass,
 }
 _VALUES = (ScheduleSpec, ParamSpec, CalendarSpec, NamedCalendar, BlackoutSpec, PoolSpec)
 

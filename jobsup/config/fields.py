@@ -20,6 +20,7 @@ from jobsup.model import HOST_TAG_PREFIX
 
 TEXT_CHARS_MAX = 4096
 LIST_ITEMS_MAX = 1000
+PERCENT_MAX = 100_000
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _YEAR_DAY = re.compile(r"[0-9]{2}-[0-9]{2}", re.ASCII)
@@ -36,6 +37,8 @@ _WEEKDAY_NAMES = {
 }
 WEEKDAYS = tuple(_WEEKDAY_NAMES)
 _ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+", re.ASCII)
+_UMASK = re.compile(r"([0-7]{1,4})?", re.ASCII)
+_PERCENTAGE = re.compile(r"([0-9]{1,6})%", re.ASCII)
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,49}", re.ASCII)
 _CALLABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -95,6 +98,21 @@ def duration_or_none(least: timedelta) -> PlainValidator:
         if duration < least:
             raise Refusal(f'must be at least {durations.format_duration(least)}, or "none", not {_written(value)}')
         return duration
+
+    return PlainValidator(read)
+
+
+def or_none(reader: PlainValidator) -> PlainValidator:
+    """Return the reader of what another one reads, or of `"none"`."""
+    read_one: Any = reader.func
+
+    def read(value: Any) -> Any:
+        if isinstance(value, str) and value.strip().lower() == durations.NONE:
+            return None
+        try:
+            return read_one(value)
+        except ValueError as error:
+            raise Refusal(f'{error}, or "none"') from None
 
     return PlainValidator(read)
 
@@ -332,6 +350,19 @@ def _yes_or_no(value: Any) -> bool:
     return value
 
 
+def _umask(value: Any) -> str:
+    if isinstance(value, int) or not isinstance(value, str) or not _UMASK.fullmatch(value):
+        raise Refusal(f'must be octal digits in quotes like "022", not {shown(value)}')
+    return value
+
+
+def _percentage(value: Any) -> str:
+    match = _PERCENTAGE.fullmatch(value) if isinstance(value, str) else None
+    if value != "" and (match is None or not 1 <= int(match[1]) <= PERCENT_MAX):
+        raise Refusal(f'must be a share of one processor like "50%", or of several like "150%", not {shown(value)}')
+    return str(value)
+
+
 def _root_path(value: Any) -> str:
     text = _short_text(value)
     if text and not _ROOT_PATH.fullmatch(text):
@@ -360,5 +391,7 @@ YearDay = Annotated[str, PlainValidator(_year_day)]
 Weekday = Annotated[str, PlainValidator(_weekday)]
 NamePattern = Annotated[str, PlainValidator(_pattern)]
 WallTime = Annotated[str, PlainValidator(_wall_time)]
+Umask = Annotated[str, PlainValidator(_umask)]
+Percentage = Annotated[str, PlainValidator(_percentage)]
 JsonTable = Annotated[dict[str, Any], PlainValidator(_json_table)]
 LogLevel = Annotated[str, one_of(("DEBUG", "INFO", "WARNING", "ERROR")), BeforeValidator(_upper)]

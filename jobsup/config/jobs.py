@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,18 +21,20 @@ from jobsup.config.scripts import script_argv
 from jobsup.config.sections import resolve_paths
 from jobsup.config.source import Source
 from jobsup.errors import Problem
-from jobsup.model import JobKind, JobSpec, SetSpec
+from jobsup.model import IoClass, JobKind, JobSpec, SetSpec
 
 JOBS_MAX = 100_000
 
 _WORK_KEYS = tuple(kind.value for kind in JobKind)
 _MERGED_TABLES = ("env", "params")
 _TUPLE_KEYS = ("args", "tags", "requires", "success_exit_codes", "depends_on")
-_EMPTY_MEANS_NONE = ("env_file", "cwd", "user", "pool")
+_EMPTY_MEANS_NONE = ("env_file", "cwd", "user", "group", "umask", "cpu_quota", "pool")
 _COPIED_KEYS = (
     *("name", "script", "args", "python", "kwargs", "description", "enabled", "tags", "queue", "priority"),
     *("timeout", "kill_grace", "max_retries", "retry_backoff", "retry_backoff_max", "retry_on_lost", "overlap"),
     *("catch_up", "catch_up_limit", "misfire_grace", "env", "env_file", "cwd", "user", "success_exit_codes"),
+    *("stdin", "group", "umask", "nice", "io_scheduling_class", "io_scheduling_priority", "oom_score_adjust"),
+    *("memory_max", "tasks_max", "cpu_quota", "limit_nofile", "limit_cpu", "limit_fsize", "limit_core"),
     *("output_limit", "stderr", "queue_limit", "jitter", "pool", "depends_on", "depends_when", "depends_mode"),
     *("requires",),
 )
@@ -125,7 +128,9 @@ def check_defaults(place: Place, defaults: dict[str, Any], shared: SetSpec, repo
     """
     draft = Draft(place, defaults, {**defaults}, frozenset())
     put_shared(draft, shared, report)
-    report.add(*_param_faults(draft), *_env_faults(draft), *_path_faults(draft), *_user_faults(draft))
+    report.add(
+        *_param_faults(draft), *_env_faults(draft), *_path_faults(draft), *_user_faults(draft), *_rank_faults(draft)
+    )
     return {key: value for key, value in draft.values.items() if key == "use_calendar"}
 
 
@@ -173,7 +178,7 @@ def _job(draft: Draft, now: datetime, report: Report) -> JobSpec | None:
     """Return the definition, or None where too much is wrong to have one."""
     work = [key for key in _WORK_KEYS if key in draft.own or key in draft.wrong]
     report.add(*_work_faults(draft, work), *_file_faults(draft), *_param_faults(draft), *_env_faults(draft))
-    report.add(*_user_faults(draft), *_retry_faults(draft), *_depends_faults(draft))
+    report.add(*_user_faults(draft), *_rank_faults(draft), *_retry_faults(draft), *_depends_faults(draft))
     spec = triggers.read_schedule(draft.place, draft.values, draft.wrong, now, report)
     report.add(*density.faults(draft.place, spec, draft.values, now))
     if draft.wrong or len(work) != 1 or "name" not in draft.own:
@@ -213,6 +218,8 @@ def _work_faults(draft: Draft, work: list[str]) -> Iterator[Problem]:
     for key, owner in (("args", "script"), ("kwargs", "python")):
         if key in draft.own and owner not in work:
             yield draft.place.problem(f"goes with {owner} only", key)
+    if "stdin" in draft.own and "python" in work:
+        yield draft.place.problem("goes with command and script only: give the callable kwargs or params", "stdin")
 
 
 def _file_faults(draft: Draft) -> Iterator[Problem]:
@@ -267,16 +274,43 @@ def _env_faults(draft: Draft) -> Iterator[Problem]:
 
 
 def _user_faults(draft: Draft) -> Iterator[Problem]:
-    user = draft.own.get("user")
-    if not user:
-        return
-    try:
-        uid = pwd.getpwnam(user).pw_uid
-    except KeyError:
+    user, group = draft.own.get("user"), draft.own.get("group")
+    uid, gid = _number_of(user, pwd.getpwnam, pwd.getpwuid), _number_of(group, grp.getgrnam)
+    if user and uid is None:
         yield draft.place.problem(f"there is no user {shown(user)} on this machine", "user")
-        return
-    if os.geteuid() not in (0, uid):
+    elif user and os.geteuid() not in (0, uid):
         yield draft.place.problem("only root can run jobs as another user: start jobsup as root", "user")
+    if group and gid is None:
+        yield draft.place.problem(f"there is no group {shown(group)} on this machine", "group")
+    elif group and os.geteuid() != 0 and gid != os.getegid():
+        yield draft.place.problem("only root can run jobs as another group: start jobsup as root", "group")
+
+
+def _number_of(
+    name: str | None, by_name: Callable[[str], Any], by_number: Callable[[int], Any] | None = None
+) -> int | None:
+    """Return the id of a user or a group, given by its name or its number; None when there is none."""
+    if not name:
+        return None
+    try:
+        if name.isdecimal():
+            return int(by_number(int(name))[2]) if by_number else int(name)
+        return int(by_name(name)[2])
+    except (KeyError, OverflowError):
+        return None
+
+
+def _rank_faults(draft: Draft) -> Iterator[Problem]:
+    """Judge what only root may give a process."""
+    if os.geteuid() == 0:
+        return
+    for key, is_raised in (
+        ("nice", (draft.own.get("nice") or 0) < 0),
+        ("oom_score_adjust", (draft.own.get("oom_score_adjust") or 0) < 0),
+        ("io_scheduling_class", draft.own.get("io_scheduling_class") is IoClass.REALTIME),
+    ):
+        if is_raised:
+            yield draft.place.problem("only root can put a job before others: start jobsup as root", key)
 
 
 def _retry_faults(draft: Draft) -> Iterator[Problem]:

@@ -31,6 +31,7 @@ from jobsup.config.fields import (
     ShortText,
     Text,
     TimeZone,
+    Umask,
     Variable,
     WallTime,
     Weekday,
@@ -40,12 +41,13 @@ from jobsup.config.fields import (
     duration_or_none,
     items,
     one_of,
+    or_none,
     size_between,
     whole_number,
 )
 from jobsup.config.report import Place, hint, shown
 from jobsup.errors import Problem
-from jobsup.model import BlackoutPolicy, CalendarRule, CatchUp, DependsMode, DependsWhen, Dst, Overlap
+from jobsup.model import BlackoutPolicy, CalendarRule, CatchUp, DependsMode, DependsWhen, Dst, IoClass, Overlap
 
 WORKERS_MAX = 1024
 CONCURRENCY_MAX = 256
@@ -59,6 +61,11 @@ OUTPUT_LIMIT_MIN = 1 << 10
 OUTPUT_LIMIT_MAX = 64 << 20
 FREE_SPACE_MAX = 1 << 50
 TAGS_MAX = 16
+MEMORY_MIN = 4 << 20
+"""Less than this no program starts in."""
+SIZE_MAX = 1 << 50
+TASKS_MAX = 4_194_304
+FILES_MAX = 1_048_576
 PORT_MAX = 65_535
 SESSION_LIFETIME_MAX = timedelta(days=365)
 
@@ -184,6 +191,18 @@ class DefaultsTable(Table):
     env_file: ShortText = UNSET
     cwd: ShortText = UNSET
     user: ShortText = UNSET
+    group: ShortText = UNSET
+    umask: Umask = UNSET
+    nice: Annotated[int | None, or_none(whole_number(-20, 19))] = UNSET
+    io_scheduling_class: Annotated[IoClass | None, or_none(one_of(IoClass))] = UNSET
+    io_scheduling_priority: Annotated[int | None, or_none(whole_number(0, 7))] = UNSET
+    oom_score_adjust: Annotated[int | None, or_none(whole_number(-1000, 1000))] = UNSET
+    memory_max: Annotated[int | None, or_none(size_between(MEMORY_MIN, SIZE_MAX))] = UNSET
+    tasks_max: Annotated[int | None, or_none(whole_number(1, TASKS_MAX))] = UNSET
+    limit_nofile: Annotated[int | None, or_none(whole_number(3, FILES_MAX))] = UNSET
+    limit_cpu: Annotated[timedelta | None, duration_or_none(_SECOND)] = UNSET
+    limit_fsize: Annotated[int | None, or_none(size_between(0, SIZE_MAX))] = UNSET
+    limit_core: Annotated[int | None, or_none(size_between(0, SIZE_MAX))] = UNSET
     success_exit_codes: Annotated[list[Annotated[int, whole_number(0, 255)]], items(1)] = UNSET
     output_limit: Annotated[int, size_between(OUTPUT_LIMIT_MIN, OUTPUT_LIMIT_MAX)] = UNSET
     stderr: Annotated[str, one_of(("separate", "merge"))] = UNSET
@@ -210,6 +229,7 @@ class JobTable(DefaultsTable):
     script: FilledText = UNSET
     args: Annotated[list[Text], items()] = UNSET
     python: PythonCallable = UNSET
+    stdin: Text = UNSET
     kwargs: JsonTable = UNSET
     cron: FilledText = UNSET
     every: Annotated[timedelta, duration_between(_TICK)] = UNSET

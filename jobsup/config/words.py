@@ -7,7 +7,7 @@ from typing import Any
 
 from jobsup.clock import rfc3339
 from jobsup.config import sizes, urls
-from jobsup.config.durations import format_duration
+from jobsup.config.durations import NONE, format_duration
 from jobsup.config.keys import KEYS, Kind
 from jobsup.config.report import shown
 from jobsup.model import CalendarSpec, ParamSpec, ScheduleSpec
@@ -16,12 +16,16 @@ LINE_CHARS_MAX = 100
 
 CALENDAR_UNITS = ("days", "weeks", "months", "years", "business_days")
 
+NONE_KEYS = ("defaults.io_scheduling_class",)
+"""Texts whose absence is written "none", and not as nothing."""
 _OPTIONAL_DURATIONS = ("worker.job_timeout", "defaults.timeout", "defaults.misfire_grace")
 
 
 def setting_words(path: str, value: Any) -> str:
     """Write the value of `worker.count` and the like as the TOML file would."""
     key = KEYS.get(path)
+    if value is None and (path in NONE_KEYS or (key is not None and key.kind is not Kind.TEXT)):
+        return f'"{NONE}"'
     if path in _OPTIONAL_DURATIONS or isinstance(value, timedelta):
         return f'"{format_duration(value)}"'
     if key is not None and key.kind is Kind.SIZE:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from jobsup.config.durations import format_duration
+from jobsup.config.durations import NONE, format_duration
 from jobsup.config.params import written
 from jobsup.model import CalendarSpec, JobKind, JobSpec, ScheduleSpec
 
 PLAIN = JobSpec("", JobKind.COMMAND)
 """What a job says nothing about, where no `[defaults]` say otherwise."""
 
-_DURATIONS = ("timeout", "kill_grace", "retry_backoff", "retry_backoff_max", "misfire_grace", "jitter")
-_CLEARED_BY_EMPTY = ("env_file", "cwd", "user", "pool")
+_DURATIONS = ("timeout", "kill_grace", "retry_backoff", "retry_backoff_max", "misfire_grace", "jitter", "limit_cpu")
+_CLEARED_BY_EMPTY = ("env_file", "cwd", "user", "group", "umask", "cpu_quota", "pool")
 POLICIES = (
     *("description", "enabled", "tags", "queue", "priority", "timeout", "kill_grace", "max_retries", "retry_backoff"),
     *("retry_backoff_max", "retry_on_lost", "overlap", "catch_up", "catch_up_limit", "misfire_grace"),
     *("queue_limit", "jitter", "pool", "depends_on", "depends_when", "depends_mode"),
+    *("stdin", "group", "umask", "nice", "io_scheduling_class", "io_scheduling_priority", "oom_score_adjust"),
+    *("memory_max", "tasks_max", "cpu_quota", "limit_nofile", "limit_cpu", "limit_fsize", "limit_core"),
     *("env_file", "cwd", "user", "success_exit_codes", "output_limit", "stderr"),
 )
 _UNITS = ("days", "weeks", "months", "years", "business_days")
@@ -94,7 +96,9 @@ def _written(key: str, value: Any) -> Any:
         return format_duration(value)
     if isinstance(value, tuple):
         return list(value)
-    return "" if value is None and key in _CLEARED_BY_EMPTY else _plain(value)
+    if value is None:
+        return "" if key in _CLEARED_BY_EMPTY else NONE
+    return _plain(value)
 
 
 def _plain(value: Any) -> Any:

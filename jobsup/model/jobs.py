@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from jobsup.model.policies import CalendarRule, CatchUp, DependsMode, DependsWhen, Dst, JobKind, Overlap
+from jobsup.model.policies import CalendarRule, CatchUp, DependsMode, DependsWhen, Dst, IoClass, JobKind, Overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,27 @@ class JobSpec:
     env: dict[str, str] = field(default_factory=dict)
     env_file: str | None = None
     cwd: str | None = None
+    stdin: str = ""
+    """What its process reads from its standard input; empty: nothing, from /dev/null."""
     user: str | None = None
+    group: str | None = None
+    """Its primary group, instead of the user's own."""
+    umask: str | None = None
+    """In octal digits."""
+    nice: int | None = None
+    io_scheduling_class: IoClass | None = None
+    io_scheduling_priority: int | None = None
+    oom_score_adjust: int | None = None
+    memory_max: int | None = None
+    """Bytes of all its processes together; without a control group, of each."""
+    tasks_max: int | None = None
+    """Processes and threads; without a control group, of all that its user has."""
+    cpu_quota: str | None = None
+    """Processor time against the clock: `150%`; only a control group can hold it to that."""
+    limit_nofile: int | None = None
+    limit_cpu: timedelta | None = None
+    limit_fsize: int | None = None
+    limit_core: int | None = None
     success_exit_codes: tuple[int, ...] = (0,)
     output_limit: int = 1 << 20
     """Bytes kept of one run's output: half from its head, half from its tail."""

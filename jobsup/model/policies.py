@@ -16,6 +16,17 @@ class JobKind(StrEnum):
     """A callable, `package.module:function`, in a runner process."""
 
 
+class IoClass(StrEnum):
+    """When a job's reads and writes are served, beside those of others."""
+
+    REALTIME = "realtime"
+    """Before all others."""
+    BEST_EFFORT = "best-effort"
+    """By turns, those of a lower priority number more often."""
+    IDLE = "idle"
+    """When nobody else wants the disk."""
+
+
 class Origin(StrEnum):
     """Who owns a job's definition."""
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import subprocess
-import threading
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jobsup.config.scripts import script_argv
 from jobsup.model import Claim, JobKind, JobSpec
-from jobsup.worker.account import Account, find_account, own_home
+from jobsup.worker.account import Account, own_home
+from jobsup.worker.confinement import PLAIN, Confinement, confinement_of, read_complaint, wrapped
 from jobsup.worker.environment import job_environment
 from jobsup.worker.failure import NotStartedError, explain
 
 SHELL = "/bin/sh"
-UMASK_OF_ANOTHER_USER = 0o077
-
-_PR_SET_NO_NEW_PRIVS = 38
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +26,43 @@ class Start:
     argv: tuple[str, ...]
     cwd: str
     environment: dict[str, str]
-    account: Account | None
-    """None: who the worker is."""
+    instance: str
+    stdin: str = ""
+    """What it reads; empty: nothing, from /dev/null."""
+    confinement: Confinement = PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """A process that was started, as itself or as the exec wrapper that becomes it."""
+
+    process: subprocess.Popen[bytes]
+    start: Start
+    complaint_fd: int = -1
+    """Where a wrapper says why it did not become the job; -1: there is none."""
+
+    def complaint(self) -> NotStartedError | None:
+        """Say, once the process has ended, why it never became the job; None: it did."""
+        if self.complaint_fd < 0:
+            return None
+        return read_complaint(self.complaint_fd, lambda error: _explain(error, self.start), self.start.cwd)
+
+    def close(self) -> None:
+        if self.complaint_fd >= 0:
+            os.close(self.complaint_fd)
 
 
 def prepare(claim: Claim, instance: str) -> Start:
     """Work out how a run is started. NotStartedError when its definition does not fit this machine."""
     job = claim.job
-    account = None if job.user is None else find_account(job.user)
+    confinement = confinement_of(job)
     return Start(
         argv=_argv(job),
-        cwd=working_folder(job, account),
-        environment=job_environment(claim, instance, account),
-        account=account,
+        cwd=working_folder(job, confinement.account),
+        environment=job_environment(claim, instance, confinement.account),
+        instance=instance,
+        stdin=job.stdin,
+        confinement=confinement,
     )
 
 
@@ -54,34 +74,74 @@ def working_folder(job: JobSpec, account: Account | None) -> str:
     return home if Path(home).is_dir() else "/"
 
 
-def spawn(start: Start, stdout: int, stderr: int, *, keep: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
+def spawn(start: Start, stdout: int, stderr: int, *, keep: tuple[int, ...] = ()) -> Spawned:
     """Start the process with these descriptors, and those of `keep`; NotStartedError says why it could not be."""
-    account = None if start.account is None or start.account.is_ours else start.account
-
-    def start_it() -> subprocess.Popen[bytes]:
-        # No preexec_fn anywhere: it would turn the cheap vfork into a fork of the whole worker.
-        return subprocess.Popen(
-            start.argv,
-            cwd=start.cwd,
-            env=start.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=True,
-            close_fds=True,
-            pass_fds=keep,
-            user=None if account is None else account.uid,
-            group=None if account is None else account.gid,
-            extra_groups=None if account is None else account.groups,
-            umask=-1 if account is None else UMASK_OF_ANOTHER_USER,
-        )
-
+    stdin = _stdin(start.stdin)
     try:
-        return start_it() if account is None or keep else _without_new_privileges(start_it)
+        if start.confinement.needs_wrapper:
+            return _spawn_wrapped(start, (stdin, stdout, stderr), keep)
+        process = _popen(start.argv, start.cwd, start.environment, (stdin, stdout, stderr), keep)
+        return Spawned(process, start)
     except OSError as error:
         raise _explain(error, start) from None
     except ValueError as error:
         raise NotStartedError(f"cannot start {start.argv[0]}: {error}") from None
+    finally:
+        if stdin >= 0:
+            os.close(stdin)
+
+
+def _spawn_wrapped(start: Start, streams: tuple[int, int, int], keep: tuple[int, ...]) -> Spawned:
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    order_fd = -1
+    try:
+        order = {
+            **start.confinement.order(is_grouped=frozenset()),
+            "argv": list(start.argv),
+            "cwd": start.cwd,
+            "environment": start.environment,
+            "cgroup": "",
+        }
+        argv, environment, order_fd = wrapped(order, writing, start.instance)
+        process = _popen(argv, "/", environment, streams, (*keep, order_fd, writing))
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+        if order_fd >= 0:
+            os.close(order_fd)
+    return Spawned(process, start, reading)
+
+
+def _popen(
+    argv: Sequence[str], cwd: str, environment: dict[str, str], streams: tuple[int, int, int], keep: tuple[int, ...]
+) -> subprocess.Popen[bytes]:
+    """Start a process; of its streams the first may be -1, for nothing to read."""
+    stdin, stdout, stderr = streams
+    # No preexec_fn, no user or group: each would turn the cheap vfork into a fork of the whole worker.
+    return subprocess.Popen(
+        argv,
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL if stdin < 0 else stdin,
+        stdout=stdout,
+        stderr=stderr,
+        start_new_session=True,
+        close_fds=True,
+        pass_fds=keep,
+    )
+
+
+def _stdin(text: str) -> int:
+    """Open a memory file with the text, to be read from its begin; -1 when there is none."""
+    if not text:
+        return -1
+    fd = os.memfd_create("jobsup-stdin", os.MFD_CLOEXEC)
+    with os.fdopen(os.dup(fd), "wb") as file:
+        file.write(text.encode())
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
 
 
 def open_handle(process: subprocess.Popen[bytes]) -> int:
@@ -112,26 +172,6 @@ def _script_words(script: str) -> tuple[str, ...]:
     if words is None:
         raise NotStartedError(f"script {script}: is not executable and its extension is not known: chmod +x it")
     return words
-
-
-def _without_new_privileges(start_it: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
-    """Spawn from a thread that gave up gaining privileges: the flag is a thread's own, inherited, and for ever."""
-    outcome: list[subprocess.Popen[bytes] | BaseException] = []
-
-    def run() -> None:
-        try:
-            if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0) != 0:
-                raise OSError(ctypes.get_errno(), "cannot give up gaining privileges")  # noqa: TRY301  (handed over)
-            outcome.append(start_it())
-        except BaseException as error:  # noqa: BLE001  (raised again in the caller's thread)
-            outcome.append(error)
-
-    thread = threading.Thread(target=run, name="spawn")
-    thread.start()
-    thread.join()
-    if isinstance(outcome[0], BaseException):
-        raise outcome[0]
-    return outcome[0]
 
 
 def _explain(error: OSError, start: Start) -> NotStartedError:

@@ -11,7 +11,7 @@ from typing import Any
 from jobsup.clock import rfc3339
 from jobsup.model import Claim
 from jobsup.runtime.procs import INSTANCE_VARIABLE
-from jobsup.worker.account import Account
+from jobsup.worker.account import SHELL, Account
 from jobsup.worker.failure import NotStartedError
 
 PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "USER", "LOGNAME", "SHELL", "TMPDIR")
@@ -60,7 +60,7 @@ def base_environment(instance: str, account: Account | None) -> dict[str, str]:
             "HOME": account.home,
             "USER": account.name,
             "LOGNAME": account.name,
-            "SHELL": account.shell or "/bin/sh",
+            "SHELL": SHELL,
         }
     return environment
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from jobsup.clock import Clock
 from jobsup.model import STDERR, STDOUT, Claim, JobKind
 from jobsup.worker import command
+from jobsup.worker.command import Spawned
 from jobsup.worker.failure import explain
 from jobsup.worker.output import Capture
 from jobsup.worker.run import Run
@@ -19,10 +20,14 @@ from jobsup.worker.runner import Runner, Runners
 class Handles:
     """What we hold of a run's process; `pidfd` is -1 once it is let go of."""
 
-    process: subprocess.Popen[bytes]
+    spawned: Spawned
     pidfd: int
     runner: Runner | None = None
-    """The runner that does the call; it owns the descriptor then."""
+    """The runner that does the call; it owns all of this then."""
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        return self.spawned.process
 
 
 def launch(claim: Claim, *, clock: Clock, instance: str, runners: Runners) -> tuple[Run, Handles]:
@@ -54,9 +59,9 @@ def launch(claim: Claim, *, clock: Clock, instance: str, runners: Runners) -> tu
 def _spawn(claim: Claim, stdout: int, stderr: int, instance: str, runners: Runners) -> Handles:
     if claim.job.kind is JobKind.PYTHON:
         runner = runners.call(claim, stdout, stderr)
-        return Handles(runner.process, runner.pidfd, runner)
-    process = command.spawn(command.prepare(claim, instance), stdout, stderr)
-    return Handles(process, command.open_handle(process))
+        return Handles(runner.spawned, runner.pidfd, runner)
+    spawned = command.spawn(command.prepare(claim, instance), stdout, stderr)
+    return Handles(spawned, command.open_handle(spawned.process))
 
 
 def _pipes(count: int) -> tuple[list[int], list[int]]:

@@ -15,7 +15,8 @@ from jobsup.model import Claim, JobSpec, Reason
 from jobsup.runtime import procs, trees
 from jobsup.runtime.service import Loop
 from jobsup.worker import command
-from jobsup.worker.account import Account, find_account
+from jobsup.worker.command import Spawned
+from jobsup.worker.confinement import Confinement, confinement_of
 from jobsup.worker.environment import base_environment, job_environment, job_params
 from jobsup.worker.failure import NotStartedError
 
@@ -25,8 +26,8 @@ DISCARD_SECONDS_MAX = 0.2
 DELIVERIES_MAX = 2
 """A runner may have died while it was idle; the second try has a fresh one."""
 
-Key = tuple[str | None, str | None]
-"""User and folder: what a process cannot change, and what decides which module a name means."""
+Key = tuple[Confinement, str | None]
+"""User, limits and folder: what a process cannot change, and what decides which module a name means."""
 
 
 @dataclass(slots=True, eq=False)
@@ -34,7 +35,7 @@ class Runner:
     """One runner process."""
 
     key: Key
-    process: subprocess.Popen[bytes]
+    spawned: Spawned
     process_started: int | None
     pidfd: int
     socket: socket.socket
@@ -42,6 +43,10 @@ class Runner:
     """How many it has been given."""
     is_unread: bool = False
     """It died without having taken its call: the call never began."""
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        return self.spawned.process
 
     @property
     def pid(self) -> int:
@@ -77,11 +82,11 @@ class Runners:
     def call(self, claim: Claim, stdout: int, stderr: int) -> Runner:
         """Begin a call and return the runner that does it; NotStartedError says why there is none."""
         job = claim.job
-        account = None if job.user is None else find_account(job.user)
-        call = self._call_file(claim, account)
+        confinement = confinement_of(job)
+        call = self._call_file(claim, confinement)
         try:
             for _ in range(DELIVERIES_MAX):
-                runner = self._take((job.user, job.cwd)) or self._start(job, account)
+                runner = self._take((confinement, job.cwd)) or self._start(job, confinement)
                 try:
                     socket.send_fds(runner.socket, [b"c"], [call, stdout, stderr])
                 except OSError:
@@ -113,6 +118,7 @@ class Runners:
         self._loop.unwatch(runner.pidfd)
         os.close(runner.pidfd)
         runner.socket.close()
+        runner.spawned.close()
 
     def close(self) -> None:
         """End the idle runners."""
@@ -131,46 +137,38 @@ class Runners:
         self._idle.remove(runner)
         self.discard(runner)
 
-    def _start(self, job: JobSpec, account: Account | None) -> Runner:
+    def _start(self, job: JobSpec, confinement: Confinement) -> Runner:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         start = command.Start(
             argv=(
-                sys.executable,
-                "-P",
-                "-X",
-                "utf8",
-                "-m",
-                "jobsup.worker.runner_main",
-                *self._arguments(theirs, account),
+                *(sys.executable, "-P", "-X", "utf8", "-m", "jobsup.worker.runner_main"),
+                *(str(theirs.fileno()), str(os.getpid())),
             ),
-            cwd=command.working_folder(job, account),
-            environment=base_environment(self._instance, account),
-            account=account,
+            cwd=command.working_folder(job, confinement.account),
+            environment=base_environment(self._instance, confinement.account),
+            instance=self._instance,
+            confinement=confinement,
         )
         try:
-            process = command.spawn(start, subprocess.DEVNULL, subprocess.DEVNULL, keep=(theirs.fileno(),))
+            spawned = command.spawn(start, subprocess.DEVNULL, subprocess.DEVNULL, keep=(theirs.fileno(),))
         except NotStartedError:
             ours.close()
             raise
         finally:
             theirs.close()
-        pidfd = command.open_handle(process)
-        return Runner((job.user, job.cwd), process, procs.start_time(process.pid), pidfd, ours)
+        pidfd = command.open_handle(spawned.process)
+        return Runner((confinement, job.cwd), spawned, procs.start_time(spawned.process.pid), pidfd, ours)
 
-    def _arguments(self, theirs: socket.socket, account: Account | None) -> tuple[str, ...]:
-        hardened = () if account is None or account.is_ours else ("hardened",)
-        return (str(theirs.fileno()), str(os.getpid()), *hardened)
-
-    def _call_file(self, claim: Claim, account: Account | None) -> int:
+    def _call_file(self, claim: Claim, confinement: Confinement) -> int:
         """Write the call to a memory file: of any size, and without waiting for the runner to read it."""
         job = claim.job
         call = {
             "python": job.python,
             "kwargs": job.kwargs,
             "params": job_params(claim),
-            "environment": job_environment(claim, self._instance, account),
-            "path": [*self._python_path, command.working_folder(job, account)],
+            "environment": job_environment(claim, self._instance, confinement.account),
+            "path": [*self._python_path, command.working_folder(job, confinement.account)],
         }
         fd = os.memfd_create("jobsup-call", os.MFD_CLOEXEC)
         with os.fdopen(os.dup(fd), "wb") as file:

@@ -6,7 +6,6 @@ pipes for its stdout and stderr; the answer is one JSON message. It never import
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import inspect
 import json
@@ -30,21 +29,17 @@ REPR_CHARS_MAX = 1_000
 CALL_FDS = 3
 """The call itself, stdout, stderr."""
 
-_PR_SET_NO_NEW_PRIVS = 38
-
 
 class NotCallableError(Exception):
     """The module cannot be imported, or holds no such function."""
 
 
 def main(arguments: list[str]) -> int:
-    """Serve calls on the inherited socket until the worker closes it; arguments: descriptor, worker's pid, flags."""
+    """Serve calls on the inherited socket until the worker closes it; arguments: descriptor, worker's pid."""
     fd, worker = int(arguments[0]), int(arguments[1])
     procs.set_pdeathsig(signal.SIGKILL)
     if os.getppid() != worker:
         return 1
-    if "hardened" in arguments[2:]:
-        ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0)
     os.set_inheritable(fd, False)
     _Runner(socket.socket(fileno=fd)).serve()
     return 0

@@ -175,7 +175,12 @@ class Slots:
         handles.process.returncode = os.waitstatus_to_exitcode(status)
         ending = exit_of(status, usage, self.clock.now())
         reply = None if handles.runner is None else handles.runner.reply()
+        complaint = None if run.cause is not None or reply is not None else handles.spawned.complaint()
         self._let_go(handles)
+        if complaint is not None:  # its wrapper never became it
+            self._release(run)
+            self._not_started(run.claim, complaint)
+            return
         if reply is not None:
             ending = exit_of_call(reply, ending.at)  # it had answered before it died
         elif handles.runner is not None and handles.runner.is_unread and run.phase is Phase.RUNNING:
@@ -302,6 +307,7 @@ class Slots:
         self.loop.unwatch(handles.pidfd)
         if handles.runner is None:
             os.close(handles.pidfd)
+            handles.spawned.close()
         else:
             self.loop.unwatch(handles.runner.socket.fileno())
             self.runners.forget(handles.runner)

@@ -147,27 +147,6 @@ def test_a_job_runs_in_its_folder(bench: Bench) -> None:
     assert bench.output(run).decode().strip() == str(bench.folder)
 
 
-@pytest.mark.root
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run jobs as another user")
-def test_a_job_of_another_user_has_that_users_rights_and_no_way_back(bench: Bench) -> None:
-    nobody = pwd.getpwnam("nobody")
-    command = "grep -E '^(Uid|Gid|Groups|NoNewPrivs|Umask):' /proc/self/status; echo home $HOME; echo user $USER; pwd"
-    run = bench.run(command=command, user="nobody")
-    row = bench.until_ended(run)
-    assert row["status"] == "COMPLETED", (row["error_message"], bench.output(run))
-    lines = [line.split() for line in bench.output(run).decode().splitlines()]
-    found = {words[0].rstrip(":"): words[1:] for words in lines}
-    assert found["Uid"] == [str(nobody.pw_uid)] * 4
-    assert found["Gid"] == [str(nobody.pw_gid)] * 4
-    assert found["Groups"] == [str(group) for group in os.getgrouplist("nobody", nobody.pw_gid)]
-    assert found["NoNewPrivs"] == ["1"]
-    assert found["Umask"] == ["0077"]
-    assert (found["home"], found["user"]) == ([nobody.pw_dir], ["nobody"])
-    after = bench.run(command="grep NoNewPrivs /proc/self/status")
-    bench.until_ended(after)
-    assert bench.output(after).split()[1] == b"0"  # the worker itself gave nothing up
-
-
 def test_what_cannot_be_started_fails_for_good_with_one_line(bench: Bench) -> None:
     not_executable, bad_first_line = bench.folder / "three", bench.folder / "four"
     not_executable.write_text("data")

@@ -1,0 +1,139 @@
+"""What a job's process is given besides its program: whose it is, its limits, and its ranks."""
+
+from __future__ import annotations
+
+import marshal
+import os
+import resource
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from jobsup.model import IoClass, JobSpec, Reason
+from jobsup.runtime import procs
+from jobsup.worker.account import Account, find_account
+from jobsup.worker.failure import NotStartedError
+
+UMASK_OF_ANOTHER_USER = 0o077
+COMPLAINT_BYTES_MAX = 4096
+
+_PROGRAM = str(Path(__file__).with_name("exec_main.py"))
+_IO_CLASSES = {IoClass.REALTIME: 1, IoClass.BEST_EFFORT: 2, IoClass.IDLE: 3}
+_IO_CLASS_SHIFT = 13
+_IO_PRIORITY_DEFAULT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """All that an exec wrapper does for a job; equal ones may share a runner."""
+
+    account: Account | None = None
+    """None: who the worker is."""
+    umask: int | None = None
+    nice: int | None = None
+    ioprio: int | None = None
+    """As the kernel takes it: class and priority in one number."""
+    oom_score_adjust: int | None = None
+    memory_max: int | None = None
+    tasks_max: int | None = None
+    cpu_quota: int | None = None
+    """Per cent of one processor."""
+    limits: tuple[tuple[int, int], ...] = ()
+    """Resource limits: (RLIMIT_..., most)."""
+
+    @property
+    def needs_wrapper(self) -> bool:
+        """It asks for something that only the process itself can do, before it becomes the job."""
+        return self != Confinement()
+
+    def order(self, *, is_grouped: frozenset[str]) -> dict[str, Any]:
+        """Say it in the wrapper's words; what a control group holds (`memory`, `pids`) needs no limit besides."""
+        account = self.account
+        limits = list(self.limits)
+        if self.tasks_max is not None and "pids" not in is_grouped:
+            limits.append((resource.RLIMIT_NPROC, self.tasks_max))
+        # Private memory, not the address space: many programs reserve far more of that than they ever use.
+        memory = [] if self.memory_max is None or "memory" in is_grouped else [(resource.RLIMIT_DATA, self.memory_max)]
+        return {
+            "account": None if account is None else (account.uid, account.gid, list(account.groups)),
+            "is_hardened": account is not None,
+            "umask": UMASK_OF_ANOTHER_USER if self.umask is None and account is not None else self.umask,
+            "nice": self.nice,
+            "ioprio": self.ioprio,
+            "oom_score_adjust": self.oom_score_adjust,
+            "limits": limits,
+            "memory_limits": memory,
+        }
+
+
+PLAIN = Confinement()
+
+
+def confinement_of(job: JobSpec) -> Confinement:
+    """Return what a job asks for. NotStartedError when its user or group is none of this machine's, or not for us."""
+    account = find_account(job.user, job.group)
+    return Confinement(
+        account=None if account is None or account.is_ours else account,
+        umask=None if job.umask is None else int(job.umask, 8),
+        nice=job.nice,
+        ioprio=_ioprio(job),
+        oom_score_adjust=job.oom_score_adjust,
+        memory_max=job.memory_max,
+        tasks_max=job.tasks_max,
+        cpu_quota=None if job.cpu_quota is None else int(job.cpu_quota.rstrip("%")),
+        limits=tuple(_limits(job)),
+    )
+
+
+def wrapped(order: dict[str, Any], complaint: int, instance: str) -> tuple[list[str], dict[str, str], int]:
+    """Return the argv and the environment of a wrapper that follows the order, and a descriptor it must inherit."""
+    fd = os.memfd_create("jobsup-exec", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(os.dup(fd), "wb") as file:
+            file.write(marshal.dumps(order))
+        os.lseek(fd, 0, os.SEEK_SET)
+    except OSError:
+        os.close(fd)
+        raise
+    argv = [sys.executable, "-I", "-S", _PROGRAM, str(fd), str(complaint), str(os.getpid())]
+    return argv, {procs.INSTANCE_VARIABLE: instance}, fd
+
+
+def read_complaint(fd: int, of_exec: Callable[[OSError], NotStartedError], cwd: str) -> NotStartedError | None:
+    """Read what a wrapper that has ended says of why it did not become the job; None: it did.
+
+    `of_exec` explains what went wrong with the program or its folder, as for a job that needs no wrapper.
+    """
+    data = os.read(fd, COMPLAINT_BYTES_MAX)
+    if not data:
+        return None
+    step, code, text = marshal.loads(data)  # noqa: S302  (our own wrapper's, by a pipe no job ever holds)
+    if step in ("program", "its folder"):
+        return of_exec(OSError(code, text, cwd if step == "its folder" else None))
+    return NotStartedError(f"cannot set {step}: {text}", Reason.INTERNAL if code == 0 else Reason.NOT_RUNNABLE)
+
+
+def _ioprio(job: JobSpec) -> int | None:
+    if job.io_scheduling_class is None:
+        return None
+    priority = _IO_PRIORITY_DEFAULT if job.io_scheduling_priority is None else job.io_scheduling_priority
+    if job.io_scheduling_class is IoClass.IDLE:
+        priority = 0
+    return _IO_CLASSES[job.io_scheduling_class] << _IO_CLASS_SHIFT | priority
+
+
+def _limits(job: JobSpec) -> list[tuple[int, int]]:
+    values: tuple[tuple[int, int | timedelta | None], ...] = (
+        (resource.RLIMIT_NOFILE, job.limit_nofile),
+        (resource.RLIMIT_CPU, job.limit_cpu),
+        (resource.RLIMIT_FSIZE, job.limit_fsize),
+        (resource.RLIMIT_CORE, job.limit_core),
+    )
+    return [(which, _number(value)) for which, value in values if value is not None]
+
+
+def _number(value: int | timedelta) -> int:
+    return max(1, round(value.total_seconds())) if isinstance(value, timedelta) else value
