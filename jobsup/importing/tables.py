@@ -18,7 +18,16 @@ POLICIES = (
     *("description", "enabled", "tags", "queue", "priority", "timeout", "kill_grace", "max_retries", "retry_backoff"),
     *("retry_backoff_max", "retry_on_lost", "overlap", "catch_up", "catch_up_limit", "misfire_grace"),
     *("queue_limit", "jitter", "pool", "depends_on", "depends_when", "depends_mode"),
-    *("stdin", "group", "umask", "nice", "io_scheduling_class", "io_scheduling_priority", "oom_score_adjust"),
+    *(
+        "requires",
+        "stdin",
+        "group",
+        "umask",
+        "nice",
+        "io_scheduling_class",
+        "io_scheduling_priority",
+        "oom_score_adjust",
+    ),
     *("memory_max", "tasks_max", "cpu_quota", "limit_nofile", "limit_cpu", "limit_fsize", "limit_core"),
     *("env_file", "cwd", "user", "success_exit_codes", "output_limit", "stderr"),
 )
