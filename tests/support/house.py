@@ -41,6 +41,7 @@ FIELDS = {
     "jobs": "backup",
     "job": "backup",
     "do": "pause",
+    "typed": "backup",
     "action": "pause",
 }
 """What forms want, all together: with the right credentials they do something."""

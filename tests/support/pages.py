@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 from starlette.testclient import TestClient
 
-from jobsup.config.settings import Config
+from jobsup.config.settings import Config, PortalSettings
 from jobsup.model import Role
 from jobsup.portal.app import create
 from jobsup.portal.call import csrf_of
@@ -25,6 +25,7 @@ from jobsup.store.engine import Database
 from tests.support.store import connect
 
 ORIGIN = "http://127.0.0.1"
+PORTAL = PortalSettings()
 
 
 class Browser:
@@ -54,13 +55,15 @@ class Browser:
 
 
 @contextmanager
-def browser(database: Database, folder: Path, role: Role = Role.OPERATOR) -> Iterator[Browser]:
+def browser(
+    database: Database, folder: Path, role: Role = Role.OPERATOR, portal: PortalSettings = PORTAL
+) -> Iterator[Browser]:
     """Run the application on this database and sign a new user in."""
     name = f"{role}-user"
     users.add(database, name, role, "hash")
     secret = users.begin_session(database, name, "hash", lifetime=timedelta(hours=1), address="", agent="")
     handles = Handles(lambda: connect(database), count=2)
-    site = Site(Config(path=str(folder / "jobsup.toml")), handles, clock=database.clock)
+    site = Site(Config(path=str(folder / "jobsup.toml"), portal=portal), handles, clock=database.clock)
     client = TestClient(create(site), base_url=ORIGIN, cookies={COOKIE: secret})
     try:
         yield Browser(client, secret)
@@ -70,13 +73,15 @@ def browser(database: Database, folder: Path, role: Role = Role.OPERATOR) -> Ite
 
 
 @contextmanager
-def served(database: Database, folder: Path, role: Role = Role.OPERATOR) -> Iterator[tuple[str, str]]:
+def served(
+    database: Database, folder: Path, role: Role = Role.OPERATOR, portal: PortalSettings = PORTAL
+) -> Iterator[tuple[str, str]]:
     """Run the application on a port of its own; yields its address and the cookie of a user who is signed in."""
     name = f"{role}-user"
     users.add(database, name, role, "hash")
     secret = users.begin_session(database, name, "hash", lifetime=timedelta(hours=1), address="", agent="")
     handles = Handles(lambda: connect(database), count=4)
-    site = Site(Config(path=str(folder / "jobsup.toml")), handles)
+    site = Site(Config(path=str(folder / "jobsup.toml"), portal=portal), handles)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(create(site), log_config=None, lifespan="off", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
