@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.command import JOBSUP
 from tests.support.command import forked as jobsup
+from tests.support.waiting import PATIENCE
 
 
 def batch(*lines: Any) -> list[dict[str, Any]]:
@@ -125,7 +126,7 @@ def test_each_answer_comes_before_the_next_question_is_asked() -> None:
                 "timezone": "UTC",
             }
         process.stdin.close()
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=PATIENCE) == 0
 
 
 def test_a_line_without_end_is_refused_and_passed_over() -> None:

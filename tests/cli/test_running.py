@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.instance import JOBSUP, Instance
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 JOBS = """
 [[job]]
@@ -104,7 +104,7 @@ def test_status_watches_until_it_is_interrupted(instance: Instance) -> None:
         for _ in range(3):
             assert json.loads(process.stdout.readline())["state"] == "running"
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 130
+        assert process.wait(timeout=PATIENCE) == 130
         assert process.stderr.read() == b""
 
 
@@ -150,7 +150,7 @@ def test_logs_follow_live_output_and_end_with_the_run(instance: Instance) -> Non
         (instance.folder / "go").touch()
         assert process.stdout.readline() == "be\ufffdll\n".encode()
         assert process.stdout.read() == b""
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=PATIENCE) == 0
     raw = subprocess.run([*words[:2], "--raw", *words[3:]], capture_output=True, check=False, timeout=30)
     assert raw.stdout == b"begin\nb\x1b[1me\xffll\n"
 
@@ -179,7 +179,7 @@ def test_a_cancelled_run_ends_who_waits_with_130(instance: Instance) -> None:
         instance.wait_run("long", "IN_PROGRESS")
         run = str(instance.runs("long")[-1]["id"])
         assert instance.cli("cancel", run).stdout == f"run {run}: being cancelled\n"
-        assert process.wait(timeout=10) == 130
+        assert process.wait(timeout=PATIENCE) == 130
     outcome = instance.json("why", run)
     assert outcome["outcome"] == "CANCELLED"
     assert "cancelled by " in " ".join(outcome["why"])
@@ -193,7 +193,7 @@ def test_an_interrupted_wait_leaves_the_run_alone(instance: Instance) -> None:
         run = int(process.stdout.readline())  # before the wait, also into a pipe
         instance.wait_run("long", "IN_PROGRESS")
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 130
+        assert process.wait(timeout=PATIENCE) == 130
         assert "goes on: `jobsup cancel" in process.stderr.read().decode()
     assert instance.runs("long")[-1]["status"] == "IN_PROGRESS"
     assert run == instance.runs("long")[-1]["id"]
@@ -212,9 +212,9 @@ def test_workers_are_listed_for_people_and_programs(instance: Instance) -> None:
 def test_scale_changes_the_workers_and_back(instance: Instance) -> None:
     answer = instance.json("scale", "workers=3")
     assert (answer["before"], answer["after"]) == (2, 3)
-    until(lambda: len(instance.children("worker")) == 3, 10, "a third worker")
+    until(lambda: len(instance.children("worker")) == 3, PATIENCE, "a third worker")
     assert instance.cli("scale", "2").returncode == 0
-    until(lambda: len(instance.children("worker")) == 2, 10, "the third worker to leave")
+    until(lambda: len(instance.children("worker")) == 2, PATIENCE, "the third worker to leave")
 
 
 def test_reload_prints_changes_keeps_pids_and_refuses_what_is_wrong(instance: Instance) -> None:
@@ -247,9 +247,11 @@ def test_restart_keeps_the_process_id_and_stop_returns_when_it_is_gone(instance:
     assert instance.process is not None
     workers = instance.pids("worker")
     assert instance.cli("restart").returncode == 0
-    until(lambda: instance.children("worker") and not set(instance.pids("worker")) & set(workers), 20, "new workers")
+    until(
+        lambda: instance.children("worker") and not set(instance.pids("worker")) & set(workers), PATIENCE, "new workers"
+    )
     assert instance.process.poll() is None
-    until(lambda: instance.cli("status").returncode == 0, 20, "all to be well again")
+    until(lambda: instance.cli("status").returncode == 0, PATIENCE, "all to be well again")
     begun = time.monotonic()
     assert instance.cli("stop").returncode == 0
     assert instance.process.wait(timeout=1) == 0
@@ -263,10 +265,10 @@ def test_a_worker_and_a_scheduler_alone_do_the_work(instance: Instance) -> None:
     worker, scheduler = instance.spawn("worker"), instance.spawn("scheduler")
     try:
         instance.cli("run", "exits")
-        assert instance.wait_run("exits", "COMPLETED", 20)["reason"] == ""
+        assert instance.wait_run("exits", "COMPLETED", PATIENCE)["reason"] == ""
         line = f"scheduler[{scheduler.pid}] Scheduler service started"
-        until(lambda: line in instance.log, 20, "the scheduler to be up", lambda: instance.log[-2000:])
+        until(lambda: line in instance.log, PATIENCE, "the scheduler to be up", lambda: instance.log[-2000:])
     finally:
         for process in (worker, scheduler):
             process.terminate()
-        assert [process.wait(timeout=20) for process in (worker, scheduler)] == [0, 0]
+        assert [process.wait(timeout=PATIENCE) for process in (worker, scheduler)] == [0, 0]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jobsup.runtime import procs
 from tests.support.instance import Instance, instances
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 __all__ = ["instances"]
 
@@ -97,7 +97,7 @@ def test_a_reload_that_is_refused_says_why_and_changes_nothing(instances: list[I
     assert not (instance.folder / "other.db").exists()
     assert instance.pids() == before
     count = len(instance.runs("hello"))
-    until(lambda: len(instance.runs("hello")) > count, 5, "another run")
+    until(lambda: len(instance.runs("hello")) > count, PATIENCE, "another run")
 
 
 def test_a_second_supervisor_on_the_same_database_is_refused_whatever_its_folder(instances: list[Instance]) -> None:
@@ -159,7 +159,7 @@ def test_a_restart_is_a_start_under_the_same_pid_and_a_reload_is_none(instances:
     assert instance.cli("reload").returncode == 0
     assert len(instance.runs("boot")) == 1
     instance.cli("restart")
-    until(lambda: len(instance.runs("boot")) == 2, 15, "the second start's run", lambda: instance.log)
+    until(lambda: len(instance.runs("boot")) == 2, PATIENCE, "the second start's run", lambda: instance.log)
     instance.wait_run("boot", "COMPLETED")
     assert instance.process.poll() is None
     assert not set(instance.pids()) & set(before)
@@ -187,15 +187,15 @@ def test_roles_alone_do_the_work_together_and_a_killed_worker_leaves_no_job(inst
     instance = make(instances, HELLO + STRAY)
     instance.spawn("scheduler")
     worker = instance.spawn("worker")
-    until(lambda: "registered successfully" in instance.log, 15, "the worker to come up", lambda: instance.log)
-    instance.wait_run("hello", "COMPLETED", 15)
+    until(lambda: "registered successfully" in instance.log, PATIENCE, "the worker to come up", lambda: instance.log)
+    instance.wait_run("hello", "COMPLETED", PATIENCE)
     assert instance.cli("run", "stray").returncode == 0
-    until(lambda: len(in_job(instance)) == 2, 5, "the job and its daemon", lambda: instance.log)
+    until(lambda: len(in_job(instance)) == 2, PATIENCE, "the job and its daemon", lambda: instance.log)
     worker.kill()
     until(lambda: not in_job(instance), 2, "the job's processes to be gone", lambda: instance.log)
     until(lambda: instance.runs("stray")[0]["status"] == "TIMEOUT", 3, "the run to be closed", lambda: instance.log)
     assert instance.runs("stray")[0]["reason"] == "worker_lost"
-    assert worker.wait(timeout=5) == -9
+    assert worker.wait(timeout=PATIENCE) == -9
 
 
 def test_a_worker_alone_ends_what_a_dead_one_and_its_guardian_left(instances: list[Instance]) -> None:
@@ -206,7 +206,7 @@ def test_a_worker_alone_ends_what_a_dead_one_and_its_guardian_left(instances: li
     reaped.start()
     try:
         instance.spawn("worker")
-        until(lambda: stray.poll() is not None, 10, "the stray to be ended", lambda: instance.log)
+        until(lambda: stray.poll() is not None, PATIENCE, "the stray to be ended", lambda: instance.log)
     finally:
         stray.kill()
         reaped.join()

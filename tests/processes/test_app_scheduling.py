@@ -10,7 +10,7 @@ from typing import Any
 
 from jobsup.model import Reason
 from tests.support.instance import Instance, instances
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 __all__ = ["instances"]
 
@@ -41,13 +41,17 @@ def test_a_thousand_jobs_due_at_one_instant_are_dispatched_within_a_second_once_
     job = '[[job]]\nname = "job-{}"\ncommand = "true"\nat = "{}"\n'
     instance = make(instances, "".join(job.format(n, at.isoformat()) for n in range(1000)), workers=0)
     instance.spawn("scheduler")
-    until(lambda: "Scheduler service started" in instance.log, 15, "the scheduler to come up", lambda: instance.log)
+    until(
+        lambda: "Scheduler service started" in instance.log, PATIENCE, "the scheduler to come up", lambda: instance.log
+    )
     assert datetime.now(UTC) < at, "the machine is too slow for this test's head start"
 
     def rows() -> list[dict[str, Any]]:
         return instance.rows("SELECT job_id, scheduled_for, created_at, status FROM job_dispatch")
 
-    found = until(lambda: rows() if len(rows()) >= 1000 else [], 16, "a thousand dispatches", lambda: instance.log)
+    found = until(
+        lambda: rows() if len(rows()) >= 1000 else [], PATIENCE, "a thousand dispatches", lambda: instance.log
+    )
     assert len(found) == len({row["job_id"] for row in found}) == 1000
     assert {row["status"] for row in found} == {"PENDING"}
     assert {instant(row["scheduled_for"]) for row in found} == {at}
@@ -70,9 +74,9 @@ def two_schedulers(instances: list[Instance]) -> tuple[Instance, subprocess.Pope
     settings = instance.settings.replace("[scheduler]", '[scheduler]\ndispatch_lock_duration = "3s"')
     instance.write(TICKING, settings)
     first = instance.spawn("scheduler")
-    until(lambda: "Leading in term 1" in instance.log, 15, "a leader", lambda: instance.log)
+    until(lambda: "Leading in term 1" in instance.log, PATIENCE, "a leader", lambda: instance.log)
     second = instance.spawn("scheduler")
-    until(lambda: "Standing by" in instance.log, 15, "a standby", lambda: instance.log)
+    until(lambda: "Standing by" in instance.log, PATIENCE, "a standby", lambda: instance.log)
     return instance, first, second
 
 
@@ -92,14 +96,14 @@ def test_a_standby_leads_within_a_second_of_a_resignation_and_of_a_death(instanc
     first.send_signal(signal.SIGTERM)
     until(lambda: leads(instance, second), 1, "the standby to lead", lambda: instance.log)
     assert time.monotonic() - begin < 1
-    assert first.wait(timeout=5) == 0
+    assert first.wait(timeout=PATIENCE) == 0
 
     third = instance.spawn("scheduler")
-    until(lambda: instance.log.count("Standing by") == 2, 15, "another standby", lambda: instance.log)
+    until(lambda: instance.log.count("Standing by") == 2, PATIENCE, "another standby", lambda: instance.log)
     second.kill()
     until(lambda: leads(instance, third), 2, "the last one to lead", lambda: instance.log)
     count = len(instance.runs("ticking"))
-    until(lambda: len(instance.runs("ticking")) > count + 1, 5, "ticks to go on")
+    until(lambda: len(instance.runs("ticking")) > count + 1, PATIENCE, "ticks to go on")
     assert_ticks_whole(instance)
 
 
@@ -110,9 +114,14 @@ def test_a_frozen_leader_is_replaced_when_its_lease_has_passed_and_writes_nothin
     first.send_signal(signal.SIGSTOP)
     until(lambda: leads(instance, second), 6, "the standby to lead", lambda: instance.log)
     first.send_signal(signal.SIGCONT)
-    until(lambda: "Leadership of term 1 ended" in instance.log, 5, "the woken one to step down", lambda: instance.log)
+    until(
+        lambda: "Leadership of term 1 ended" in instance.log,
+        PATIENCE,
+        "the woken one to step down",
+        lambda: instance.log,
+    )
     count = len(instance.runs("ticking"))
-    until(lambda: len(instance.runs("ticking")) > count + 1, 5, "ticks to go on")
+    until(lambda: len(instance.runs("ticking")) > count + 1, PATIENCE, "ticks to go on")
     assert leads(instance, second)
     epochs = [row["epoch"] for row in instance.runs("ticking")]
     assert epochs == sorted(epochs)
@@ -122,13 +131,13 @@ def test_a_frozen_leader_is_replaced_when_its_lease_has_passed_and_writes_nothin
 def test_a_scheduler_killed_between_its_steps_loses_and_doubles_no_tick(instances: list[Instance]) -> None:
     instance = make(instances, TICKING)
     before = instance.spawn("scheduler", JOBSUP_FAILPOINT="scheduler.before_dispatch")
-    assert before.wait(timeout=15) == -signal.SIGKILL, instance.log
+    assert before.wait(timeout=PATIENCE) == -signal.SIGKILL, instance.log
     after = instance.spawn("scheduler", JOBSUP_FAILPOINT="scheduler.after_dispatch")
-    assert after.wait(timeout=15) == -signal.SIGKILL, instance.log
+    assert after.wait(timeout=PATIENCE) == -signal.SIGKILL, instance.log
     assert instance.runs("ticking"), "what was committed before the kill stands"
     instance.spawn("scheduler")
     count = len(instance.runs("ticking"))
-    until(lambda: len(instance.runs("ticking")) > count + 1, 10, "ticks to go on", lambda: instance.log)
+    until(lambda: len(instance.runs("ticking")) > count + 1, PATIENCE, "ticks to go on", lambda: instance.log)
     assert_ticks_whole(instance)
 
 
@@ -171,14 +180,14 @@ def skipped(instance: Instance, job: str) -> list[dict[str, Any]]:
 def test_each_reason_for_a_skipped_tick_comes_from_its_cause(instances: list[Instance]) -> None:
     instance = make(instances, REASONS, workers=2).start()
     assert instance.cli("pause", "paused", "--reason", "moving house").returncode == 0
-    until(lambda: skipped(instance, "paused") and skipped(instance, "overlap"), 10, "pause and overlap to show")
+    until(lambda: skipped(instance, "paused") and skipped(instance, "overlap"), PATIENCE, "pause and overlap to show")
     assert not skipped(instance, "missed")
     instance.kill()
     down = time.monotonic()
     until(lambda: time.monotonic() - down >= DOWN_SECONDS, DOWN_SECONDS + 1, "some ticks to be missed")
     instance.start()
     for reason in (Reason.MISSED, Reason.MISFIRE_GRACE, Reason.CATCH_UP_LIMIT):
-        until(lambda reason=reason: skipped(instance, reason), 5, str(reason), lambda: instance.log)
+        until(lambda reason=reason: skipped(instance, reason), PATIENCE, str(reason), lambda: instance.log)
     for reason in (Reason.MISSED, Reason.MISFIRE_GRACE, Reason.CATCH_UP_LIMIT):
         row = skipped(instance, reason)[0]
         assert row["skipped_count"] >= 1
@@ -212,7 +221,7 @@ def test_each_reason_of_a_tick_that_is_kept_out_comes_from_its_cause(instances: 
     day = timedelta(days=1)
     instance = make(instances, KEPT_OUT.format(yesterday=today - day, tomorrow=today + day)).start()
     for reason in (Reason.QUEUE_FULL, Reason.BLACKOUT):
-        until(lambda reason=reason: skipped(instance, reason), 10, str(reason), lambda: instance.log)
+        until(lambda reason=reason: skipped(instance, reason), PATIENCE, str(reason), lambda: instance.log)
         told = instance.cli("why", str(reason))
         assert told.returncode == 0, told.stderr
         assert "skipped" in told.stdout

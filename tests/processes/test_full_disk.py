@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.instance import Instance, instances
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 __all__ = ["instances"]
 
@@ -59,10 +59,10 @@ def ledger(instance: Instance) -> list[str]:
 @pytest.mark.root
 def test_a_full_disk_stops_new_work_says_so_and_loses_no_tick(small: Instance) -> None:
     small.start()
-    until(lambda: ledger(small), 10, "the first ticks", lambda: small.log)
+    until(lambda: ledger(small), PATIENCE, "the first ticks", lambda: small.log)
     filler = small.folder / "disk" / "filler"
     _fill(filler)
-    until(lambda: "no space left on its disk" in small.log, 15, "the scheduler's word", lambda: small.log)
+    until(lambda: "no space left on its disk" in small.log, PATIENCE, "the scheduler's word", lambda: small.log)
 
     refused = small.cli("run", "manual")
     assert refused.returncode == UNREACHABLE
@@ -75,7 +75,7 @@ def test_a_full_disk_stops_new_work_says_so_and_loses_no_tick(small: Instance) -
 
     filler.unlink()
     before = len(ledger(small))
-    until(lambda: len(ledger(small)) >= before + 3, 20, "ticks to go on", lambda: small.log)
+    until(lambda: len(ledger(small)) >= before + 3, PATIENCE, "ticks to go on", lambda: small.log)
     assert small.cli("run", "manual", "--wait").returncode == 0
     assert small.cli("status").returncode == 0
     assert small.cli("db", "check").returncode == 0

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.instance import Instance, instances
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 __all__ = ["instances"]
 
@@ -53,7 +53,7 @@ def job_processes(instance: Instance) -> list[int]:
 
 def run_escaping(instance: Instance) -> None:
     assert instance.cli("run", "escaping").returncode == 0
-    until(lambda: len(started(instance)) == 1, 10, "the job to start", lambda: instance.log)
+    until(lambda: len(started(instance)) == 1, PATIENCE, "the job to start", lambda: instance.log)
     assert len(job_processes(instance)) == 2, "the job and its escaped grandchild"
 
 
@@ -94,7 +94,7 @@ def test_a_killed_supervisor_leaves_nothing_alive_and_its_successor_goes_on(inst
     instance.kill()
     until(lambda: not instance.survivors(), PROMISE_SECONDS, "everything to be gone", lambda: str(instance.survivors()))
     instance.start()
-    until(lambda: len(started(instance)) == 2, 5, "the retry to start", lambda: instance.log)
+    until(lambda: len(started(instance)) == 2, PATIENCE, "the retry to start", lambda: instance.log)
     assert [row["reason"] for row in instance.runs("escaping")] == ["worker_lost", ""]
 
 
@@ -110,10 +110,10 @@ def test_supervisor_and_worker_killed_together_leave_nothing_alive(instances: li
 def test_a_killed_standalone_worker_leaves_nothing_alive(instances: list[Instance]) -> None:
     instance = make(instances, ESCAPING)
     worker = instance.spawn("worker")
-    until(lambda: "registered successfully" in instance.log, 20, "the worker to register", lambda: instance.log)
+    until(lambda: "registered successfully" in instance.log, PATIENCE, "the worker to register", lambda: instance.log)
     run_escaping(instance)
     worker.send_signal(signal.SIGKILL)
-    worker.wait(timeout=5)
+    worker.wait(timeout=PATIENCE)
     until(lambda: not instance.survivors(), PROMISE_SECONDS, "everything to be gone", lambda: str(instance.survivors()))
 
 
@@ -123,11 +123,11 @@ def test_a_scheduler_killed_again_and_again_misses_no_tick_and_doubles_none(inst
     instance.wait_run("tick", "COMPLETED")
     end = time.monotonic() + 6
     while time.monotonic() < end:
-        (pid,) = until(lambda: instance.pids("scheduler"), 5, "a scheduler")
+        (pid,) = until(lambda: instance.pids("scheduler"), PATIENCE, "a scheduler")
         os.kill(pid, signal.SIGKILL)
-        until(lambda pid=pid: instance.pids("scheduler") not in ([], [None], [pid]), 10, "the next scheduler")
+        until(lambda pid=pid: instance.pids("scheduler") not in ([], [None], [pid]), PATIENCE, "the next scheduler")
     time_now = datetime.now(UTC)
-    until(lambda: _ticks(instance)[-1] > time_now, 10, "one more tick", lambda: instance.log)
+    until(lambda: _ticks(instance)[-1] > time_now, PATIENCE, "one more tick", lambda: instance.log)
     ticks = _ticks(instance)
     assert len(ticks) >= 6
     assert [later - earlier for earlier, later in itertools.pairwise(ticks)] == [timedelta(seconds=1)] * (
@@ -147,10 +147,10 @@ def test_a_stopped_child_is_noticed_and_replaced(instances: list[Instance], kind
         run_escaping(instance)
     (pid,) = instance.pids(kind)
     os.kill(pid, signal.SIGSTOP)
-    until(lambda: instance.pids(kind) not in ([], [None], [pid]), 10, "a new child", lambda: instance.log)
-    until(lambda: all(each["state"] == "ready" for each in instance.children(kind)), 10, "it to be ready")
+    until(lambda: instance.pids(kind) not in ([], [None], [pid]), PATIENCE, "a new child", lambda: instance.log)
+    until(lambda: all(each["state"] == "ready" for each in instance.children(kind)), PATIENCE, "it to be ready")
     if kind == "worker":
-        until(lambda: len(started(instance)) == 2, 5, "the retry to start", lambda: instance.log)
+        until(lambda: len(started(instance)) == 2, PATIENCE, "the retry to start", lambda: instance.log)
 
 
 def test_a_crash_looping_child_is_started_at_most_20_times_in_10_seconds_and_status_says_so(
@@ -159,10 +159,10 @@ def test_a_crash_looping_child_is_started_at_most_20_times_in_10_seconds_and_sta
     job = '[[job]]\nname = "tick"\ncommand = "true"\nevery = "1s"\n'
     instance = make(instances, job, workers=1)
     instance.spawn("start", JOBSUP_FAILPOINT="scheduler.before_dispatch")
-    until(lambda: "scheduler-1 started" in instance.log, 20, "the first start", lambda: instance.log)
+    until(lambda: "scheduler-1 started" in instance.log, PATIENCE, "the first start", lambda: instance.log)
     began = time.monotonic()
-    until(lambda: instance.cli("status").returncode == 1, 10, "a status that is not well", lambda: instance.log)
-    until(lambda: "degraded" in instance.cli("status").stdout, 10, "the state to be seen", lambda: instance.log)
+    until(lambda: instance.cli("status").returncode == 1, PATIENCE, "a status that is not well", lambda: instance.log)
+    until(lambda: "degraded" in instance.cli("status").stdout, PATIENCE, "the state to be seen", lambda: instance.log)
     told = instance.cli("status")
     assert "scheduler-1 is in state degraded" in told.stderr + told.stdout
     until(lambda: time.monotonic() - began >= 10, 11, "ten seconds to pass")
@@ -204,7 +204,7 @@ def test_a_changed_worker_count_adds_workers_and_keeps_the_others(instances: lis
     instance = make(instances, JOBS, workers=2).start()
     before = instance.pids("worker")
     assert instance.cli("scale", "workers=3").returncode == 0
-    until(lambda: len(instance.pids("worker")) == 3, 5, "a third worker", lambda: instance.log)
+    until(lambda: len(instance.pids("worker")) == 3, PATIENCE, "a third worker", lambda: instance.log)
     assert instance.pids("worker")[:2] == before
 
 
@@ -243,7 +243,7 @@ def test_a_stop_that_runs_out_of_time_returns_the_run_without_counting_it(instan
 
 def test_an_idle_instance_asks_the_database_at_most_twice_a_second(instances: list[Instance]) -> None:
     instance = make(instances, '[[job]]\nname = "later"\ncommand = "true"\nevery = "1h"\n', workers=4).start()
-    until(lambda: min(child["statements"] for child in instance.children()) >= 4, 5, "every child's first look")
+    until(lambda: min(child["statements"] for child in instance.children()) >= 4, PATIENCE, "every child's first look")
     first, began = _statements(instance), time.monotonic()
     until(lambda: time.monotonic() - began > 6, 7, "six idle seconds")
     asked, seconds = _statements(instance) - first, time.monotonic() - began

@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 
 from tests.support.instance import Instance
 from tests.support.postgres import PostgresServer, own_server
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 __all__ = ["own_server"]
 
@@ -99,7 +99,7 @@ def test_two_hosts_wake_each_other_and_one_leads_on_when_the_other_stops(hosts: 
         lambda: leader(standing_by) == standing_by.settings.split('node = "')[1].split('"')[0], 3, "the other to lead"
     )
     before = len(ticks_of(standing_by))
-    until(lambda: len(ticks_of(standing_by)) > before + 1, 5, "ticks to go on", lambda: standing_by.log[-3000:])
+    until(lambda: len(ticks_of(standing_by)) > before + 1, PATIENCE, "ticks to go on", lambda: standing_by.log[-3000:])
     assert_no_tick_missing_or_double(standing_by)
 
 
@@ -111,7 +111,7 @@ def test_a_server_that_crashes_and_one_that_freezes_stop_no_job_and_no_process(
     assert one.cli("run", "long").returncode == 0
     one.wait_run("long", "IN_PROGRESS")
     own_server.restart()
-    row = one.wait_run("long", "COMPLETED", 15)
+    row = one.wait_run("long", "COMPLETED", PATIENCE)
     assert row["retry_count"] == 0
     assert len(one.runs("long")) == 1
     assert one.cli("run", "long").returncode == 0
@@ -120,7 +120,7 @@ def test_a_server_that_crashes_and_one_that_freezes_stop_no_job_and_no_process(
     time.sleep(TIMEOUT_SECONDS * 2.5)  # the freeze itself: longer than everybody's patience
     own_server.thaw()
     thawed = time.monotonic()
-    one.wait_run("long", "COMPLETED", 10)
+    one.wait_run("long", "COMPLETED", PATIENCE)
     assert time.monotonic() - thawed < 10
     assert len(one.runs("long")) == 2
     assert [host.pids() for host in hosts] == pids, "no process was lost to it"

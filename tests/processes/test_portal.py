@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from tests.support.instance import Instance, instances
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 __all__ = ["instances"]
 
@@ -60,7 +60,7 @@ def child(instance: Instance) -> dict[str, Any]:
 def test_a_newcomer_gets_from_the_first_line_of_start_into_the_browser(instances: list[Instance]) -> None:
     port = free_port()
     instance = with_portal(instances, port).start()
-    until(lambda: answers(port), 10, "the portal to answer", lambda: instance.log)
+    until(lambda: answers(port), PATIENCE, "the portal to answer", lambda: instance.log)
     line = next(line for line in instance.log.splitlines() if line.startswith("jobsup: portal"))
     address = line.split()[-1]
     assert address.startswith(f"http://127.0.0.1:{port}/setup?token=")
@@ -78,7 +78,7 @@ def test_a_newcomer_gets_from_the_first_line_of_start_into_the_browser(instances
 def test_a_portal_that_dies_comes_back_and_nothing_else_is_touched(instances: list[Instance]) -> None:
     port = free_port()
     instance = with_portal(instances, port).start()
-    until(lambda: answers(port), 10, "the portal to answer", lambda: instance.log)
+    until(lambda: answers(port), PATIENCE, "the portal to answer", lambda: instance.log)
     others = instance.pids("scheduler") + instance.pids("worker")
     dead = child(instance)["pid"]
     os.kill(dead, signal.SIGKILL)
@@ -91,13 +91,13 @@ def test_a_portal_that_dies_comes_back_and_nothing_else_is_touched(instances: li
 def test_a_reload_replaces_the_portal_while_its_port_goes_on_answering(instances: list[Instance]) -> None:
     port = free_port()
     instance = with_portal(instances, port).start()
-    until(lambda: answers(port), 10, "the portal to answer", lambda: instance.log)
+    until(lambda: answers(port), PATIENCE, "the portal to answer", lambda: instance.log)
     before = child(instance)["pid"]
     instance.settings += 'session_lifetime = "1h"\n'
     instance.write(JOB)
     done = instance.cli("reload")
     assert done.returncode == 0, done.stderr
-    until(lambda: child(instance)["pid"] != before, 15, "the new portal", lambda: instance.log)
+    until(lambda: child(instance)["pid"] != before, PATIENCE, "the new portal", lambda: instance.log)
     assert answers(port)
 
 
@@ -106,15 +106,22 @@ def test_a_port_that_is_taken_costs_the_portal_and_nothing_else(instances: list[
         port = int(taken.getsockname()[1])
         instance = with_portal(instances, port)
         instance.process = instance.spawn("start")
-        until(lambda: instance.log.count("All children are ready"), 20, "the instance to come up", lambda: instance.log)
-        until(lambda: f"cannot listen on 127.0.0.1:{port}" in instance.log, 10, "the reason", lambda: instance.log)
+        until(
+            lambda: instance.log.count("All children are ready"),
+            PATIENCE,
+            "the instance to come up",
+            lambda: instance.log,
+        )
+        until(
+            lambda: f"cannot listen on 127.0.0.1:{port}" in instance.log, PATIENCE, "the reason", lambda: instance.log
+        )
         instance.wait_run("beat", "COMPLETED")
 
 
 def test_the_web_is_loaded_into_the_portal_alone(instances: list[Instance]) -> None:
     port = free_port()
     instance = with_portal(instances, port).start()
-    until(lambda: answers(port), 10, "the portal to answer", lambda: instance.log)
+    until(lambda: answers(port), PATIENCE, "the portal to answer", lambda: instance.log)
     assert instance.process is not None
 
     def has_web(pid: int) -> bool:
@@ -139,6 +146,6 @@ def test_a_portal_alone_serves_the_same_database(instances: list[Instance]) -> N
     port = free_port()
     instance = with_portal(instances, port)
     alone = instance.spawn("portal", JOBSUP_PORTAL_PORT=str(port))
-    until(lambda: answers(port), 20, "the portal to answer", lambda: instance.log)
+    until(lambda: answers(port), PATIENCE, "the portal to answer", lambda: instance.log)
     alone.terminate()
-    assert alone.wait(timeout=15) == 0
+    assert alone.wait(timeout=PATIENCE) == 0

@@ -14,7 +14,7 @@ from jobsup.store.wake_channels import FEW, SPARE_OFFERS
 from tests.support.clock import FakeClock
 from tests.support.postgres import PostgresServer, open_schema, schema
 from tests.support.store import add_job, add_worker
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 WORKERS = 20
 
@@ -41,7 +41,11 @@ def ears(db: Database) -> Iterator[dict[str, notifier.Listener]]:
 def heard(ears: dict[str, notifier.Listener]) -> set[str]:
     """Who was told something, once the first has been."""
     names: set[str] = set()
-    until(lambda: names.update(name for name, ear in ears.items() if ear.drain()) or names, 5, "somebody to be told")
+    until(
+        lambda: names.update(name for name, ear in ears.items() if ear.drain()) or names,
+        PATIENCE,
+        "somebody to be told",
+    )
     return names | {name for name, ear in ears.items() if ear.drain()}
 
 
@@ -98,7 +102,7 @@ def test_a_worker_of_some_queues_judges_for_itself(db: Database, ears: dict[str,
     with closing(notifier.Listener(db, "worker", choosy)) as ear:
         for _ in range(5):
             notifier.offer(db, 1)
-            until(ear.drain, 5, "the worker of some queues to be told")
+            until(ear.drain, PATIENCE, "the worker of some queues to be told")
 
 
 def test_news_are_for_all_and_so_is_the_loss_of_a_worker(

@@ -29,7 +29,7 @@ from tests.support.store import (
     job_spec,
     worker_row,
 )
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 TERM = timedelta(seconds=8)
 JOIN_SECONDS = 30
@@ -248,7 +248,7 @@ def test_who_gives_a_worker_up_finds_also_what_it_claims_in_that_moment(
         assert inside.wait(10)
         threading.Event().wait(0.2)  # time enough for one that does not wait
         may_go_on.set()
-    until(lambda: worker_row(db)["status"] == WorkerStatus.OFFLINE, 5, "the worker to be given up")
+    until(lambda: worker_row(db)["status"] == WorkerStatus.OFFLINE, PATIENCE, "the worker to be given up")
     row = dispatch_row(db, dispatch_id)
     assert (row["status"], row["reason"]) == (Status.TIMEOUT, Reason.WORKER_LOST)
 

@@ -139,7 +139,7 @@ def test_a_listener_hears_at_once_that_its_connection_is_gone_and_listens_again(
     own_server.execute(f"SELECT pg_terminate_backend({_pid(db)})")
     assert select.select([listener], [], [], 5)[0]
     # Whoever listens must look, for it may have missed something.
-    until(listener.drain, 5, "the listener to be told that the line has ended")
+    until(listener.drain, 60, "the listener to be told that the line has ended")
     assert not select.select([listener], [], [], 0)[0], "and is not told again and again"
     ask(db)
     other = open_schema(own_server, db.schema or "")
@@ -300,7 +300,7 @@ def test_a_transaction_that_its_process_left_open_is_ended_by_the_server(
     def linger() -> None:
         with db.write() as connection:
             connection.execute(text("SELECT * FROM job FOR UPDATE"))
-            until(lambda: not _sessions_in_transaction(own_server), 5, "the server to end the transaction")
+            until(lambda: not _sessions_in_transaction(own_server), 60, "the server to end the transaction")
             connection.execute(text("SELECT 1"))
 
     with pytest.raises(DatabaseUnavailableError, match="ended the connection"):

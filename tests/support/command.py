@@ -16,7 +16,7 @@ from typing import IO
 
 JOBSUP = Path(sys.executable).parent / "jobsup"
 
-COMMAND_SECONDS_MAX = 30
+COMMAND_SECONDS_MAX = 60
 
 
 def jobsup(

@@ -18,12 +18,9 @@ from typing import Any
 import pytest
 
 from jobsup.runtime import procs, trees
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 JOBSUP = Path(sys.executable).parent / "jobsup"
-
-STOP_SECONDS = 20.0
-START_SECONDS = 20.0
 
 SETTINGS = """\
 [database]
@@ -92,7 +89,7 @@ class Instance:
     def start(self, **environment: str) -> Instance:
         """Start the supervisor and wait until every child is ready."""
         self.process = self.spawn("start", **environment)
-        until(self._is_up, START_SECONDS, "the instance to come up", lambda: self.log)
+        until(self._is_up, PATIENCE, "the instance to come up", lambda: self.log)
         return self
 
     def _is_up(self) -> bool:
@@ -152,7 +149,7 @@ class Instance:
             "SELECT d.* FROM job_dispatch d JOIN job j ON j.id = d.job_id WHERE j.name = ? ORDER BY d.id", job
         )
 
-    def wait_run(self, job: str, status: str, seconds: float = 10.0) -> dict[str, Any]:
+    def wait_run(self, job: str, status: str, seconds: float = PATIENCE) -> dict[str, Any]:
         """Wait until the job's latest attempt has that status, and return its row."""
 
         def found() -> dict[str, Any] | None:
@@ -181,13 +178,13 @@ class Instance:
         """SIGKILL the supervisor and wait for it."""
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(timeout=5)
+        self.process.wait(timeout=PATIENCE)
 
     def stop(self) -> int:
         """SIGTERM the supervisor; returns its exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=STOP_SECONDS)
+        return self.process.wait(timeout=PATIENCE)
 
     def close(self) -> None:
         for process in self._started:
@@ -196,10 +193,10 @@ class Instance:
                 process.terminate()
         for process in self._started:
             try:
-                process.wait(timeout=STOP_SECONDS)
+                process.wait(timeout=PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait(timeout=5)
+                process.wait(timeout=PATIENCE)
         trees.kill_tree(self.survivors())
         shutil.rmtree(self.folder, ignore_errors=True)
 

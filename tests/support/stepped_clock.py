@@ -1,7 +1,8 @@
-"""A clock that can be set: the wall clock of a whole instance, its jobs included, through Debian's libfaketime.
+"""A clock that stands still until a test sets it: the wall clock of a whole instance, its jobs included.
 
-The monotonic clock stays real, as it does when a machine's clock is set. All processes share one offset, which a step
-replaces as a whole file, and each reads it anew whenever it asks for the time.
+It is Debian's libfaketime. The monotonic clock stays real, as it does when a machine's clock is set. All processes
+share one instant, which `set` replaces as a whole file, and each reads it anew whenever it asks for the time: a test
+decides at which instant something happens, however slow the machine is.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -18,18 +19,18 @@ LIBRARY = "faketime/libfaketimeMT.so.1"
 
 
 class SteppedClock:
-    """The offset in a folder; `environment` is what a process needs to live by it."""
+    """The instant in a folder; `environment` is what a process needs to live by it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, now: datetime) -> None:
         self._file = folder / "clock"
-        self._offset = timedelta(0)
-        self._write()
+        self.set(now)
 
     @property
     def environment(self) -> dict[str, str]:
         library = _library()
         assert library is not None
         return {
+            "TZ": "UTC",  # the file holds a wall time
             "LD_PRELOAD": str(library),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_NO_CACHE": "1",
@@ -37,22 +38,11 @@ class SteppedClock:
             "NO_FAKE_STAT": "1",
         }
 
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self._offset
-
-    def set(self, instant: datetime) -> None:
-        """Let it be that instant now."""
-        self._offset = instant - datetime.now(UTC)
-        self._write()
-
-    def step(self, by: timedelta) -> None:
-        """Set it so much ahead, or back."""
-        self._offset += by
-        self._write()
-
-    def _write(self) -> None:
+    def set(self, now: datetime) -> None:
+        """Let it be that instant now, and until it is set again."""
+        self.now = now
         new = self._file.with_suffix(".new")
-        new.write_text(f"{self._offset.total_seconds():+.6f}\n", encoding="utf-8")
+        new.write_text(f"{now.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}\n", encoding="utf-8")
         new.rename(self._file)
 
 
@@ -61,8 +51,7 @@ def why_not(folder: str = "/tmp") -> str | None:
     """Say why no clock can be set here, in words for whoever runs the tests; None when it can."""
     if _library() is None:
         return "libfaketime is not installed (on Debian: apt-get install faketime)"
-    clock = SteppedClock(Path(folder))
-    clock.set(datetime(2031, 5, 6, 7, tzinfo=UTC))
+    clock = SteppedClock(Path(folder), datetime(2031, 5, 6, 7, 0, 0, 250_000, tzinfo=UTC))
     done = subprocess.run(
         [sys.executable, "-c", "import datetime; print(datetime.datetime.now(datetime.UTC).isoformat())"],
         env={**os.environ, **clock.environment},
@@ -71,7 +60,9 @@ def why_not(folder: str = "/tmp") -> str | None:
         check=False,
         timeout=30,
     )
-    return None if done.stdout.startswith("2031-05-06T07:0") else f"libfaketime does not work here: {done.stderr}"
+    return (
+        None if done.stdout.startswith("2031-05-06T07:00:00.25") else f"libfaketime does not work here: {done.stderr}"
+    )
 
 
 def _library() -> Path | None:

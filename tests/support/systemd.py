@@ -25,9 +25,11 @@ INSIDE = Path("/srv/machine")
 TARGET = "machine.target"
 ROOT = Path(__file__).resolve().parents[2]
 
-BOOT_SECONDS = 20.0
-COMMAND_SECONDS = 30.0
-END_SECONDS = 5.0
+BOOT_SECONDS = 60.0
+COMMAND_SECONDS = 120.0
+END_SECONDS = 20.0
+LOOK_SECONDS = 0.1
+"""How often the machine is asked: each question is a process in it."""
 
 _SYSTEMD = Path("/lib/systemd/systemd")
 _SCRIPT = Path(__file__).with_name("systemd-boot.sh")
@@ -100,7 +102,7 @@ class Machine:
             # The death signal ends the machine even when the tests are killed: its holder takes all of it along.
             self._holder = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command], stdout=said, stderr=said)
         self.pid = until(self._find_systemd, BOOT_SECONDS, "systemd to start", self._said.read_text)
-        until(self._is_booted, BOOT_SECONDS, "systemd to be up", self._said.read_text)
+        until(self._is_booted, BOOT_SECONDS, "systemd to be up", self._said.read_text, every=LOOK_SECONDS)
 
     def _find_systemd(self) -> int:
         holder = self._holder

@@ -24,9 +24,10 @@ from jobsup.runtime import logs, procs, trees
 from jobsup.runtime.link import SupervisedLink
 from jobsup.runtime.service import Loop, serve
 from jobsup.supervisor import ChildSpec, Plan, Supervisor
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = PATIENCE
 BEHAVIOURS = ("work", "crash", "config_fault", "never_ready", "stubborn", "slow", "family", "deaf")
 
 

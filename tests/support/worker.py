@@ -23,11 +23,11 @@ from jobsup.store.engine import Database
 from jobsup.store.models import JobDispatch, JobExecutionLog, JobOutputChunk
 from jobsup.worker import service
 from tests.support.store import add_job, create_database
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 NEVER = timedelta(seconds=3600)
 """Polls so seldom that only wake-ups and timers can have done the work."""
-END_SECONDS = 20.0
+END_SECONDS = PATIENCE
 INSTANCE = "test-instance"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import systemd
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(bool(systemd.why_not()), reason=systemd.why_not())]
 
@@ -50,9 +50,10 @@ def test_a_toy_unit_is_started_when_it_says_so_and_restarted_when_it_is_killed(m
     machine.systemctl("start", "--no-block", "toy.service")
     until(
         lambda: "toy begins" in machine.journal("toy.service"),
-        5,
+        PATIENCE,
         "the toy to run",
         lambda: machine.journal("toy.service"),
+        every=systemd.LOOK_SECONDS,
     )
     assert machine.show("toy.service", "ActiveState") == {"ActiveState": "activating"}
     (machine.folder / "go").touch()
@@ -62,7 +63,7 @@ def test_a_toy_unit_is_started_when_it_says_so_and_restarted_when_it_is_killed(m
     first = machine.main_pid("toy.service")
     assert machine.processes("toy.service") == {first: f"{sys.executable} /srv/machine/toy.py"}
     os.kill(first, signal.SIGKILL)
-    second = until(lambda: machine.main_pid("toy.service") not in (0, first), 5, "the restart")
+    second = until(lambda: machine.main_pid("toy.service") not in (0, first), PATIENCE, "the restart")
     assert second
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from jobsup.runtime import procs, trees
 from tests.support.toy import ROOT, Toy, instance, tag
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 FAMILY_MEMBERS = 5
 
@@ -119,7 +119,7 @@ def test_role_that_runs_alone_has_its_jobs_ended_by_its_guardian(tmp_path: Path)
     alone = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env=os.environ | {"FOLDER": str(tmp_path)})
     name = tag(tmp_path)[procs.INSTANCE_VARIABLE]
     try:
-        family = until(lambda: len(procs.tagged(name)) >= FAMILY_MEMBERS and procs.tagged(name), 10, "the family")
+        family = until(lambda: len(procs.tagged(name)) >= FAMILY_MEMBERS and procs.tagged(name), PATIENCE, "the family")
         time_of_death = time.monotonic()
         alone.kill()
         alone.wait()

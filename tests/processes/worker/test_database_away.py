@@ -18,7 +18,7 @@ from jobsup.runtime import procs
 from jobsup.runtime.service import Loop
 from jobsup.store import notifier
 from jobsup.worker.service import WorkerService
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 from tests.support.worker import Bench, quiet_seconds, working
 
 MIB = 1 << 20
@@ -58,7 +58,7 @@ def test_output_deadlines_and_kills_go_on_while_the_database_is_held_for_four_se
             until(lambda: not procs.is_alive(pid, None), 3, "the deadline to be kept", bench.told)
             assert time.monotonic() - began < 3.5
             bench.until_file("read", 10)  # two seconds on a quiet machine; it is held until then
-            until(lambda: time.monotonic() - began > 4, 5, "four seconds to pass")
+            until(lambda: time.monotonic() - began > 4, PATIENCE, "four seconds to pass")
             assert bench.process.exitcode is None
         row = bench.until_ended(deaf, 8)
         assert (row["status"], row["reason"]) == ("TIMEOUT", "deadline")

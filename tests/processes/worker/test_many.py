@@ -11,7 +11,7 @@ from jobsup.model import Overlap
 from jobsup.store import notifier
 from jobsup.store.models import JobDispatch
 from tests.support.store import add_job
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 from tests.support.worker import Bench, working
 
 
@@ -52,7 +52,7 @@ def test_a_thousand_runs_leave_descriptors_threads_and_memory_as_they_were(tmp_p
     with working(tmp_path, concurrency=8) as bench:
         job = add_job(bench.database, command=("/bin/true",), overlap=Overlap.ALLOW)
         first = ask_for(bench, job.job_id, 100)
-        until(lambda: statuses(bench, first) == {"COMPLETED": 100}, 20, "the first runs", bench.told)
+        until(lambda: statuses(bench, first) == {"COMPLETED": 100}, PATIENCE, "the first runs", bench.told)
         before, memory = in_use(bench), memory_of(bench)
         assert before[1] == 2
         ids = ask_for(bench, job.job_id, 1_000)

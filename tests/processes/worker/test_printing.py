@@ -11,7 +11,7 @@ import pytest
 
 from jobsup.store import dispatches
 from jobsup.store.models import JobExecutionLog
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 from tests.support.worker import Bench, quiet_seconds, working
 
 MIB = 1 << 20
@@ -87,7 +87,7 @@ def test_live_output_past_the_cap_is_the_head_and_the_latest(bench: Bench) -> No
     # 2,000 numbered lines of 10 bytes; of 8,000 bytes kept, half are from each end.
     command = "i=0; while [ $i -lt 2000 ]; do printf '%09d\\n' $i; i=$((i+1)); done; sleep 0.8; echo last; sleep 30"
     run = bench.run(command=command, output_limit=8_000)
-    until(lambda: bench.live(run).endswith(b"last\n"), 5, "the last line", bench.told)
+    until(lambda: bench.live(run).endswith(b"last\n"), PATIENCE, "the last line", bench.told)
     live = bench.live(run)
     assert live.startswith(b"".join(b"%09d\n" % number for number in range(400)))
     assert b"%09d\n" % 1999 in live

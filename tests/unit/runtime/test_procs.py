@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from jobsup.runtime import procs, trees
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 TAG = f"test-procs-{os.getpid()}"
 
@@ -21,7 +21,7 @@ def tree() -> Iterator[subprocess.Popen[bytes]]:
     """A shell with a child, and a grandchild in a session of its own; all tagged."""
     script = "(setsid sh -c 'sleep 901 & sleep 902' &) ; sleep 903"
     process = subprocess.Popen(["sh", "-c", script], env=os.environ | {procs.INSTANCE_VARIABLE: TAG})
-    until(lambda: len(procs.tagged(TAG)) == 5, 5, "five processes")
+    until(lambda: len(procs.tagged(TAG)) == 5, PATIENCE, "five processes")
     yield process
     trees.kill_tree([process.pid], tag=TAG)
     process.kill()
@@ -50,7 +50,7 @@ def test_name_with_spaces_and_parentheses_does_not_confuse_the_stat_line() -> No
 
 def test_zombie_is_not_alive_but_has_a_start_time() -> None:
     process = subprocess.Popen(["true"])
-    until(lambda: (found := procs.stat(process.pid)) is not None and found.state == "Z", 5, "a zombie")
+    until(lambda: (found := procs.stat(process.pid)) is not None and found.state == "Z", PATIENCE, "a zombie")
 
     assert not procs.is_alive(process.pid, None)
     assert procs.start_time(process.pid) is not None
@@ -61,7 +61,7 @@ def test_zombie_is_not_alive_but_has_a_start_time() -> None:
 
 def test_environment_of_another_process_is_read_exactly() -> None:
     with subprocess.Popen(["sleep", "900"], env={"A": "1=2", "LONG_A": "no", "EMPTY": ""}) as process:
-        until(lambda: procs.environ_value(process.pid, "A") is not None, 5, "the exec")
+        until(lambda: procs.environ_value(process.pid, "A") is not None, PATIENCE, "the exec")
         assert procs.environ_value(process.pid, "A") == "1=2"
         assert procs.environ_value(process.pid, "EMPTY") == ""
         assert procs.environ_value(process.pid, "G_A") is None
@@ -94,7 +94,7 @@ QUICK_FORKS = [sys.executable, "-Sc", "import os\nwhile True:\n if os.fork(): os
 def test_tree_that_forks_all_the_time_does_not_escape(command: list[str]) -> None:
     for _ in range(5):
         process = subprocess.Popen(command, env=os.environ | {procs.INSTANCE_VARIABLE: TAG}, stderr=subprocess.DEVNULL)
-        until(lambda: procs.tagged(TAG), 5, "a family")
+        until(lambda: procs.tagged(TAG), PATIENCE, "a family")
 
         assert trees.kill_tree([process.pid], tag=TAG) == []
 
@@ -111,7 +111,7 @@ def test_kept_processes_and_ourselves_are_spared(tree: subprocess.Popen[bytes]) 
 def test_signal_reaches_every_member(tree: subprocess.Popen[bytes]) -> None:
     assert trees.signal_tree([tree.pid], signal.SIGTERM, tag=TAG) == 5
 
-    until(lambda: not procs.tagged(TAG), 5, "all to leave")
+    until(lambda: not procs.tagged(TAG), PATIENCE, "all to leave")
 
 
 def test_signal_to_a_pid_that_is_somebody_else_now_is_not_sent() -> None:
