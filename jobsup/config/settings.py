@@ -13,7 +13,7 @@ DEFAULT_ORIGIN = "default"
 
 
 SCHEMA_DEFAULT = "jobsup"
-TIMEOUT_DEFAULT = timedelta(seconds=10)
+TIMEOUT_DEFAULT = timedelta(seconds=7)
 
 
 @dataclass(frozen=True, slots=True)

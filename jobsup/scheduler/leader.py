@@ -53,8 +53,6 @@ class Leader:
         self._seen_since = -math.inf
         self.predecessor_seen: datetime | None = None
         """At the begin of a term: when the leader before gave its last sign of life."""
-        self.succeeds_itself = False
-        """At the begin of a term: nobody else has led since our own last one."""
 
     @property
     def renewal(self) -> timedelta:
@@ -98,10 +96,14 @@ class Leader:
     def resign(self) -> None:
         """Give the lease back, so that a standby begins at once; a database that fails is only noted."""
         term, self._term = self._term, None
-        self._trusted_until = -math.inf
+        trusted_until, self._trusted_until = self._trusted_until, -math.inf
         self._attend_at = math.inf
         self._seen_lease = None
         if term is None:
+            return
+        if self._clock.monotonic() >= trusted_until:
+            text = f"Leadership of term {term.epoch} could not be renewed and passes by itself"
+            emit("leader.resigned", text, level=logging.WARNING, epoch=term.epoch)
             return
         try:
             leases.resign(self._database, term)
@@ -127,7 +129,6 @@ class Leader:
             self._attend_at = self._clock.monotonic() + self.renewal.total_seconds()  # somebody was faster
             return
         self.predecessor_seen = None if facts is None else _last_sign(facts, self._duration)
-        self.succeeds_itself = facts is not None and facts.holder == self._holder
         self._hold(term, asked_at)
         emit("leader.elected", f"Leading in term {term.epoch}", epoch=term.epoch)
 

@@ -1,7 +1,8 @@
 """Runs whose owner is gone: closed at once when the supervisor reports a death, else as soon as somebody looks.
 
 Every standing scheduler closes what its supervisor reports and what its own process table shows, leader or not:
-closing is fenced by the worker's id, so doing it twice changes nothing. Only the leader judges by time.
+closing is fenced by the worker's id, so doing it twice changes nothing. Only the leader judges by time, and not by
+the silence of a time in which nobody could be heard: after the database was away, workers get a moment to come back.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from jobsup.clock import Clock, rfc3339
@@ -19,9 +20,12 @@ from jobsup.runtime.procs import HostIdentity
 from jobsup.store import notifier, rescue
 from jobsup.store.attempts import Ended
 from jobsup.store.engine import Database
+from jobsup.store.rescue import Lost
 
 LOOK_SECONDS = 15.0
-"""Between two reads of the registered workers: finds those of other hosts that have fallen silent."""
+"""Between two reads of the registered workers, unless one of another host would be silent for too long before."""
+SILENCE_MARGIN_SECONDS = 0.05
+"""So much after that moment is looked, so that it is surely past."""
 NEWCOMER_SECONDS = 1.0
 """How long after a worker has begun to listen on this host it is registered: it is read then, and watched."""
 BACKSTOP_SECONDS = 60.0
@@ -42,6 +46,9 @@ class Rescuer:
         self._listeners: frozenset[str] = frozenset()
         self._look_at = self._backstop_at = -math.inf
         self._reported: list[str] = []
+        self._was_leading = False
+        self._is_away = False
+        self._back_since: datetime | None = None
 
     @property
     def seconds_left(self) -> float:
@@ -54,15 +61,20 @@ class Rescuer:
         if message.get("kind") == "worker" and worker_id:
             self._reported.append(str(worker_id))
 
+    def database_away(self) -> None:
+        """Note that the database did not answer: until it does, nobody can be heard of."""
+        self._is_away = True
+
     def attend(self, *, is_leading: bool) -> None:
         """Close what is lost; raises DatabaseError with nothing forgotten when the database does not answer."""
         if self._reported:
             self._close_lost(self._reported)
             self._reported = []
         self._notice_newcomers()
-        if self._clock.monotonic() >= self._look_at or self._has_local_loss():
-            self._close_lost(self._find_lost())
-            self._look_at = self._clock.monotonic() + LOOK_SECONDS
+        has_begun = is_leading and not self._was_leading
+        if has_begun or self._clock.monotonic() >= self._look_at or self._has_local_loss():
+            self._look(is_leading=is_leading)
+        self._was_leading = is_leading
         if self._clock.monotonic() >= self._backstop_at:
             if is_leading:
                 _tell(rescue.close_overdue(self._database, OVERDUE_MARGIN), "passed its deadline and was not ended")
@@ -80,7 +92,21 @@ class Rescuer:
         """Ask the kernel, not the database, whether a worker of this host has ended since the last look."""
         return any(not procs.is_alive(pid, started) for pid, started in self._local)
 
-    def _find_lost(self) -> list[str]:
+    def _look(self, *, is_leading: bool) -> None:
+        if self._is_away:
+            self._back_since = self._database.now()
+        lost = self._find_lost()
+        self._is_away = False
+        self._close_lost(lost.dead)
+        seconds = LOOK_SECONDS
+        if is_leading:
+            self._close_lost(lost.silent, are_silent=True)
+            if lost.next_silent_at is not None:
+                left = (lost.next_silent_at - self._database.now()).total_seconds()
+                seconds = min(seconds, left + SILENCE_MARGIN_SECONDS)
+        self._look_at = self._clock.monotonic() + seconds
+
+    def _find_lost(self) -> Lost:
         alive: set[tuple[int, int]] = set()
 
         def is_alive(pid: int, started: int) -> bool:
@@ -95,14 +121,16 @@ class Rescuer:
             boot_id=self._here.boot_id,
             pid_namespace=self._here.pid_ns,
             is_alive=is_alive,
+            back_since=self._back_since,
         )
         self._local = alive
         return lost
 
-    def _close_lost(self, worker_ids: Sequence[str]) -> None:
+    def _close_lost(self, worker_ids: Sequence[str], *, are_silent: bool = False) -> None:
         for worker_id in dict.fromkeys(worker_ids):
-            ended = rescue.close_lost(self._database, [worker_id])
-            emit("worker.lost", f"Worker {worker_id} is gone", worker_id=worker_id, runs=len(ended))
+            ended = rescue.close_lost(self._database, [worker_id], are_silent=are_silent)
+            how = "was not heard of for a whole lease and is given up" if are_silent else "is gone"
+            emit("worker.lost", f"Worker {worker_id} {how}", worker_id=worker_id, runs=len(ended))
             _tell(ended, f"was lost with {worker_id}", worker_id=worker_id)
 
 

@@ -30,7 +30,7 @@ CLOCK_CHECK_SECONDS = 1.0
 CLOCK_JUMP_MIN = timedelta(seconds=2)
 """A clock that went on by this much more or less than the time that passed was set; it is said once."""
 BACKOFF_SECONDS_MIN = 0.1
-BACKOFF_SECONDS_MAX = 5.0
+BACKOFF_SECONDS_MAX = 3.0
 """How long the loop leaves a database alone that did not answer, doubling, with jitter."""
 
 
@@ -61,6 +61,8 @@ class SchedulerService:
         self._clock = clock or SystemClock()
         self._here = procs.host_identity(config.supervisor.node)
         self._database = Database.of(config.database, kind="scheduler", clock=self._clock)
+        # A wait for the database has an end of its own: it must not be taken for a loop that hangs.
+        self._database.while_waiting(lambda: link.beat(self._database.statements))
         self._listener: notifier.Listener | None = None
         self._watch = Watch(up_since)
         self._leader = self._new_leader()
@@ -193,8 +195,8 @@ class SchedulerService:
             self._watch.end()
             self._jumps.clear()
         else:
-            allowed = LAPSE_MAX if self._leader.succeeds_itself else self._leader.renewal + HANDOVER_MAX
-            self._watch.begin(self._database.now(), self._leader.predecessor_seen, allowed)
+            handover = self._config.scheduler.dispatch_lock_duration + HANDOVER_MAX
+            self._watch.begin(self._database.now(), self._leader.predecessor_seen, max(LAPSE_MAX, handover))
             self._read_at = -math.inf
             self._recompute()
         if not self._role and lease is None:
@@ -237,6 +239,7 @@ class SchedulerService:
         if not self._failures:
             emit("database.failed", f"{error}; trying again", level=logging.ERROR, error=str(error))
         self._failures += 1
+        self._rescuer.database_away()
         ceiling = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN * 2 ** min(self._failures, 10))
         seconds = random.uniform(ceiling / 2, ceiling)  # noqa: S311  (jitter, no secret)
         self._retry_at = self._clock.monotonic() + seconds

@@ -8,7 +8,7 @@ LAPSE_MAX = timedelta(seconds=10)
 """A longer time without a look at the clock (a frozen process, a suspended machine, a clock set ahead) is down-time."""
 
 HANDOVER_MAX = timedelta(seconds=2)
-"""A leader that crashed or left is replaced within this, beyond the time between two renewals: no down-time."""
+"""A leader that is gone is replaced within this, beyond the length of its lease: no down-time."""
 
 
 class Watch:

@@ -81,6 +81,11 @@ class Database:
             kind=kind,
         )
 
+    def while_waiting(self, call: Callable[[], None]) -> None:
+        """Have `call` called about once a second while a server's answer is waited for, in the thread that waits."""
+        if not self.is_sqlite:
+            self.backend.waits = call
+
     @property
     def where(self) -> str:
         """The database as it may be shown: a path, or a URL without its password."""

@@ -7,6 +7,7 @@ Every wait for it therefore has a deadline of our own, after which the connectio
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,9 @@ from psycopg.abc import PQGen
 from psycopg.pq import ConnStatus
 from psycopg.waiting import Ready
 
+# So often a wait that lasts tells whoever must know that it is no hang.
+SIGN_SECONDS = 1.0
+
 # What has come is read in pieces of 16 KiB; what is more than this comes at the next look.
 READS_MAX = 64
 
@@ -22,9 +26,13 @@ _POLLED = {1: select.POLLIN, 2: select.POLLOUT, 3: select.POLLIN | select.POLLOU
 
 
 class Link(psycopg.Connection[Any]):
-    """A connection; `patience` is how many seconds it waits for a sign of life."""
+    """A connection; `patience` is how many seconds it waits for a sign of life.
+
+    `waits` is called while it does, about once a second, by the thread that waits.
+    """
 
     patience = 10.0
+    waits: Callable[[], None] = staticmethod(lambda: None)
 
     def wait(self, gen: PQGen[Any], *_: Any, **__: Any) -> Any:
         """Drive one exchange to its end; a server that is silent for `patience` is given up with OperationalError."""
@@ -33,7 +41,7 @@ class Link(psycopg.Connection[Any]):
             wanted = next(gen)
             while True:
                 poll.register(self.pgconn.socket, _POLLED[int(wanted)])
-                ready = poll.poll(self.patience * 1000)
+                ready = self._poll(poll)
                 if not ready:
                     self.pgconn.finish()  # what it may answer some day would be taken for the answer to the next
                     raise psycopg.OperationalError(f"no answer for {self.patience:g} s")
@@ -43,6 +51,15 @@ class Link(psycopg.Connection[Any]):
         except (KeyboardInterrupt, SystemExit):
             self.pgconn.finish()
             raise
+
+    def _poll(self, poll: select.poll) -> list[tuple[int, int]]:
+        """Wait for as long as patience lasts; empty: nothing has come."""
+        give_up_at = time.monotonic() + self.patience
+        while (left := give_up_at - time.monotonic()) > 0:
+            if ready := poll.poll(min(left, SIGN_SECONDS) * 1000):
+                return ready
+            self.waits()
+        return []
 
     def hear(self, told: Callable[[str, str], None]) -> bool:
         """Hand over the notifications that have come, without waiting; False: the connection is lost, and closed."""

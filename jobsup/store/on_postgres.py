@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -36,6 +36,8 @@ LOCK_SHARE = 0.5
 IDLE_IN_TRANSACTION_MAX = timedelta(seconds=5)
 # The driver takes whole seconds for each of the hosts that a URL names, and at least these.
 CONNECT_SECONDS_MIN = 2
+# What could not be opened by then is tried anew: a lost first packet is sent again after 1 and 3 seconds.
+CONNECT_SECONDS_MAX = 5
 # When we, and the server, ask whether the other side is still there: a host that is cut off holds no connection long.
 KEEPALIVE_IDLE_SECONDS, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_COUNT = 10, 3, 3
 
@@ -66,6 +68,8 @@ class Server:
             hide_parameters=True,  # what a job prints, and its environment, belong into no error text
             connect_args=_parameters(url, timeout, kind),
         )
+        self.waits: Callable[[], None] = lambda: None
+        """Called about once a second, and around each attempt to connect, while an answer is waited for."""
         self.is_pooled = False
         """A proxy hands our transactions to connections of its own: nothing outlives a transaction."""
         self._timeout = self._patience = timeout
@@ -196,7 +200,10 @@ class Server:
 
     def _connect(self, _: Any, __: Any, arguments: Any, parameters: dict[str, Any]) -> Link:
         """Open a connection with its session as we need it, and listen on it."""
+        self.waits()
         link: Link = Link.connect(*arguments, autocommit=True, **parameters)
+        self.waits()
+        link.waits = self.waits
         link.patience = self._patience.total_seconds()
         try:
             self._set_up(link)
@@ -296,7 +303,7 @@ def _parameters(url: URL, timeout: timedelta, kind: str) -> dict[str, Any]:
     count = max(1, len(hosts) if isinstance(hosts, tuple) else hosts.count(",") + 1)
     ours: dict[str, Any] = {
         "application_name": f"jobsup/{kind}",
-        "connect_timeout": max(CONNECT_SECONDS_MIN, int(timeout.total_seconds() / count)),
+        "connect_timeout": max(CONNECT_SECONDS_MIN, int(min(timeout.total_seconds(), CONNECT_SECONDS_MAX) / count)),
         "client_encoding": "utf8",
         "keepalives": 1,
         "keepalives_idle": KEEPALIVE_IDLE_SECONDS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
@@ -24,26 +25,54 @@ RESCUE_BATCH_SIZE = 500
 """Runs closed in one transaction, so that rescue never holds the writers up for long."""
 
 
-def find_lost(
-    database: Database, *, node: str, boot_id: str, pid_namespace: str, is_alive: Callable[[int, int], bool]
-) -> list[str]:
-    """Return the workers that are gone: by the process table on this very host, by their heartbeat elsewhere.
+BACK_HEARTBEATS = 2
+"""After a database that was away a worker has this many intervals to be heard of: it could not be, meanwhile."""
 
-    `is_alive(pid, start ticks)` is asked only about processes of this boot and pid namespace.
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The workers that are gone."""
+
+    dead: list[str]
+    """Their processes have ended: this host's own process table says so."""
+    silent: list[str]
+    """Elsewhere, and not heard of for a whole lease: dead, cut off, or standing still."""
+    next_silent_at: datetime | None
+    """When the next one of another host will be silent for too long, unless it is heard of before."""
+
+
+def find_lost(
+    database: Database,
+    *,
+    node: str,
+    boot_id: str,
+    pid_namespace: str,
+    is_alive: Callable[[int, int], bool],
+    back_since: datetime | None = None,
+) -> Lost:
+    """Find the workers that are gone: by the process table on this very host, by their heartbeat elsewhere.
+
+    `is_alive(pid, start ticks)` is asked only about processes of this boot and pid namespace. `back_since`: until then
+    the database was away, as far as we know, and nobody could be heard of.
     """
     now = database.now()
     with database.read() as connection:
         rows = fetch(connection, _PRESENT, {}).all()
     here = (node, boot_id, pid_namespace)
-    return [
-        row.worker_id
-        for row in rows
-        if (
-            not is_alive(row.process_id, row.process_started)
-            if (row.node, row.boot_id, row.pid_namespace) == here
-            else row.last_heartbeat + timedelta(seconds=row.heartbeat_interval * LEASE_HEARTBEATS) < now
-        )
-    ]
+    dead: list[str] = []
+    silent_at: dict[str, datetime] = {}
+    for row in rows:
+        if (row.node, row.boot_id, row.pid_namespace) != here:
+            silent_at[row.worker_id] = _silent_at(row.last_heartbeat, row.heartbeat_interval, back_since)
+        elif not is_alive(row.process_id, row.process_started):
+            dead.append(row.worker_id)
+    silent = [worker_id for worker_id, at in silent_at.items() if at < now]
+    return Lost(dead, silent, min((at for at in silent_at.values() if at >= now), default=None))
+
+
+def _silent_at(last_heartbeat: datetime, interval: float, back_since: datetime | None) -> datetime:
+    at = last_heartbeat + timedelta(seconds=interval * LEASE_HEARTBEATS)
+    return at if back_since is None else max(at, back_since + timedelta(seconds=interval * BACK_HEARTBEATS))
 
 
 _PRESENT = select(
@@ -58,8 +87,11 @@ _PRESENT = select(
 ).where(WorkerRegistration.status != WorkerStatus.OFFLINE)
 
 
-def close_lost(database: Database, worker_ids: Iterable[str]) -> list[Ended]:
-    """Mark workers OFFLINE and end what they had as TIMEOUT/worker_lost; doing it twice changes nothing."""
+def close_lost(database: Database, worker_ids: Iterable[str], *, are_silent: bool = False) -> list[Ended]:
+    """Mark workers OFFLINE and end what they had as TIMEOUT/worker_lost; doing it twice changes nothing.
+
+    `are_silent`: nobody knows whether they have ended, and their runs say so.
+    """
     wanted = list(worker_ids)
     if not wanted:
         return []
@@ -70,7 +102,8 @@ def close_lost(database: Database, worker_ids: Iterable[str]) -> list[Ended]:
             .values(status=WorkerStatus.OFFLINE, current_job_id=None)
         ).rowcount
         notifier.wake(database, "worker", gone)  # they may have been offered what others have to take now
-    return _close(database, _OF_WORKERS, {"workers": wanted}, Reason.WORKER_LOST, _worker_lost)
+    explain = _worker_silent if are_silent else _worker_lost
+    return _close(database, _OF_WORKERS, {"workers": wanted}, Reason.WORKER_LOST, explain)
 
 
 def close_overdue(database: Database, margin: timedelta) -> list[Ended]:
@@ -171,6 +204,13 @@ def _result(
 
 def _worker_lost(row: RowMapping) -> str:
     return f"its worker {row['worker_id']} on {row['node'] or 'an unknown host'} was lost"
+
+
+def _worker_silent(row: RowMapping) -> str:
+    return (
+        f"its worker {row['worker_id']} on {row['node'] or 'an unknown host'} was not heard of any more; "
+        "if that host only stood still, this run may have gone on beside the next one"
+    )
 
 
 def _overdue(row: RowMapping) -> str:

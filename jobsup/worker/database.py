@@ -19,7 +19,8 @@ from jobsup.store.engine import Database
 from jobsup.store.rounds import Answer, Round, Worker
 
 RETRY_SECONDS_MIN = 0.05
-RETRY_SECONDS_MAX = 5.0
+RETRY_SECONDS_MAX = 3.0
+"""Short enough to be back well within ten seconds of the database, an attempt to connect included."""
 FAULTS_MAX = 3
 """Errors in a row that are not mere absence, after which the worker gives up instead of trying for ever."""
 JOIN_SECONDS = 2.0

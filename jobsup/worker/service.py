@@ -219,7 +219,7 @@ class WorkerService:
         for claim in answer.claims:
             failpoints.reach("worker.claimed")
             report.claimed(claim)
-            if self._outbox.is_draining:
+            if self._outbox.is_draining or self._is_past_fence:
                 self._outbox.give_back(claim.dispatch_id)
             else:
                 self._slots.start(claim)
@@ -240,8 +240,13 @@ class WorkerService:
         for one in self._slots.runs:
             self._slots.end(one, _CUT_OFF, grace=timedelta())
 
+    @property
+    def _is_past_fence(self) -> bool:
+        """What we have may be others' by now: this host stood still, or is cut off."""
+        return self._is_fenced and self._loop.monotonic() >= self._pulse.fence_at
+
     def _fence(self) -> None:
-        if self._is_fenced and self._slots.runs and self._loop.monotonic() >= self._pulse.fence_at:
+        if self._slots.runs and self._is_past_fence:
             for one in self._slots.runs:
                 self._slots.end(one, _CUT_OFF, grace=timedelta())
 
@@ -315,4 +320,5 @@ def _close_lost(database: Database, facts: WorkerFacts) -> None:
         pid_namespace=facts.pid_namespace,
         is_alive=procs.is_alive,
     )
-    rescue.close_lost(database, lost)
+    rescue.close_lost(database, lost.dead)
+    rescue.close_lost(database, lost.silent, are_silent=True)

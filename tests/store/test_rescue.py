@@ -28,7 +28,8 @@ MINUTE = timedelta(minutes=1)
 
 def find_lost(db: Database, alive: bool = True, **host: str) -> list[str]:
     here = {"node": "here", "boot_id": "boot-1", "pid_namespace": "pid:[1]", **host}
-    return rescue.find_lost(db, **here, is_alive=lambda _pid, _started: alive)
+    found = rescue.find_lost(db, **here, is_alive=lambda _pid, _started: alive)
+    return [*found.dead, *found.silent]
 
 
 def test_on_this_host_the_process_table_decides_not_the_heartbeat(db: Database, clock: FakeClock) -> None:

@@ -82,6 +82,8 @@ def test_a_frozen_server_is_given_up_in_time_and_used_again_when_it_goes_on(
     own_server.freeze()
     try:
         began = time.monotonic()
+        signs: list[float] = []
+        db.while_waiting(lambda: signs.append(time.monotonic()))
         with pytest.raises(DatabaseUnavailableError, match="no answer for 1 s"):
             ask(db)
         assert time.monotonic() - began < 2 * PATIENCE.total_seconds()
@@ -89,6 +91,7 @@ def test_a_frozen_server_is_given_up_in_time_and_used_again_when_it_goes_on(
         with pytest.raises(DatabaseUnavailableError, match="timeout"):
             ask(db)  # a new connection: the kernel takes it, and nobody answers
         assert time.monotonic() - began < CONNECT_SECONDS + 1
+        assert signs, "whoever watches the one that waits is told that it does"
     finally:
         own_server.thaw()
     assert ask(db) == 1

@@ -20,7 +20,7 @@ from jobsup.runtime import procs
 from jobsup.runtime.link import AloneLink
 from jobsup.runtime.service import Loop
 from jobsup.scheduler.service import SchedulerService
-from jobsup.store import jobs, leases, notifier, ticks
+from jobsup.store import jobs, leases, notifier, rescue, ticks
 from jobsup.store.engine import Database
 from tests.support.store import (
     START,
@@ -327,7 +327,7 @@ def test_a_silent_database_is_said_once_and_work_goes_on_afterwards(
     one = scheduler()
     one.turn()
 
-    def fail(*_: Any) -> Any:
+    def fail(*_: object, **__: object) -> Any:
         raise DatabaseUnavailableError("locked")
 
     with monkeypatch.context() as patched:
@@ -363,7 +363,6 @@ def test_a_reported_death_closes_the_run_at_once_even_on_standby(
 def test_a_death_reported_while_the_database_is_silent_is_not_forgotten(
     db: Database, scheduler: Callable[..., Turned], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jobsup.store import rescue
 
     job = add_job(db)
     one = scheduler()
@@ -371,7 +370,7 @@ def test_a_death_reported_while_the_database_is_silent_is_not_forgotten(
     worker = add_worker(db, process_id=os.getpid())
     run = add_dispatch(db, job, Status.IN_PROGRESS)
 
-    def fail(*_: Any) -> Any:
+    def fail(*_: object, **__: object) -> Any:
         raise DatabaseUnavailableError("locked")
 
     with monkeypatch.context() as patched:
@@ -429,9 +428,55 @@ def test_a_worker_of_another_host_is_lost_after_four_silent_intervals(
     one = scheduler()
     one.run_to(START + timedelta(seconds=19))
     assert worker_row(db, worker)["status"] == "IDLE"
-    one.run_to(START + timedelta(seconds=36))
+    one.run_to(START + timedelta(seconds=20.2))
     assert worker_row(db, worker)["status"] == "OFFLINE"
-    assert dispatch_row(db, run)["status"] == "TIMEOUT"
+    row = dispatch_row(db, run)
+    assert (row["status"], row["reason"]) == ("TIMEOUT", "worker_lost")
+    assert "may have gone on beside the next one" in row["error_message"], "nobody knows whether it has ended"
+
+
+def test_only_a_leader_judges_the_silence_of_other_hosts(
+    db: Database, scheduler: Callable[..., Turned], clock: FakeClock
+) -> None:
+    other_leader(db)
+    worker = add_worker(db, node="there", last_heartbeat=START - timedelta(seconds=19))
+    one = scheduler()
+    one.run_to(START + timedelta(seconds=7.9))
+    assert worker_row(db, worker)["status"] == "IDLE"
+    one.run_to(START + timedelta(seconds=8.1))
+    assert worker_row(db, worker)["status"] == "OFFLINE", "it looks at once when it begins to lead"
+
+
+def test_after_the_database_was_away_workers_elsewhere_have_a_moment_to_be_heard_of(
+    db: Database, scheduler: Callable[..., Turned], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = add_worker(db, node="there", heartbeat_interval=5.0)
+    one = scheduler()
+    one.turn()
+
+    def fail(*_: object, **__: object) -> Any:
+        raise DatabaseUnavailableError("no answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(leases, "renew", fail)
+        patched.setattr(leases, "current", fail)
+        patched.setattr(rescue, "find_lost", fail)
+        for _ in range(60):
+            one.turn(0.5)
+    one.run_to(START + timedelta(seconds=38))
+    assert worker_row(db, worker)["status"] == "IDLE"
+    one.run_to(START + timedelta(seconds=44))
+    assert worker_row(db, worker)["status"] == "OFFLINE"
+
+
+def test_ticks_of_a_take_over_from_a_host_that_was_lost_are_late_and_not_missed(
+    db: Database, scheduler: Callable[..., Turned]
+) -> None:
+    other_leader(db)
+    job = add_job(db, schedule=every_minute(2), next_run=START + timedelta(seconds=2), catch_up=CatchUp.NONE)
+    one = scheduler()
+    one.run_to(START + timedelta(seconds=8.1))
+    assert statuses(db, job) == [("PENDING", "")]
 
 
 def test_a_worker_of_this_host_that_lives_is_kept_however_old_its_heartbeat(
