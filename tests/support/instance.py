@@ -54,6 +54,8 @@ class Instance:
         self.folder = Path(tempfile.mkdtemp(prefix="jobsup-"))
         self.config = self.folder / "jobsup.toml"
         self.settings = SETTINGS.format(workers=workers, watchdog=watchdog, node=node)
+        self.launcher: tuple[str, ...] = ()
+        """What stands before the command of a long-lived verb, if anything."""
         self.process: subprocess.Popen[bytes] | None = None
         self._started: list[subprocess.Popen[bytes]] = []
         self.write(jobs)
@@ -75,7 +77,7 @@ class Instance:
         """Start a long-lived verb in its own process group, its output going to the log."""
         with (self.folder / "log").open("ab") as log:
             process = subprocess.Popen(
-                [JOBSUP, *arguments, "-c", str(self.config)],
+                [*self.launcher, JOBSUP, *arguments, "-c", str(self.config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -89,6 +91,10 @@ class Instance:
     def start(self, **environment: str) -> Instance:
         """Start the supervisor and wait until every child is ready."""
         self.process = self.spawn("start", **environment)
+        return self.wait_up()
+
+    def wait_up(self) -> Instance:
+        """Wait until every child is ready."""
         until(self._is_up, PATIENCE, "the instance to come up", lambda: self.log)
         return self
 

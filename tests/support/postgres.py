@@ -17,8 +17,8 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +47,19 @@ FAST = ("fsync=off", "full_page_writes=off", "shared_buffers=32MB", "max_wal_siz
 _schemas = itertools.count(1)
 
 
-class PostgresServer:
-    """A server on a folder of its own, on a Unix socket and a local port; `start` it, and `remove` it in the end."""
+Place = Callable[[], AbstractContextManager[None]]
+"""What to be inside of to reach the server by its address, and to start it: a network namespace."""
 
-    def __init__(self, *settings: str) -> None:
+
+class PostgresServer:
+    """A server on a folder of its own, on a Unix socket and a local port; `start` it, and `remove` it in the end.
+
+    With another `address` it lives at a `place` of its own and trusts whoever reaches it there.
+    """
+
+    def __init__(self, *settings: str, address: str = "127.0.0.1", place: Place = nullcontext) -> None:
+        self.address = address
+        self._place = place
         self._root = Path(tempfile.mkdtemp(prefix="jobsup-postgres-"))
         self._user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
         self._settings = settings
@@ -70,17 +79,35 @@ class PostgresServer:
 
     def url(self, database: str = "postgres", *, port: int | None = None) -> str:
         """Return the URL over TCP, as another machine would reach it; `port` of a proxy in between, if any."""
-        return f"postgresql://jobsup@127.0.0.1:{port or self.port}/{database}"
+        return f"postgresql://jobsup@{self.address}:{port or self.port}/{database}"
+
+    def near_url(self, database: str = "postgres") -> str:
+        """Return the URL over the Unix socket: this machine reaches it whatever becomes of the network."""
+        return f"postgresql://jobsup@/{database}?host={self._root / 'socket'}&port={self.port}"
 
     def create(self, *arguments: str) -> None:
         """Make the empty cluster."""
         self._run("initdb", "-D", str(self.data), "-U", "jobsup", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+        with (self.data / "pg_hba.conf").open("a", encoding="utf-8") as rules:
+            rules.write("host all all samenet trust\nhost replication all samenet trust\n")
+
+    def copy(self, primary: PostgresServer) -> None:
+        """Make the cluster a streaming replica of another server, which runs."""
+        arguments = ("--pgdata", str(self.data), "--write-recovery-conf", "--checkpoint=fast", "--wal-method=stream")
+        with self._place():
+            self._run("pg_basebackup", "--dbname", primary.url(), "--no-sync", *arguments)
+
+    def promote(self) -> None:
+        """Make a replica the one that writes."""
+        self._run("pg_ctl", "promote", "-D", str(self.data), "--wait")
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        settings = (f"port={self.port}", f"unix_socket_directories={self._root / 'socket'}", *FAST, *self._settings)
+        where = f"listen_addresses={self.address}"
+        socket_folder = f"unix_socket_directories={self._root / 'socket'}"
+        settings = (f"port={self.port}", where, socket_folder, *FAST, *self._settings)
         options = [part for setting in settings for part in ("-c", setting)]
-        with self.log.open("ab") as log:
+        with self._place(), self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [self._programs / "postgres", "-D", self.data, *options], stdout=log, stderr=log, **self._identity()
             )
@@ -116,7 +143,7 @@ class PostgresServer:
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
         """Run one statement as an administrator would and return its rows."""
-        with psycopg.connect(self.url(database), autocommit=True) as connection:
+        with psycopg.connect(self.near_url(database), autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
@@ -130,7 +157,8 @@ class PostgresServer:
         if self._process.poll() is not None:
             raise AssertionError(f"PostgreSQL ended with {self._process.returncode}\n{self.log.read_text()[-3000:]}")
         try:
-            psycopg.connect(self.url(), connect_timeout=2).close()
+            with self._place():
+                psycopg.connect(self.url(), connect_timeout=2).close()
         except psycopg.OperationalError:
             return False
         return True
@@ -200,9 +228,9 @@ def _tree(pid: int) -> list[psutil.Process]:
 
 
 @contextmanager
-def running(*settings: str) -> Iterator[PostgresServer]:
+def running(*settings: str, address: str = "127.0.0.1", place: Place = nullcontext) -> Iterator[PostgresServer]:
     """Run a server of one's own, to be stopped, frozen or filled up at will."""
-    server = PostgresServer(*settings)
+    server = PostgresServer(*settings, address=address, place=place)
     try:
         server.create()
         server.start()

@@ -1,0 +1,307 @@
+"""Several hosts and a database, each in a network namespace of its own, and all the evidence the checker asks for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from tests.support import cages
+from tests.support.cages import Cage
+from tests.support.checker import Bounds, Fault, FaultKind, History, JobLaw, Request, Window, dump, ledger_job
+from tests.support.checker.history import read_ledger
+from tests.support.checker.watch import Sampler, Witness
+from tests.support.instance import Instance
+from tests.support.networks import Network, networked
+from tests.support.postgres import PostgresServer, running
+from tests.support.waiting import until
+
+SCHEMA = "house"
+DATABASE = "db"
+"""The name of the database's host."""
+REPLICA = "db2"
+IDLE_SECONDS = 60.0
+SETTINGS = """\
+[database]
+url = "{url}"
+schema = "{schema}"
+[supervisor]
+runtime_dir = "run"
+node = "{node}"
+drain_timeout = "10s"
+[worker]
+count = {workers}
+concurrency = {concurrency}
+heartbeat_interval = "{heartbeat:g}s"
+[logging]
+level = "DEBUG"
+[defaults]
+timezone = "UTC"
+kill_grace = "1s"
+"""
+
+
+@dataclass(frozen=True)
+class LedgerJob:
+    """A job that testifies: how often it is due, how long it takes, and what else its table says."""
+
+    law: JobLaw
+    seconds: float = 0.1
+    exit: int = 0
+    more: str = ""
+
+    def table(self, ledger: Path) -> str:
+        script = ledger_job.__file__
+        told = ("--seconds", f"{self.seconds:g}", "--lines", str(self.law.lines), "--exit", str(self.exit))
+        command = json.dumps([sys.executable, "-I", "-S", script, str(ledger), *told])
+        every = "" if self.law.every is None else f'every = "{self.law.every:g}s"\n'
+        policies = f'overlap = "{self.law.overlap}"\nmax_retries = {self.law.attempts_max - 1}\n'
+        return f'[[job]]\nname = "{self.law.name}"\ncommand = {command}\n{every}{policies}{self.more}\n'
+
+
+JOBS = (
+    LedgerJob(JobLaw("tick", 1.0, overlap="allow")),
+    LedgerJob(JobLaw("steady", 2.0, lines=3), 0.7),
+    LedgerJob(JobLaw("long", 5.0), 3.0),
+    LedgerJob(JobLaw("longer", 20.0, lines=2), 12.0),
+    LedgerJob(JobLaw("failing", 10.0, attempts_max=2), exit=3, more='retry_backoff = "1s"'),
+    LedgerJob(JobLaw("by-hand")),
+)
+
+
+class Host(Instance):
+    """One host of a fleet: its supervisor in its namespace and its cage."""
+
+    def __init__(self, fleet: Fleet, node: str, *, workers: int, concurrency: int, heartbeat: float) -> None:
+        super().__init__("", node=node)
+        self.node = node
+        self._fleet = fleet
+        self._network = fleet.network
+        self.settings = SETTINGS.format(
+            url=fleet.url, schema=SCHEMA, node=node, workers=workers, concurrency=concurrency, heartbeat=heartbeat
+        )
+        self.cage = Cage(node, lambda: fleet.network.processes(node))
+        self.launcher = self.cage.launcher
+        self.write("".join(job.table(fleet.ledger) for job in fleet.jobs))
+
+    def spawn(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        with self._network.inside(self.node):
+            return super().spawn(*arguments, **environment)
+
+    def run_command(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        with self._network.inside(self.node):
+            return super().run_command(*arguments, **environment)
+
+    def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        return self._fleet.rows(query, *values)
+
+    def cut(self) -> None:
+        self._network.cut(self.node)
+
+    def heal(self) -> None:
+        self._network.heal(self.node)
+
+    def processes(self) -> list[int]:
+        return self._network.processes(self.node)
+
+    def close(self) -> None:
+        self.cage.thaw()
+        self.heal()
+        super().close()
+        self.cage.kill()
+        self.cage.remove()
+
+
+class Fleet:
+    """The hosts, their database and what is noted of them. `start`, break things in `fault`, then `finish`."""
+
+    def __init__(
+        self,
+        network: Network,
+        server: PostgresServer,
+        nodes: Sequence[str],
+        *,
+        jobs: Sequence[LedgerJob] = JOBS,
+        workers: int = 2,
+        concurrency: int = 2,
+        heartbeat: float = 5.0,
+        url: str = "",
+    ) -> None:
+        self.network = network
+        self.server = server
+        self.url = url or server.url()
+        self.jobs = tuple(jobs)
+        self.folder = Path(tempfile.mkdtemp(prefix="jobsup-fleet-"))
+        self.ledger = self.folder / "ledger"
+        self.heartbeat = heartbeat
+        self.faults: list[Fault] = []
+        self.requests: list[Request] = []
+        self.terms: dict[int, tuple[str, float]] = {}
+        """Epoch -> who led, and since when."""
+        self.hosts = [Host(self, node, workers=workers, concurrency=concurrency, heartbeat=heartbeat) for node in nodes]
+        self._witness = Witness(self.ledger)
+        self._sampler: Sampler | None = None
+        self._first = self._begin = self._end = time.time()
+
+    def start(self) -> Fleet:
+        """Start all hosts at once and wait until every process of each is ready."""
+        for host in self.hosts:
+            host.process = host.spawn("start")
+        for host in self.hosts:
+            host.wait_up()
+        self._begin = time.time()
+        self._sampler = Sampler(self._look)
+        return self
+
+    def __getitem__(self, node: str) -> Host:
+        return next(host for host in self.hosts if host.node == node)
+
+    def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        """Read the database as this machine can, whatever becomes of the network."""
+        options = f"-c search_path={SCHEMA} -c statement_timeout=5000"
+        with psycopg.connect(
+            self.server.near_url(), row_factory=dict_row, autocommit=True, connect_timeout=2, options=options
+        ) as connection:
+            return connection.execute(query.replace("?", "%s").encode(), values).fetchall()
+
+    def leader(self) -> Host:
+        """Return the host whose scheduler leads."""
+        found = until(
+            lambda: self.rows("SELECT node FROM scheduler_lock WHERE holder <> ''"), 10, "a leader", self.told
+        )
+        return self[found[0]["node"]]
+
+    def follower(self) -> Host:
+        """Return a host whose scheduler does not."""
+        leading = self.leader()
+        return next(host for host in self.hosts if host is not leading)
+
+    @contextmanager
+    def fault(self, kind: FaultKind, host: Host | None = None) -> Iterator[Fault]:
+        """Note what is done in here; whoever asks gets the begin at once, and the end from `faults` later."""
+        noted = Fault(kind, time.time(), float("inf"), host.node if host else "")
+        place = len(self.faults)
+        self.faults.append(noted)
+        try:
+            yield noted
+        finally:
+            self.faults[place] = replace(noted, end=time.time())
+
+    def ask(self, host: Host, job: str = "by-hand") -> Request:
+        """Ask for a run at a host, and note what it answered."""
+        at = time.time()
+        done = host.cli("run", job)
+        run = int(done.stdout) if done.returncode == 0 else None
+        # A verb that ended with an error may have been cut off after it was done.
+        self.requests.append(Request(job, "ok" if run is not None else "unknown", at, run))
+        return self.requests[-1]
+
+    def wait_busy(self, host: Host, job: str, seconds: float = 60.0) -> int:
+        """Wait until a host runs a job and return the run; the ledger says so, not the tables."""
+        number = self.network.number(host.node)
+
+        def found() -> int:
+            marks = read_ledger(self.ledger)
+            ended = {mark.run for mark in marks if mark.kind == "end"}
+            begun = [m for m in marks if m.job == job and m.network == number and m.kind == "start"]
+            return begun[-1].run if begun and begun[-1].run not in ended else 0
+
+        return until(found, seconds, f"{host.node} to run {job}", self.told)
+
+    def wait_runs(self, host: Host, count: int, since: float, seconds: float) -> None:
+        """Wait until so many runs have begun on a host since an instant."""
+        number = self.network.number(host.node)
+
+        def begun() -> bool:
+            found = [
+                m for m in read_ledger(self.ledger) if m.network == number and m.kind == "start" and m.real > since
+            ]
+            return len(found) >= count
+
+        until(begun, seconds, f"{host.node} to begin {count} runs", self.told)
+
+    def told(self) -> str:
+        return "\n".join(f"--- {host.node}\n{host.log[-3000:]}" for host in self.hosts)
+
+    def finish(self, bounds: Bounds | None = None) -> History:
+        """End the schedule, let all that waits run, stop every host, and hand the evidence over."""
+        self._end = time.time()
+        standing = next(host for host in self.hosts if host.process is not None and host.process.poll() is None)
+        paused = standing.cli("pause", "--all", "--reason", "the end")
+        assert paused.returncode == 0, paused.stderr
+        with suppress(AssertionError):  # what does not end is for the checker to tell
+            until(self._is_idle, IDLE_SECONDS, "all runs to end")
+        for host in self.hosts:
+            if host.process is not None and host.process.poll() is None:
+                host.process.terminate()
+        for host in self.hosts:
+            if host.process is not None:
+                host.process.wait(timeout=30)
+        survivors = tuple(pid for host in self.hosts for pid in host.processes())
+        return History(
+            jobs=tuple(job.law for job in self.jobs),
+            window=Window(self._first, self._begin, self._end, time.time()),
+            attempts=dump.attempts_of_server(self.server.near_url(), SCHEMA),
+            marks=read_ledger(self.ledger),
+            read_at=time.time(),
+            faults=tuple(self.faults),
+            requests=tuple(self.requests),
+            deaths=self._witness.close(),
+            samples=self._sampler.close() if self._sampler else (),
+            survivors=survivors,
+            hosts={self.network.number(host.node): host.node for host in self.hosts},
+            bounds=bounds or Bounds(fence=3.5 * self.heartbeat),
+        )
+
+    def close(self) -> None:
+        if self._sampler is not None:
+            self._sampler.close()
+        for host in self.hosts:
+            host.close()
+        self._witness.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _look(self) -> dict[int, str]:
+        for row in self.rows("SELECT epoch, node, acquired_at FROM scheduler_lock WHERE holder <> ''"):
+            self.terms.setdefault(row["epoch"], (row["node"], row["acquired_at"].timestamp()))
+        return dump.statuses_of_server(self.server.near_url(), SCHEMA)
+
+    def _is_idle(self) -> bool:
+        with suppress(psycopg.Error):
+            return not self.rows("SELECT 1 FROM job_dispatch WHERE completed_at IS NULL LIMIT 1")
+        return False
+
+
+@contextmanager
+def fleet(*nodes: str, replica: bool = False, settings: Sequence[str] = (), **options: Any) -> Iterator[Fleet]:
+    """Run a fleet of these hosts on a server of its own; nothing of it is left afterwards, whatever happened."""
+    cages.sweep()
+    names = (DATABASE, *((REPLICA,) if replica else ()), *nodes)
+    with (
+        networked(names) as network,
+        running(
+            "max_connections=60",
+            *settings,
+            address=network.address(DATABASE),
+            place=lambda: network.inside(DATABASE),
+        ) as server,
+    ):
+        made = Fleet(network, server, nodes, **options)
+        try:
+            yield made
+        finally:
+            network.heal(DATABASE)
+            with suppress(AssertionError):
+                server.thaw()
+            made.close()

@@ -1,0 +1,66 @@
+"""How long things took, read from the evidence of a fleet: what the table of the long form shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.support.checker import Fault, History
+from tests.support.checker.runs import LOST
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """Seconds after a fault's begin, or after its end for `recovery`; None: there was nothing of the kind."""
+
+    takeover: float | None
+    """Until another scheduler had begun a term."""
+    closed: float | None
+    """Until the last of the runs that were lost with the host was closed."""
+    rerun: float | None
+    """Until the last of them had begun anew."""
+    margin: float | None
+    """How long the processes of lost runs had been dead at the least when they began anew; negative: an overlap."""
+    recovery: float | None
+    """After the end: until every host had begun a run, and a new tick had been written."""
+    lost: int
+    """How many runs were lost."""
+
+
+def measure(history: History, terms: dict[int, tuple[str, float]], fault: Fault) -> Measures:
+    """Read what a fault led to."""
+    lost = [
+        row
+        for row in history.attempts
+        if row.reason in LOST
+        and row.completed_at is not None
+        and fault.begin <= row.completed_at <= fault.end + history.bounds.recovery
+        and (not fault.host or row.host == fault.host)
+    ]
+    following = {row.retry_of: row for row in history.attempts}
+    again = [
+        (row, mark) for row in lost if row.id in following for mark in history.starts.get(following[row.id].id, [])[:1]
+    ]
+    deaths = [
+        mark.mono - history.death_of(first) for row, mark in again for first in history.starts.get(row.id, [])[:1]
+    ]
+    begun = [since for _, since in terms.values() if since >= fault.begin]
+    return Measures(
+        takeover=min(begun) - fault.begin if begun else None,
+        closed=max(row.completed_at or 0.0 for row in lost) - fault.begin if lost else None,
+        rerun=max(mark.real for _, mark in again) - fault.begin if again else None,
+        margin=min(deaths, default=None),
+        recovery=_recovery(history, fault.end),
+        lost=len(lost),
+    )
+
+
+def _recovery(history: History, end: float) -> float | None:
+    """From an instant until work is begun on each host that lives on, and ticks are written."""
+    marks = [mark for mark in history.marks if mark.kind == "start" and mark.real >= end]
+    firsts = [
+        min((mark.real for mark in marks if history.host_of(mark) == host), default=None)
+        for host in {history.host_of(mark) for mark in marks}
+    ]
+    ticks = [row.created_at for row in history.attempts if row.source == "schedule" and row.created_at >= end]
+    found = [each for each in (*firsts, min(ticks, default=None)) if each is not None]
+    return max(found) - end if ticks and firsts else None
