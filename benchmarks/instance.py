@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -12,13 +13,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+import psycopg
+
 from benchmarks import tree
 from benchmarks.figures import MeasureError
+from jobsup.store.engine import Database
 
 JOBSUP = Path(sys.executable).parent / "jobsup"
 START_SECONDS = 60.0
@@ -29,6 +34,22 @@ LOG_CHARACTERS_MAX = 2000
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an instance keeps its rows."""
+
+    name: str
+    synchronous: str = "full"
+    """On SQLite: when a commit is on the disk."""
+    server: str | None = None
+    """The URL of a PostgreSQL server; each instance has a schema of its own there, which is left behind."""
+
+
+FULL = Place("SQLite FULL")
+NORMAL = Place("SQLite NORMAL", synchronous="normal")
+_schemas = itertools.count(1)
+
+
 class Instance:
     """Started on entry and ready, stopped on exit; `settings` and `jobs` are TOML."""
 
@@ -37,6 +58,7 @@ class Instance:
         settings: str = "",
         jobs: str = "",
         *,
+        place: Place = FULL,
         parent: Path | None = None,
         launcher: Sequence[str | Path] = (JOBSUP,),
     ) -> None:
@@ -47,10 +69,14 @@ class Instance:
         self.seconds_to_ready = 0.0
         self._launcher = [str(word) for word in launcher]
         self._process: subprocess.Popen[bytes] | None = None
+        self.url = place.server or f"sqlite:///{self.database}"
+        self.schema = f"bench_{os.getpid()}_{next(_schemas)}"
+        own = f'schema = "{self.schema}"' if place.server else f'synchronous = "{place.synchronous}"'
         self.config.write_text(
-            f'[database]\nurl = "sqlite:///{self.database}"\n'
+            f'[database]\nurl = "{self.url}"\n{own}\n'
             f'[supervisor]\nruntime_dir = "{self.folder}/run"\n{settings}\n{jobs}'
         )
+        self._is_server = place.server is not None
 
     def __enter__(self) -> Instance:
         begun = time.monotonic()
@@ -110,11 +136,23 @@ class Instance:
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """Read from the tables, with a connection of our own that holds nothing afterwards."""
+        if self._is_server:
+            with psycopg.connect(self.url, options=f"-c search_path={self.schema}", autocommit=True) as link:
+                return link.execute(query.encode(), values or None).fetchall()
         connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)
         try:
             return connection.execute(query, values).fetchall()
         finally:
             connection.close()
+
+    def instant(self, query: str) -> datetime:
+        """Read one instant from the tables."""
+        found = self.rows(query)[0][0]
+        return found if isinstance(found, datetime) else instant(found)
+
+    def open(self) -> Database:
+        """Open the tables as a program of ours does."""
+        return Database(self.url, schema=self.schema, kind="bench")
 
     def wait(self, condition: Callable[[], T], seconds: float, what: str, look: float = LOOK_SECONDS) -> T:
         """Wait until the condition is true and return its value; MeasureError with the log when it takes too long."""
