@@ -7,18 +7,34 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, RowMapping, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Insert,
+    RowMapping,
+    Select,
+    String,
+    Update,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.types import TypeEngine
 
 from jobsup.config.document import jobspec_from_dict
 from jobsup.model import CapturedOutput, JobSpec, OutputChunk, Reason, RunResult, Source, Status
 from jobsup.store import dependencies, ranks, tables
-from jobsup.store.made import fetch
-from jobsup.store.rows import Job, JobDependency, JobDispatch, JobExecutionLog, JobOutputChunk
-from jobsup.store.tables import UtcDateTime
+from jobsup.store.direct import Direct, Given, Statement
+from jobsup.store.rows import IN_PROGRESS, Job, JobDependency, JobDispatch, JobExecutionLog
+from jobsup.store.tables import FreeText, UtcDateTime
 
 # A retry's wait is spread by this much to either side, so that jobs that failed together do not return together.
 BACKOFF_JITTER = 0.2
@@ -38,9 +54,9 @@ class Ended:
     dispatch_id: int
     job_id: int
     job_name: str
-    retry_id: int | None
+    retry_id: int | None = None
     """The attempt that follows, if any."""
-    retry_at: datetime | None
+    retry_at: datetime | None = None
     followers: int = 0
     """Runs of jobs that waited for this end."""
     frees_place: bool = False
@@ -52,26 +68,24 @@ class Ended:
         return self.retry_id is not None or self.followers > 0 or self.frees_place
 
 
-def end(
-    connection: Connection, results: Sequence[RunResult], *, worker_id: str, node: str, now: datetime
-) -> dict[int, Ended]:
+def end(direct: Direct, results: Sequence[RunResult], *, worker_id: str, node: str, now: datetime) -> dict[int, Ended]:
     """Write the ends of attempts, each only while it is IN_PROGRESS and `worker_id`'s.
 
     Returns those that were written, by dispatch id. However many there are, the usual ones cost the same few
     statements; only a retry, or jobs that waited for an end, cost more.
     """
-    wanted = {result.dispatch_id: result for result in results}
-    rows = _lock(connection, list(wanted), worker_id)
-    if not rows:
+    if not results:
         return {}
-    ids = [row["id"] for row in rows]
-    ended = [wanted[dispatch_id] for dispatch_id in ids]
-    connection.execute(_END, [_end_of(result) for result in ended])
-    logs = [_log_of(row, result, node) for row, result in zip(rows, ended, strict=True) if result.started_at]
+    wanted = {result.dispatch_id: result for result in results}
+    held = [_Held._make(row) for row in direct.fetch(_HOLD, {"runs": sorted(wanted), "by_worker": worker_id})]
+    if not held:
+        return {}
+    direct.run_many(_END, [_end_of(wanted[each.id]) for each in held])
+    logs = [_log_of(each, result, worker_id, node) for each in held if (result := wanted[each.id]).started_at]
     if logs:
-        connection.execute(_LOG, logs)
-    connection.execute(_DROP_CHUNKS, {"runs": ids})
-    return {row["id"]: _follow(connection, row, wanted[row["id"]], now) for row in rows}
+        direct.run_many(_LOG, logs)
+    direct.run(_DROP_CHUNKS, {"runs": [each.id for each in held]})
+    return {each.id: _follow(direct, each, wanted[each.id], now) for each in held}
 
 
 def fold(chunks: Sequence[OutputChunk]) -> CapturedOutput:
@@ -110,86 +124,125 @@ def backoff(job: JobSpec, retry_count: int) -> timedelta:
     return min(doubled, job.retry_backoff_max) * jitter
 
 
-def _lock(connection: Connection, dispatch_ids: Sequence[int], worker_id: str) -> Sequence[RowMapping]:
-    """Read attempts that still are that worker's, with what has to be known of their jobs, and keep them so."""
-    return fetch(connection, _LOCK, {"runs": dispatch_ids, "by_worker": worker_id}).mappings().all()
+class _Held(NamedTuple):
+    """An attempt that is still its worker's, and stays it until the transaction ends."""
+
+    id: int
+    job_id: int
+    job_name: str
+    config_hash: str | None
+    pool_key: str | None
+    has_dependents: bool
 
 
-_LOCK = (
-    select(
-        _D,
-        Job.name.label("job_name"),
-        Job.payload.label("job_payload"),
-        exists().where(JobDependency.upstream_id == Job.id).label("has_dependents"),
+def _hold(given: Given) -> Select[Any]:
+    has_dependents = exists().where(JobDependency.upstream_id == _D.c.job_id)
+    return (
+        select(_D.c.id, _D.c.job_id, Job.name, _D.c.config_hash, _D.c.pool_key, has_dependents)
+        .join(Job, Job.id == _D.c.job_id)
+        .where(
+            given.among(_D.c.id, "runs"),
+            _D.c.status == IN_PROGRESS,
+            _D.c.worker_id == given.one("by_worker", String()),
+        )
+        .order_by(_D.c.id)
+        .with_for_update(of=_D, key_share=True)
     )
-    .join(Job, Job.id == _D.c.job_id)
-    .where(
-        _D.c.id.in_(bindparam("runs", expanding=True)),
-        _D.c.status == Status.IN_PROGRESS,
-        _D.c.worker_id == bindparam("by_worker"),
+
+
+def _ending(given: Given) -> Update:
+    return (
+        update(_D)
+        .where(_D.c.id == given.each("row_id"))
+        .values(
+            status=given.each("new_status"),
+            reason=given.each("new_reason"),
+            completed_at=given.each("ended_at"),
+            error_message=given.each("error"),
+            started_at=func.coalesce(given.each("began_at"), _D.c.started_at),
+        )
     )
-    .order_by(_D.c.id)
-    .with_for_update(of=_D, key_share=True)
+
+
+def _logging(given: Given) -> Insert:
+    values = {name: given.each(name) for name in _LOGGED}
+    if given.is_server:
+        return insert(JobExecutionLog).from_select(list(values), select(*values.values()))
+    return insert(JobExecutionLog).values(values)
+
+
+_LOGGED: dict[str, TypeEngine[Any]] = {
+    each.name: BigInteger() if each.foreign_keys else each.type
+    for each in tables.job_execution_log.c
+    if not each.primary_key
+}
+_HOLD = Statement(_hold)
+_END = Statement(
+    _ending,
+    each={
+        "row_id": BigInteger(),
+        "new_status": String(),
+        "new_reason": String(),
+        "ended_at": UtcDateTime(),
+        "error": FreeText(),
+        "began_at": UtcDateTime(),
+    },
 )
-_LOG = insert(JobExecutionLog)
-_DROP_CHUNKS = delete(JobOutputChunk).where(JobOutputChunk.dispatch_id.in_(bindparam("runs", expanding=True)))
-_END = (
-    update(_D)
-    .where(_D.c.id == bindparam("row_id"))
-    .values(
-        status=bindparam("new_status"),
-        reason=bindparam("new_reason"),
-        completed_at=bindparam("ended_at"),
-        error_message=bindparam("error"),
-        started_at=func.coalesce(bindparam("began_at", type_=UtcDateTime()), _D.c.started_at),
-    )
+_LOG = Statement(_logging, each=_LOGGED)
+_DROP_CHUNKS = Statement(lambda given: delete(_C).where(given.among(_C.c.dispatch_id, "runs")))
+_WHOLE = (
+    select(_D, Job.payload.label("job_payload")).join(Job, Job.id == _D.c.job_id).where(_D.c.id == bindparam("row_id"))
 )
 
 
 def _end_of(result: RunResult) -> dict[str, Any]:
     return {
         "row_id": result.dispatch_id,
-        "new_status": result.status,
-        "new_reason": result.reason,
+        "new_status": result.status.value,
+        "new_reason": result.reason.value,
         "ended_at": result.finished_at,
         "error": result.error_message,
         "began_at": result.started_at,
     }
 
 
-def _log_of(row: RowMapping, result: RunResult, node: str) -> dict[str, Any]:
+def _log_of(held: _Held, result: RunResult, worker_id: str, node: str) -> dict[str, Any]:
+    output = result.output
     return {
         "dispatch_id": result.dispatch_id,
-        "job_id": row["job_id"],
-        "worker_id": row["worker_id"],
+        "job_id": held.job_id,
+        "worker_id": worker_id,
         "host": node,
         "pid": result.pid,
         "run_time": result.started_at,
         "finished_at": result.finished_at,
-        "status": result.status,
+        "status": result.status.value,
         "exit_code": result.exit_code,
         "signal": result.signal,
-        "log_output": result.output.data,
-        "output_bytes": result.output.total,
-        "output_dropped": result.output.dropped,
-        "output_gap_at": result.output.gap_at,
-        "stream_marks": [list(mark) for mark in result.output.marks],
+        "log_output": output.data,
+        "output_bytes": output.total,
+        "output_dropped": output.dropped,
+        "output_gap_at": output.gap_at,
+        "stream_marks": [list(mark) for mark in output.marks],
         "result": result.result,
         "cpu_user": result.cpu_user,
         "cpu_system": result.cpu_system,
         "max_rss": result.max_rss,
-        "config_hash": row["config_hash"] or "",
+        "config_hash": held.config_hash or "",
     }
 
 
-def _follow(connection: Connection, row: RowMapping, result: RunResult, now: datetime) -> Ended:
+def _follow(direct: Direct, held: _Held, result: RunResult, now: datetime) -> Ended:
     """Make what the end of an attempt leads to: its retry, or the runs of jobs that waited for its last end."""
-    retry_id, retry_at = _insert_retry(connection, row, result, now)
+    ended = Ended(held.id, held.job_id, held.job_name, frees_place=held.pool_key is not None)
+    if result.status is Status.COMPLETED and not held.has_dependents:
+        return ended
+    row = direct.core.execute(_WHOLE, {"row_id": held.id}).mappings().one()
+    retry_id, retry_at = _insert_retry(direct.core, row, result, now)
     followers = 0
-    if retry_id is None and row["has_dependents"]:
-        followers = dependencies.follow(connection, row, result.status, result.reason, now)
-    is_pooled = row["pool_key"] is not None
-    return Ended(row["id"], row["job_id"], row["job_name"], retry_id, retry_at, followers, is_pooled)
+    if retry_id is None and held.has_dependents:
+        followers = dependencies.follow(direct.core, row, result.status, result.reason, now)
+    return replace(ended, retry_id=retry_id, retry_at=retry_at, followers=followers)
 
 
 def _insert_retry(

@@ -2,57 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
-from functools import cache
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     CTE,
+    BigInteger,
     ColumnElement,
-    Connection,
     Integer,
     Interval,
-    RowMapping,
     ScalarSelect,
     Select,
     String,
+    Update,
     and_,
-    bindparam,
     cast,
     exists,
     func,
-    literal_column,
     or_,
     select,
     update,
 )
 
 from jobsup.config.document import jobspec_from_dict
-from jobsup.model import Claim, Source, Status, host_tag
+from jobsup.model import Claim, JobSpec, Source, Status, host_tag
 from jobsup.store import requirements, tables
-from jobsup.store.made import fetch
-from jobsup.store.rows import WAITING, Job, JobDispatch, JobPool, aliased
+from jobsup.store.direct import Direct, Given, Statement
+from jobsup.store.rows import IN_PROGRESS, WAITING, Job, JobDispatch, JobPool, aliased
 from jobsup.store.tables import UtcDateTime
 
 # Looked at beyond what is wanted: a batch may hold several rows of one concurrency key, of which one is taken, or more
 # of a pool than it has places. When nothing but such rows was found, what lies behind them is looked at too.
 CLAIM_LOOKAHEAD = 16
 CLAIM_PASSES_MAX = 8
+# Definitions that are kept as they were read; with more jobs than that in use, all are read again now and then.
+DEFINITIONS_MAX = 500
 
 _D = tables.job_dispatch
-_RUNNING: ColumnElement[str] = literal_column(f"'{Status.IN_PROGRESS}'")
 
-# What the statements are given each time; they themselves are made once. No column may have one of these names.
-_NOW = bindparam("at", type_=UtcDateTime())
-_NODE = bindparam("on_node", type_=String())
-_QUEUES = bindparam("of_queues", type_=String(), expanding=True)
-_WANTED = bindparam("wanted", type_=Integer())
-_WORKER = bindparam("by_worker", type_=String())
+
+class _Row(NamedTuple):
+    """What can be claimed, with all that a claim needs; the job's definition is looked up by its hash."""
+
+    id: int
+    job_id: int
+    source: str
+    retry_count: int
+    scheduled_for: datetime | None
+    parent_id: int | None
+    params: dict[str, Any] | None
+    concurrency_key: str | None
+    pool_key: str | None
+    claim_rank: int
+    config_hash: str
+    timeout_seconds: float | None
+    is_taken: bool = False
 
 
 def claim(
-    connection: Connection,
+    direct: Direct,
     *,
     worker_id: str,
     node: str,
@@ -62,73 +72,75 @@ def claim(
     now: datetime,
 ) -> tuple[tuple[Claim, ...], datetime | None]:
     """Take up to `limit` dispatches for a worker; with fewer found, also say when the next waiting one comes due."""
-    given = {"at": now, "on_node": node, "has_tags": (host_tag(node), *tags)}
-    if queues:
-        given["of_queues"] = queues
-    take = _take_alone if connection.dialect.name == "sqlite" else _take_among_others
-    claims: list[Claim] = []
+    given = {"at": now, "on_node": node, "has_tags": [host_tag(node), *tags], "of_queues": list(queues)}
+    which = _OF_QUEUES if queues else _OF_ALL
+    take = _take_among_others if direct.is_server else _take_alone
+    taken: list[_Row] = []
+    is_all = False
     for _ in range(CLAIM_PASSES_MAX):
-        taken, is_all = take(connection, given, limit - len(claims), worker_id, now)
-        claims += taken
-        if len(claims) == limit:
-            return tuple(claims), None
-        if is_all:
+        more, is_all = take(direct, which, given, wanted=limit - len(taken), worker_id=worker_id, now=now)
+        taken += more
+        if is_all or len(taken) == limit:
             break
-    return tuple(claims), fetch(connection, _next_available(bool(queues)), given).scalar_one()
+    claims = _claims(direct, taken)
+    if len(claims) == limit:
+        return claims, None
+    return claims, direct.fetch(which.next_available, given)[0][0]
 
 
 def _take_alone(
-    connection: Connection, given: dict[str, Any], wanted: int, worker_id: str, now: datetime
-) -> tuple[list[Claim], bool]:
+    direct: Direct, which: _Statements, given: dict[str, Any], *, wanted: int, worker_id: str, now: datetime
+) -> tuple[list[_Row], bool]:
     """Take what is first, as the only one that writes; also say whether everything that waits was looked at."""
-    statement = _claimable("of_queues" in given)
-    rows = fetch(connection, statement, {**given, "wanted": wanted + CLAIM_LOOKAHEAD}).mappings().all()
-    return _take(connection, _fitting(connection, rows, wanted), worker_id, now), len(rows) < wanted + CLAIM_LOOKAHEAD
+    rows = [_Row(*row) for row in direct.fetch(which.claimable, {**given, "wanted": wanted + CLAIM_LOOKAHEAD})]
+    taken = _fitting(direct, rows, wanted)
+    _take(direct, taken, worker_id, now)
+    return taken, len(rows) < wanted + CLAIM_LOOKAHEAD
 
 
 def _take_among_others(
-    connection: Connection, given: dict[str, Any], wanted: int, worker_id: str, now: datetime
-) -> tuple[list[Claim], bool]:
+    direct: Direct, which: _Statements, given: dict[str, Any], *, wanted: int, worker_id: str, now: datetime
+) -> tuple[list[_Row], bool]:
     """Take what is first and nobody else is about to take, in one statement; what needs a pool's place in two more.
 
     Of one concurrency key the first is taken. The others stay locked until the commit, which harms nobody: whoever
     would take one meanwhile would wait for that very key. Two that take two of a key at the same moment are told
     apart by its unique index.
     """
-    statement = _taking("of_queues" in given)
-    rows = fetch(connection, statement, {**given, "wanted": wanted, "by_worker": worker_id}).mappings().all()
-    pooled = _fitting(connection, [row for row in rows if row["pool_key"] is not None], wanted)
-    held = {row["concurrency_key"] for row in rows if row["is_taken"]} - {None}
-    more = _take(connection, [row for row in pooled if row["concurrency_key"] not in held], worker_id, now)
-    claims = [_claim_of(row) for row in rows if row["is_taken"]] + more
-    order = {row["id"]: place for place, row in enumerate(rows)}
-    return sorted(claims, key=lambda claim: order[claim.dispatch_id]), len(rows) < wanted
+    values = {**given, "wanted": wanted, "by_worker": worker_id}
+    rows = [_Row(*row) for row in direct.fetch(which.taking, values)]
+    held = {row.concurrency_key for row in rows if row.is_taken} - {None}
+    pooled = _fitting(direct, [row for row in rows if row.pool_key is not None], wanted)
+    more = [row for row in pooled if row.concurrency_key not in held]
+    _take(direct, more, worker_id, now)
+    ours = {row.id for row in more}
+    return [row for row in rows if row.is_taken or row.id in ours], len(rows) < wanted
 
 
-@cache
-def _taking(has_queues: bool) -> Select[Any]:
+def _taking(given: Given, *, has_queues: bool) -> Select[Any]:
     """Pick rows, and take those of them at once that need no pool's place."""
-    picked = _claimable(has_queues).with_for_update(of=JobDispatch, skip_locked=True).cte("picked")
+    picked = _claimable(given, has_queues=has_queues).with_for_update(of=JobDispatch, skip_locked=True).cte("picked")
     picked = picked.prefix_with("MATERIALIZED")  # looked up twice, it would lock other rows the second time
-    taken = _taken(picked)
+    taken = _taken(given, picked)
     is_taken = picked.c.id.in_(select(taken.c.id)).label("is_taken")
     return select(picked, is_taken).order_by(picked.c.claim_rank, picked.c.id)
 
 
-def _taken(picked: CTE) -> CTE:
+def _taken(given: Given, picked: CTE) -> CTE:
     """Make those of the picked rows ours that need no pool's place."""
     each = func.coalesce(picked.c.concurrency_key, cast(picked.c.id, String))
     place = func.row_number().over(partition_by=each, order_by=(picked.c.claim_rank, picked.c.id)).label("place")
     first = select(picked, place).where(picked.c.pool_key.is_(None)).subquery("first")
     timeout = func.make_interval(0, 0, 0, 0, 0, 0, first.c.timeout_seconds, type_=Interval)
+    now = given.one("at", UtcDateTime())
     return (
         update(JobDispatch)
         .where(JobDispatch.id == first.c.id, first.c.place == 1)
         .values(
             status=Status.IN_PROGRESS,
-            worker_id=_WORKER,
-            claimed_at=_NOW,
-            deadline_at=_NOW + timeout,
+            worker_id=given.one("by_worker", String()),
+            claimed_at=now,
+            deadline_at=now + timeout,
             config_hash=first.c.config_hash,
         )
         .returning(JobDispatch.id)
@@ -136,16 +148,14 @@ def _taken(picked: CTE) -> CTE:
     )
 
 
-@cache
-def _next_available(has_queues: bool) -> Select[Any]:
+def _next_available(given: Given, *, has_queues: bool) -> Select[Any]:
     return select(func.min(JobDispatch.available_at)).where(
-        WAITING, JobDispatch.available_at > _NOW, _serves(has_queues)
+        WAITING, JobDispatch.available_at > given.one("at", UtcDateTime()), _serves(given, has_queues=has_queues)
     )
 
 
-@cache
-def _claimable(has_queues: bool) -> Select[Any]:
-    """Select what can be claimed now, in its order, with all that a claim needs."""
+def _claimable(given: Given, *, has_queues: bool) -> Select[Any]:
+    """Select what can be claimed now, in its order: the columns of `_Row`."""
     return (
         select(
             JobDispatch.id,
@@ -158,36 +168,37 @@ def _claimable(has_queues: bool) -> Select[Any]:
             JobDispatch.concurrency_key,
             JobDispatch.pool_key,
             JobDispatch.claim_rank,
-            Job.payload,
             Job.config_hash,
             Job.timeout_seconds,
         )
         .join(Job, Job.id == JobDispatch.job_id)
         .where(
             WAITING,
-            JobDispatch.available_at <= _NOW,
-            _serves(has_queues),
+            JobDispatch.available_at <= given.one("at", UtcDateTime()),
+            _serves(given, has_queues=has_queues),
             _key_is_free(),
             _pool_has_room(),
-            _is_let(),
+            _is_let(given),
         )
         .order_by(JobDispatch.claim_rank, JobDispatch.id)
-        .limit(_WANTED)
+        .limit(given.one("wanted", Integer()))
     )
 
 
-def _serves(has_queues: bool) -> ColumnElement[bool]:
-    target = or_(JobDispatch.target == "", JobDispatch.target == _NODE)
+def _serves(given: Given, *, has_queues: bool) -> ColumnElement[bool]:
+    target = or_(JobDispatch.target == "", JobDispatch.target == given.one("on_node", String()))
     # Which requirements are met is found once a query, and only if a row has one.
-    is_met = or_(JobDispatch.requires.is_(None), JobDispatch.requires.in_(requirements.met()))
-    return and_(target, is_met, JobDispatch.queue.in_(_QUEUES)) if has_queues else and_(target, is_met)
+    is_met = or_(JobDispatch.requires.is_(None), JobDispatch.requires.in_(requirements.met(given)))
+    if not has_queues:
+        return and_(target, is_met)
+    return and_(target, is_met, given.among(JobDispatch.queue, "of_queues", String()))
 
 
 def _key_is_free() -> ColumnElement[bool]:
     running = aliased(JobDispatch)
     return or_(
         JobDispatch.concurrency_key.is_(None),
-        ~exists().where(running.concurrency_key == JobDispatch.concurrency_key, running.status == _RUNNING),
+        ~exists().where(running.concurrency_key == JobDispatch.concurrency_key, running.status == IN_PROGRESS),
     )
 
 
@@ -199,26 +210,39 @@ def _pool_has_room() -> ColumnElement[bool]:
 
 def _places_taken() -> ScalarSelect[int]:
     running = aliased(JobDispatch)
-    return select(func.count()).where(running.pool_key == JobPool.key, running.status == _RUNNING).scalar_subquery()
+    return select(func.count()).where(running.pool_key == JobPool.key, running.status == IN_PROGRESS).scalar_subquery()
 
 
-def _is_let() -> ColumnElement[bool]:
+def _is_let(given: Given) -> ColumnElement[bool]:
     """Hold what is filled in afterwards while its job is paused; all other runs were let in before the pause."""
-    is_paused = and_(Job.paused_at.is_not(None), or_(Job.paused_until.is_(None), Job.paused_until > _NOW))
-    return or_(JobDispatch.source != Source.BACKFILL, ~is_paused)
+    lasts = or_(Job.paused_until.is_(None), Job.paused_until > given.one("at", UtcDateTime()))
+    return or_(JobDispatch.source != Source.BACKFILL, ~and_(Job.paused_at.is_not(None), lasts))
 
 
-def _fitting(connection: Connection, rows: Sequence[RowMapping], limit: int) -> list[RowMapping]:
+class _Statements:
+    """What a worker asks that serves all queues, or some."""
+
+    def __init__(self, *, has_queues: bool) -> None:
+        self.claimable = Statement(partial(_claimable, has_queues=has_queues))
+        self.taking = Statement(partial(_taking, has_queues=has_queues))
+        self.next_available = Statement(partial(_next_available, has_queues=has_queues))
+
+
+_OF_ALL, _OF_QUEUES = _Statements(has_queues=False), _Statements(has_queues=True)
+
+
+def _fitting(direct: Direct, rows: Sequence[_Row], limit: int) -> list[_Row]:
     """Choose what can run at once: one of each concurrency key, and no more of a pool than it has room for."""
-    room = _room(connection, {row["pool_key"] for row in rows if row["pool_key"] is not None})
-    taken: list[RowMapping] = []
+    room = _room(direct, {row.pool_key for row in rows if row.pool_key is not None})
+    taken: list[_Row] = []
     keys: set[str] = set()
     for row in rows:
-        key, pool = row["concurrency_key"], row["pool_key"]
-        if (key is not None and key in keys) or room.get(pool, 1) <= 0:
+        key, pool = row.concurrency_key, row.pool_key
+        if (key is not None and key in keys) or (pool is not None and room.get(pool, 1) <= 0):
             continue
-        keys.add(key)
-        if pool in room:
+        if key is not None:
+            keys.add(key)
+        if pool is not None and pool in room:
             room[pool] -= 1
         taken.append(row)
         if len(taken) == limit:
@@ -226,56 +250,83 @@ def _fitting(connection: Connection, rows: Sequence[RowMapping], limit: int) -> 
     return taken
 
 
-def _room(connection: Connection, pools: set[str]) -> dict[str, int]:
+def _room(direct: Direct, pools: set[str]) -> dict[str, int]:
     """Return the free places of pools, held for this transaction: who claims of one of them next waits for its end."""
     if not pools:
         return {}
-    if connection.dialect.name != "sqlite":  # which has one writer at a time
-        connection.execute(select(JobPool.key).where(JobPool.key.in_(pools)).order_by(JobPool.key).with_for_update())
+    if direct.is_server:  # SQLite has one writer at a time
+        direct.core.execute(select(JobPool.key).where(JobPool.key.in_(pools)).order_by(JobPool.key).with_for_update())
     rooms = select(JobPool.key, (JobPool.places - _places_taken()).label("free")).where(JobPool.key.in_(pools))
-    return {row.key: row.free for row in connection.execute(rooms)}
+    return {row.key: row.free for row in direct.core.execute(rooms)}
 
 
-def _take(connection: Connection, rows: Iterable[RowMapping], worker_id: str, now: datetime) -> list[Claim]:
+def _take(direct: Direct, rows: Sequence[_Row], worker_id: str, now: datetime) -> None:
     """Make rows ours that nobody else can take any more."""
-    claims = [_claim_of(row) for row in rows]
     changes = [
         {
-            "by_worker": worker_id,
-            "at": now,
-            "row_id": claim.dispatch_id,
-            "deadline": None if claim.job.timeout is None else now + claim.job.timeout,
-            "hash": claim.config_hash,
+            "row_id": row.id,
+            "deadline": None if row.timeout_seconds is None else now + timedelta(seconds=row.timeout_seconds),
+            "hash": row.config_hash,
         }
-        for claim in claims
+        for row in rows
     ]
     if changes:
-        connection.execute(_MAKE_OURS, changes)
-    return claims
+        direct.run_many(_MAKE_OURS, changes, by_worker=worker_id, at=now)
 
 
-_MAKE_OURS = (
-    update(_D)
-    .where(_D.c.id == bindparam("row_id"), _D.c.status == Status.PENDING)
-    .values(
-        status=Status.IN_PROGRESS,
-        worker_id=_WORKER,
-        claimed_at=_NOW,
-        deadline_at=bindparam("deadline"),
-        config_hash=bindparam("hash"),
+def _make_ours(given: Given) -> Update:
+    return (
+        update(_D)
+        .where(_D.c.id == given.each("row_id"), _D.c.status == Status.PENDING)
+        .values(
+            status=Status.IN_PROGRESS,
+            worker_id=given.one("by_worker", String()),
+            claimed_at=given.one("at", UtcDateTime()),
+            deadline_at=given.each("deadline"),
+            config_hash=given.each("hash"),
+        )
     )
+
+
+_MAKE_OURS = Statement(_make_ours, each={"row_id": BigInteger(), "deadline": UtcDateTime(), "hash": String()})
+
+
+def _claims(direct: Direct, rows: Sequence[_Row]) -> tuple[Claim, ...]:
+    """Put together what is handed out; definitions that were not seen lately are read, in this very transaction."""
+    unknown = {row.job_id for row in rows if row.config_hash not in _definitions}
+    newest: dict[int, str] = {}
+    if unknown:
+        if len(_definitions) + len(unknown) > DEFINITIONS_MAX:
+            _definitions.clear()
+            unknown = {row.job_id for row in rows}
+        for job_id, config_hash, payload in direct.fetch(_DEFINITIONS, {"jobs": sorted(unknown)}):
+            newest[job_id] = config_hash
+            _definitions[config_hash] = jobspec_from_dict(payload)
+    changed = [row._replace(config_hash=newest[row.job_id]) for row in rows if row.config_hash not in _definitions]
+    if changed:  # by a reload, between our two looks: what is run is what is noted
+        direct.run_many(_NOTE_HASH, [{"row_id": row.id, "hash": row.config_hash} for row in changed])
+        rows = [*{row.id: row for row in (*rows, *changed)}.values()]
+    return tuple(_claim_of(row) for row in rows)
+
+
+_DEFINITIONS = Statement(lambda given: select(Job.id, Job.config_hash, Job.payload).where(given.among(Job.id, "jobs")))
+_NOTE_HASH = Statement(
+    lambda given: update(_D).where(_D.c.id == given.each("row_id")).values(config_hash=given.each("hash")),
+    each={"row_id": BigInteger(), "hash": String()},
 )
+_definitions: dict[str, JobSpec] = {}
+"""By the hash of their words: what a hash stands for never changes."""
 
 
-def _claim_of(row: RowMapping) -> Claim:
+def _claim_of(row: _Row) -> Claim:
     return Claim(
-        dispatch_id=row["id"],
-        job_id=row["job_id"],
-        job=jobspec_from_dict(row["payload"]),
-        config_hash=row["config_hash"],
-        source=Source(row["source"]),
-        retry_count=row["retry_count"],
-        scheduled_for=row["scheduled_for"],
-        params=row["params"] or {},
-        parent_id=row["parent_id"],
+        dispatch_id=row.id,
+        job_id=row.job_id,
+        job=_definitions[row.config_hash],
+        config_hash=row.config_hash,
+        source=Source(row.source),
+        retry_count=row.retry_count,
+        scheduled_for=row.scheduled_for,
+        params=row.params or {},
+        parent_id=row.parent_id,
     )

@@ -6,7 +6,7 @@ What SQLite and PostgreSQL do differently here is in `on_sqlite` and `on_postgre
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,10 +18,12 @@ from jobsup.clock import Clock, ServerClock, SystemClock
 from jobsup.config.settings import SCHEMA_DEFAULT, TIMEOUT_DEFAULT, DatabaseSettings
 from jobsup.errors import DatabaseError, DatabaseUnavailableError, UsageError
 from jobsup.store.addresses import parse
+from jobsup.store.direct import Direct
 from jobsup.store.faults import CollisionError, CommitUnknownError
 from jobsup.store.on_sqlite import SqliteFile
 
 T = TypeVar("T")
+C = TypeVar("C")
 
 # A transaction that met another one is done again at once; so many in a row mean that something is wrong.
 TRIES_MAX = 8
@@ -114,14 +116,29 @@ class Database:
 
     def transact(self, work: Callable[[Connection], T]) -> T:
         """Do work in a transaction that writes, and once more whenever another transaction was in the way."""
-        for _ in range(TRIES_MAX - 1):
-            try:
-                with self.write() as connection:
-                    return work(connection)
-            except CollisionError:
-                continue
-        with self.write() as connection:
-            return work(connection)
+        return _until_done(self.write, work)
+
+    @contextmanager
+    def directly(self) -> Iterator[Direct]:
+        """Open a transaction that writes, as `write` does, for statements that are run on the driver itself."""
+        with self._readable_errors():
+            with self.backend.turn(is_write=True), closing(self.engine.raw_connection()) as connection:
+                direct = Direct(self.engine, connection)
+                self.backend.begin(direct)
+                news = self._news = {}
+                try:
+                    yield direct
+                    if news:
+                        self.backend.announce(direct, news)
+                    self._commit(direct)
+                finally:
+                    self._news = None
+            if news:
+                self.backend.announced(news)
+
+    def transact_directly(self, work: Callable[[Direct], T]) -> T:
+        """Do work as `transact` does, on the driver itself."""
+        return _until_done(self.directly, work)
 
     def settle(self, work: Callable[[Connection, bool], T]) -> T:
         """Do work as `transact` does; when its commit's outcome is not known, once more, and tell it so by True.
@@ -174,14 +191,14 @@ class Database:
                     with connection.begin() as transaction:
                         yield connection
                         if news:
-                            self.backend.announce(connection, news)
+                            self.backend.announce(Direct.of(connection), news)
                         self._commit(transaction)
                 finally:
                     self._news = None
             if news:
                 self.backend.announced(news)
 
-    def _commit(self, transaction: RootTransaction) -> None:
+    def _commit(self, transaction: RootTransaction | Direct) -> None:
         try:
             transaction.commit()
         except DBAPIError as error:
@@ -209,3 +226,14 @@ class Database:
 
     def _count(self, _: Any, __: Any, statement: str, *___: Any) -> None:
         self.statements += not statement.startswith("BEGIN")
+
+
+def _until_done(begin: Callable[[], AbstractContextManager[C]], work: Callable[[C], T]) -> T:
+    for _ in range(TRIES_MAX - 1):
+        try:
+            with begin() as transaction:
+                return work(transaction)
+        except CollisionError:
+            continue
+    with begin() as transaction:
+        return work(transaction)

@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 from psycopg import IsolationLevel
-from sqlalchemy import URL, Connection, create_engine, event
+from sqlalchemy import URL, Connection, PoolProxiedConnection, create_engine, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 
 from jobsup.clock import Clock, ServerClock, SystemClock
@@ -23,6 +23,7 @@ from jobsup.config.urls import masked
 from jobsup.errors import DatabaseError, DatabaseUnavailableError
 from jobsup.events import emit
 from jobsup.store import server_words, wake_channels
+from jobsup.store.direct import Direct
 from jobsup.store.link import Link
 from jobsup.store.wake_channels import Ear
 
@@ -97,7 +98,15 @@ class Server:
 
     def prepare(self, connection: Connection, *, is_write: bool) -> None:
         """Say how the transaction that follows begins: one that reads sees one state throughout."""
-        link = _link_of(connection)
+        self._prepare(_link_of(connection.connection), is_write=is_write)
+
+    def begin(self, direct: Direct) -> None:
+        """Begin a transaction that writes, with the clock read where it is due."""
+        link = _link_of(direct.connection)
+        self._prepare(link, is_write=True)
+        self._look_at_clock(lambda text, values: direct.say(text, values).fetchone())
+
+    def _prepare(self, link: Link, *, is_write: bool) -> None:
         link.patience = self._patience.total_seconds()
         level = None if is_write else IsolationLevel.REPEATABLE_READ
         if link.isolation_level != level:
@@ -119,10 +128,10 @@ class Server:
             with suppress(DBAPIError), self.turn(is_write=False), self.engine.connect():
                 pass
 
-    def announce(self, connection: Connection, news: Mapping[str, int]) -> None:
+    def announce(self, direct: Direct, news: Mapping[str, int]) -> None:
         """Have the listeners of each kind told at the commit."""
         if news:
-            wake_channels.announce(connection, self.schema, news)
+            wake_channels.announce(direct, self.schema, news)
 
     def announced(self, news: Mapping[str, int]) -> None:
         """The server has told them."""
@@ -247,13 +256,16 @@ class Server:
         self.is_pooled = True
 
     def _opened(self, connection: Connection) -> None:
-        """Begin a transaction: read the clock where it is due; behind a proxy, say all settings anew."""
+        self._look_at_clock(lambda text, values: connection.exec_driver_sql(text, values).one())
+
+    def _look_at_clock(self, ask: Callable[[str, dict[str, str]], Any]) -> None:
+        """As a transaction begins, read the clock where it is due; behind a proxy, say all settings anew."""
         is_due = isinstance(self.clock, ServerClock) and self.clock.age > CLOCK_AGE_SECONDS_MAX
         if not is_due and not self.is_pooled:
             return
         more = f", {_settings('true')}" if self.is_pooled else ""
         asked_at = SystemClock().boottime()
-        found = connection.exec_driver_sql(f"SELECT clock_timestamp(){more}", self._values()).one()
+        found = ask(f"SELECT clock_timestamp(){more}", self._values())
         self._read_clock(found[0], asked_at)
 
     def _replace_lost(self, link: Any, _: Any, __: Any) -> None:
@@ -318,8 +330,8 @@ def _milliseconds(duration: timedelta) -> str:
     return str(max(1, duration // timedelta(milliseconds=1)))
 
 
-def _link_of(connection: Connection) -> Link:
-    link = connection.connection.dbapi_connection
+def _link_of(connection: PoolProxiedConnection) -> Link:
+    link = connection.dbapi_connection
     if not isinstance(link, Link):
         raise TypeError(f"not one of our connections: {link!r}")
     return link

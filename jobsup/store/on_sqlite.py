@@ -22,6 +22,7 @@ from sqlalchemy.pool import QueuePool
 from jobsup.clock import Clock
 from jobsup.errors import DatabaseError, DatabaseUnavailableError
 from jobsup.store import faults, wake_sockets
+from jobsup.store.direct import BEGIN, Direct
 from jobsup.store.faults import Words
 from jobsup.store.news import OFFER
 
@@ -31,8 +32,6 @@ BUSY_SECONDS = 5.0
 AUTOCHECKPOINT_PAGES = 4000
 # Bytes the WAL file is cut back to after a checkpoint.
 JOURNAL_SIZE_LIMIT = 8 << 20
-
-_BEGIN = "jobsup_begin"
 
 
 class SqliteFile:
@@ -66,7 +65,11 @@ class SqliteFile:
 
     def prepare(self, connection: Connection, *, is_write: bool) -> None:
         """Say how the transaction that follows begins."""
-        connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE" if is_write else "BEGIN"})  # changes it in place
+        connection.execution_options(**{BEGIN: "BEGIN IMMEDIATE" if is_write else "BEGIN"})  # changes it in place
+
+    def begin(self, direct: Direct) -> None:
+        """Begin a transaction that writes."""
+        direct.say("BEGIN IMMEDIATE")
 
     def patiently(self) -> AbstractContextManager[None]:
         """Nothing here is given up before its end."""
@@ -75,7 +78,7 @@ class SqliteFile:
     def refresh_clock(self) -> None:
         """The machine's own clock needs no reading."""
 
-    def announce(self, connection: Connection, news: Mapping[str, int]) -> None:
+    def announce(self, direct: Direct, news: Mapping[str, int]) -> None:
         """Nothing to do before the commit: who is woken too early would see nothing."""
 
     def announced(self, news: Mapping[str, int]) -> None:
@@ -174,7 +177,8 @@ def _make_private(path: str) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN IMMEDIATE"))
+    if words := connection.get_execution_options().get(BEGIN, "BEGIN IMMEDIATE"):
+        connection.exec_driver_sql(words)
 
 
 class _WriterQueue:

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, Select, String, bindparam, case, func, select
+from sqlalchemy import Connection, Select, String, case, func, select
 
 from jobsup.store.dialect import insert_new
+from jobsup.store.direct import Given
 from jobsup.store.rows import JobRequirement
 
 _BETWEEN = " "
-
-TAGS = bindparam("has_tags", type_=String(), expanding=True)
-"""The tags of the worker that claims."""
 
 
 def text_of(tags: Iterable[str]) -> str | None:
@@ -29,9 +27,9 @@ def tags_of(requires: str | None) -> tuple[str, ...]:
     return tuple(requires.split(_BETWEEN)) if requires else ()
 
 
-def met() -> Select[tuple[str]]:
-    """Select the requirements that a worker with `TAGS` meets; what nobody wrote down is met by none."""
-    is_there = case((JobRequirement.tag.in_(TAGS), 1), else_=0)
+def met(given: Given) -> Select[tuple[str]]:
+    """Select the requirements that a worker with the tags `has_tags` meets; what nobody wrote down is met by none."""
+    is_there = case((given.among(JobRequirement.tag, "has_tags", String()), 1), else_=0)
     return select(JobRequirement.requires).group_by(JobRequirement.requires).having(func.count() == func.sum(is_there))
 
 

@@ -14,6 +14,7 @@ from jobsup.config.document import jobspec_from_dict
 from jobsup.model import Reason, RunResult, Status, WorkerStatus
 from jobsup.store import attempts, notifier
 from jobsup.store.attempts import Ended
+from jobsup.store.direct import Direct
 from jobsup.store.engine import Database
 from jobsup.store.made import fetch
 from jobsup.store.rows import LIVE, Job, JobDispatch, WorkerRegistration
@@ -178,7 +179,7 @@ def _end_all(
         found: list[Ended] = []
         for (worker_id, node), owned in groupby(rows, key=lambda row: (row["worker_id"], row["node"] or "")):
             results = [_result(connection, row, reason, explain, now) for row in owned]
-            found += attempts.end(connection, results, worker_id=worker_id, node=node, now=now).values()
+            found += attempts.end(Direct.of(connection), results, worker_id=worker_id, node=node, now=now).values()
         if found:
             notifier.wake(database, "worker", len(found))
             notifier.wake(database, "follower")

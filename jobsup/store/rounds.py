@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, delete, literal_column, select, update
+from sqlalchemy import BigInteger, Connection, String, Update, bindparam, delete, literal_column, select, update
 
 from jobsup.model import Claim, Heartbeat, OutputChunk, Reason, RunResult, Status, WorkerStatus
 from jobsup.store import attempts, claiming, notifier, tables
 from jobsup.store.dialect import insert_new
+from jobsup.store.direct import Direct, Given, Statement
 from jobsup.store.engine import Database
-from jobsup.store.made import fetch
-from jobsup.store.rows import LIVE, JobOutputChunk, WorkerRegistration
+from jobsup.store.rows import IN_PROGRESS, LIVE, JobOutputChunk, WorkerRegistration
+from jobsup.store.tables import UtcDateTime
 
 _D = tables.job_dispatch
 
@@ -76,39 +77,36 @@ def exchange(database: Database, worker: Worker, request: Round) -> Answer:
     the commit is what was lost. Sent again with `is_repeated`, the round does what is left of it and no more.
     """
 
-    def exchange_all(connection: Connection) -> Answer:
-        answer = _exchange(connection, worker, request, database.now())
+    def exchange_all(direct: Direct) -> Answer:
+        answer = _exchange(direct, worker, request, database.now())
         if request.results or request.chunks or request.started:
             notifier.wake(database, "follower")
         if request.release or answer.makes_work or (request.results and not request.claim):
             notifier.wake(database, "worker")  # there is work, or a key is free, that this worker may not take
         return answer
 
-    return database.transact(exchange_all)
+    return database.transact_directly(exchange_all)
 
 
-def _exchange(connection: Connection, worker: Worker, request: Round, now: datetime) -> Answer:
-    is_registered = _beat(connection, worker, request, now)
+def _exchange(direct: Direct, worker: Worker, request: Round, now: datetime) -> Answer:
+    is_registered = _beat(direct, worker, request, now)
     if request.started:
-        began = [
-            {"by_worker": worker.worker_id, "row_id": dispatch_id, "began_at": at}
-            for dispatch_id, at in sorted(request.started.items())
-        ]
-        connection.execute(_STARTED, began)
-    _write_chunks(connection, request)
-    ends = attempts.end(connection, request.results, worker_id=worker.worker_id, node=worker.node, now=now)
+        began = [{"row_id": dispatch_id, "began_at": at} for dispatch_id, at in sorted(request.started.items())]
+        direct.run_many(_STARTED, began, by_worker=worker.worker_id)
+    _write_chunks(direct, request)
+    ends = attempts.end(direct, request.results, worker_id=worker.worker_id, node=worker.node, now=now)
     refused = {result.dispatch_id for result in request.results} - set(ends)
     if request.is_repeated:
         refused -= _written_before(
-            connection, worker, [each for each in request.results if each.dispatch_id in refused]
+            direct.core, worker, [each for each in request.results if each.dispatch_id in refused]
         )
-        _release(connection, worker, _lost_claims(connection, worker, request))
-    _release(connection, worker, request.release)
+        _release(direct, worker, _lost_claims(direct.core, worker, request))
+    _release(direct, worker, request.release)
     claims: tuple[Claim, ...] = ()
     next_available_at = None
     if request.claim > 0 and is_registered:
         claims, next_available_at = claiming.claim(
-            connection,
+            direct,
             worker_id=worker.worker_id,
             node=worker.node,
             queues=worker.queues,
@@ -120,59 +118,74 @@ def _exchange(connection: Connection, worker: Worker, request: Round, now: datet
         claims=claims,
         refused=frozenset(refused),
         makes_work=any(ended.makes_work for ended in ends.values()),
-        cancels=_cancels(connection, worker) if request.watch_cancels else {},
+        cancels=_cancels(direct, worker) if request.watch_cancels else {},
         next_available_at=next_available_at,
         is_registered=is_registered,
     )
 
 
-def _beat(connection: Connection, worker: Worker, request: Round, now: datetime) -> bool:
+def _beat(direct: Direct, worker: Worker, request: Round, now: datetime) -> bool:
     """Renew the registration, or only look whether it still stands; a worker that was given up must not claim."""
     beat = request.heartbeat
     if beat is None:
-        return not request.claim or fetch(connection, _LOOK, {"by_worker": worker.worker_id}).first() is not None
+        return not request.claim or bool(direct.fetch(_LOOK, {"by_worker": worker.worker_id}))
     renewed = {
         "by_worker": worker.worker_id,
         "at": now,
-        "new_status": beat.status,
+        "new_status": beat.status.value,
         "processed": beat.jobs_processed,
         "job": beat.current_job_id,
     }
-    return connection.execute(_RENEW, renewed).rowcount == 1
+    return direct.run(_RENEW, renewed) == 1
 
 
 _ALIVE = (
-    WorkerRegistration.worker_id == bindparam("by_worker"),
+    WorkerRegistration.worker_id == bindparam("by_worker", type_=String()),
     WorkerRegistration.status != literal_column(f"'{WorkerStatus.OFFLINE}'"),
 )
 # Locked: who gives this worker up at this very moment finds all that it claims.
-_LOOK = select(WorkerRegistration.worker_id).where(*_ALIVE).with_for_update(read=True)
-_RENEW = (
-    update(WorkerRegistration)
-    .where(*_ALIVE)
-    .values(
-        last_heartbeat=bindparam("at"),
-        status=bindparam("new_status"),
-        jobs_processed=bindparam("processed"),
-        current_job_id=bindparam("job"),
+_LOOK = Statement(lambda _: select(WorkerRegistration.worker_id).where(*_ALIVE).with_for_update(read=True))
+_RENEW = Statement(
+    lambda _: (
+        update(WorkerRegistration)
+        .where(*_ALIVE)
+        .values(
+            last_heartbeat=bindparam("at"),
+            status=bindparam("new_status"),
+            jobs_processed=bindparam("processed"),
+            current_job_id=bindparam("job"),
+        )
     )
 )
 
 
-_OURS = update(_D).where(
-    _D.c.id == bindparam("row_id"), _D.c.worker_id == bindparam("by_worker"), _D.c.status == Status.IN_PROGRESS
+def _ours(given: Given) -> Update:
+    return update(_D).where(
+        _D.c.id == given.each("row_id"),
+        _D.c.worker_id == given.one("by_worker", String()),
+        _D.c.status == IN_PROGRESS,
+    )
+
+
+_STARTED = Statement(
+    lambda given: _ours(given).values(started_at=given.each("began_at")),
+    each={"row_id": BigInteger(), "began_at": UtcDateTime()},
 )
-_STARTED = _OURS.values(started_at=bindparam("began_at"))
-_GIVEN_BACK = _OURS.where(_D.c.started_at.is_(None)).values(
-    status=Status.PENDING, worker_id=None, claimed_at=None, deadline_at=None, config_hash=None
+_GIVEN_BACK = Statement(
+    lambda given: (
+        _ours(given)
+        .where(_D.c.started_at.is_(None))
+        .values(status=Status.PENDING, worker_id=None, claimed_at=None, deadline_at=None, config_hash=None)
+    ),
+    each={"row_id": BigInteger()},
 )
 
 
-def _release(connection: Connection, worker: Worker, dispatch_ids: Sequence[int]) -> None:
+def _release(direct: Direct, worker: Worker, dispatch_ids: Sequence[int]) -> None:
     """Give claims back that nothing was started of."""
     if dispatch_ids:
-        rows = [{"by_worker": worker.worker_id, "row_id": dispatch_id} for dispatch_id in sorted(dispatch_ids)]
-        connection.execute(_GIVEN_BACK, rows)
+        rows = [{"row_id": dispatch_id} for dispatch_id in sorted(dispatch_ids)]
+        direct.run_many(_GIVEN_BACK, rows, by_worker=worker.worker_id)
 
 
 def _lost_claims(connection: Connection, worker: Worker, request: Round) -> Sequence[int]:
@@ -193,25 +206,27 @@ def _written_before(connection: Connection, worker: Worker, results: Sequence[Ru
     return written
 
 
-def _write_chunks(connection: Connection, request: Round) -> None:
+def _write_chunks(direct: Direct, request: Round) -> None:
     for dispatch_id, (start, stop) in request.dropped.items():
-        connection.execute(
+        direct.core.execute(
             delete(JobOutputChunk).where(
                 JobOutputChunk.dispatch_id == dispatch_id, JobOutputChunk.offset >= start, JobOutputChunk.offset < stop
             )
         )
     if request.chunks:  # an earlier try of this round may have written them
-        insert_new(connection, JobOutputChunk, [asdict(chunk) for chunk in request.chunks])
+        insert_new(direct.core, JobOutputChunk, [asdict(chunk) for chunk in request.chunks])
 
 
-def _cancels(connection: Connection, worker: Worker) -> dict[int, Reason]:
-    rows = fetch(connection, _CANCELLED, {"by_worker": worker.worker_id})
+def _cancels(direct: Direct, worker: Worker) -> dict[int, Reason]:
+    rows = direct.fetch(_CANCELLED, {"by_worker": worker.worker_id})
     return {dispatch_id: Reason(reason or Reason.CANCELLED) for dispatch_id, reason in rows}
 
 
-_CANCELLED = select(_D.c.id, _D.c.cancel_reason).where(
-    LIVE,
-    _D.c.worker_id == bindparam("by_worker"),
-    _D.c.status == Status.IN_PROGRESS,
-    _D.c.cancel_requested_at.is_not(None),
+_CANCELLED = Statement(
+    lambda given: select(_D.c.id, _D.c.cancel_reason).where(
+        LIVE,
+        _D.c.worker_id == given.one("by_worker", String()),
+        _D.c.status == IN_PROGRESS,
+        _D.c.cancel_requested_at.is_not(None),
+    )
 )

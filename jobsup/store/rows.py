@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "IN_PROGRESS",
     "LIVE",
     "TROUBLE",
     "WAITING",
@@ -87,3 +88,6 @@ TROUBLE: ColumnElement[bool] = JobDispatch.status.in_(
 
 WAITING: ColumnElement[bool] = JobDispatch.status == literal_column(f"'{Status.PENDING}'")
 """The rows that can be claimed; a literal, for the same reason."""
+
+IN_PROGRESS: ColumnElement[str] = literal_column(f"'{Status.IN_PROGRESS}'")
+"""The status of what runs; a literal too."""

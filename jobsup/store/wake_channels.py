@@ -15,8 +15,9 @@ import select
 from collections.abc import Mapping
 from contextlib import suppress
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
+from jobsup.store.direct import Direct, Statement
 from jobsup.store.news import OFFER
 
 # Names of workers in one notification, which may have 8,000 bytes.
@@ -104,21 +105,21 @@ def channel(schema: str, kind: str) -> str:
     return f"{schema}.{kind}"
 
 
-def announce(connection: Connection, schema: str, news: Mapping[str, int]) -> None:
+def announce(direct: Direct, schema: str, news: Mapping[str, int]) -> None:
     """Have the server tell at the commit: all listeners of each kind, and of an offer those it is for."""
     kinds = sorted(set(news) - {OFFER})
     if kinds:
-        calls = ", ".join(f"pg_notify(:channel_{number}, '')" for number in range(len(kinds)))
-        channels = {f"channel_{number}": channel(schema, kind) for number, kind in enumerate(kinds)}
-        connection.execute(text(f"SELECT {calls}"), channels)
+        calls = ", ".join(f"pg_notify(%({kind})s, '')" for kind in kinds)
+        direct.say(f"SELECT {calls}", {kind: channel(schema, kind) for kind in kinds})
     if OFFER in news and "worker" not in news:
         some = min(news[OFFER] + SPARE_OFFERS, NAMES_MAX)
         given = {"channel": channel(schema, "worker"), "some": some, "few": FEW, "choosy": NAMES_MAX}
-        connection.execute(_OFFER_WORK, given)
+        direct.run(_OFFER_WORK, given)
 
 
-_OFFER_WORK = text(
-    f"""
+_OFFER_WORK = Statement(
+    lambda _: text(
+        f"""
 WITH idle AS (
   SELECT worker_id, CAST(queues AS text) = '[]' AS takes_any FROM worker_registration
   WHERE status = 'IDLE'
@@ -130,4 +131,5 @@ WITH idle AS (
 SELECT pg_notify(:channel, '{OFFERED}' || CASE WHEN (SELECT count(*) FROM idle) > greatest(:few, :some)
                                           THEN (SELECT string_agg(worker_id, ' ') FROM named) ELSE '' END)
 """  # noqa: S608  (our own words and numbers)
+    )
 )

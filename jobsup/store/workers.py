@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, insert, select, update
+from sqlalchemy import bindparam, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from jobsup.errors import DatabaseError
 from jobsup.model import Status, WorkerFacts, WorkerStatus, host_tag
+from jobsup.store import tables
+from jobsup.store.direct import Direct, Statement
 from jobsup.store.engine import Database
 from jobsup.store.rows import LIVE, JobDispatch, WorkerRegistration
+
+_W = tables.worker_registration
 
 WORKER_ID_CHARACTERS = string.ascii_lowercase + string.digits
 WORKER_ID_LENGTH = 5
@@ -53,8 +57,8 @@ def register(database: Database, facts: WorkerFacts, version: str) -> str:
     for _ in range(REGISTER_TRIES_MAX):
         worker_id = _random_id()
         try:
-            with database.write() as connection:
-                _insert(connection, worker_id, facts, version, database.now())
+            with database.directly() as direct:
+                _insert(direct, worker_id, facts, version, database.now())
         except IntegrityError:
             continue  # the id is taken: draw another
         return worker_id
@@ -63,8 +67,8 @@ def register(database: Database, facts: WorkerFacts, version: str) -> str:
 
 def stop(database: Database, worker_id: str) -> None:
     """Mark a worker that has ended in order as OFFLINE."""
-    with database.write() as connection:
-        connection.execute(_STOP, {"worker": worker_id})
+    with database.directly() as direct:
+        direct.run(_STOP, {"worker": worker_id})
 
 
 def list_workers(database: Database, *, include_offline: bool = False) -> list[WorkerRow]:
@@ -102,11 +106,15 @@ _GIVE_UP = (
     .values(status=WorkerStatus.OFFLINE, current_job_id=None)
     .returning(WorkerRegistration.worker_id)
 )
-_REGISTER = insert(WorkerRegistration)
-_STOP = (
-    update(WorkerRegistration)
-    .where(WorkerRegistration.worker_id == bindparam("worker"))
-    .values(status=WorkerStatus.OFFLINE, current_job_id=None)
+_REGISTER = Statement(
+    lambda _: insert(WorkerRegistration).values({each.name: bindparam(each.name) for each in _W.c}),
+)
+_STOP = Statement(
+    lambda _: (
+        update(WorkerRegistration)
+        .where(WorkerRegistration.worker_id == bindparam("worker"))
+        .values(status=WorkerStatus.OFFLINE, current_job_id=None)
+    )
 )
 
 
@@ -114,9 +122,9 @@ def _random_id() -> str:
     return "worker-" + "".join(secrets.choice(WORKER_ID_CHARACTERS) for _ in range(WORKER_ID_LENGTH))
 
 
-def _insert(connection: Connection, worker_id: str, facts: WorkerFacts, version: str, now: datetime) -> None:
+def _insert(direct: Direct, worker_id: str, facts: WorkerFacts, version: str, now: datetime) -> None:
     machine = os.uname()
-    connection.execute(
+    direct.run(
         _REGISTER,
         {
             "worker_id": worker_id,
@@ -130,8 +138,9 @@ def _insert(connection: Connection, worker_id: str, facts: WorkerFacts, version:
             "started_at": now,
             "last_heartbeat": now,
             "heartbeat_interval": facts.heartbeat_interval.total_seconds(),
-            "status": WorkerStatus.IDLE,
+            "status": WorkerStatus.IDLE.value,
             "jobs_processed": 0,
+            "current_job_id": None,
             "concurrency": facts.concurrency,
             "queues": list(facts.queues),
             "tags": [host_tag(facts.node), *facts.tags],

@@ -42,8 +42,8 @@ def run(db: Database, name: str, status: Status = Status.COMPLETED, reason: Reas
 
 def end(db: Database, dispatch_id: int, status: Status = Status.COMPLETED, reason: Reason = Reason.NONE) -> None:
     result = RunResult(dispatch_id, status, reason, finished_at=db.now(), started_at=db.now())
-    with db.write() as connection:
-        assert attempts.end(connection, [result], worker_id=WORKER_ID, node="here", now=db.now())
+    with db.directly() as direct:
+        assert attempts.end(direct, [result], worker_id=WORKER_ID, node="here", now=db.now())
 
 
 def started(db: Database, name: str) -> list[tuple[int | None, Status, Reason]]:

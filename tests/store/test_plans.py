@@ -48,9 +48,9 @@ def plans(database: Database) -> Iterator[list[str]]:
 
 
 def claim(database: Database) -> None:
-    with database.write() as connection:
+    with database.directly() as direct:
         claiming.claim(
-            connection, worker_id=WORKER.worker_id, node="here", queues=("default",), limit=1, now=database.now()
+            direct, worker_id=WORKER.worker_id, node="here", queues=("default",), limit=1, now=database.now()
         )
 
 

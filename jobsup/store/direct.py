@@ -1,0 +1,242 @@
+"""Statements that are run all day, on the driver itself: built once with Core, kept as text, given values and no more.
+
+SQLAlchemy walks a statement each time it is run, which costs more than the database does and makes every piece of it
+private to a process that was forked. Here its text, and how each value travels, are worked out once for a dialect.
+Where a statement is for many rows, a server gets them as arrays in one go, and SQLite one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Engine,
+    Executable,
+    Float,
+    PoolProxiedConnection,
+    any_,
+    bindparam,
+    column,
+    func,
+    select,
+)
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.types import TypeEngine
+
+BEGIN = "jobsup_begin"
+"""The execution option by which a connection of Core's knows how its transaction begins; empty: it has begun."""
+
+Processor = Callable[[Any], Any]
+
+
+class Given:
+    """What a statement is given each time, in the words of one kind of database."""
+
+    def __init__(self, each: Mapping[str, TypeEngine[Any]], *, is_server: bool) -> None:
+        self.is_server = is_server
+        self._each = each
+        self._rows = _unnested(each) if is_server and each else None
+
+    def one(self, name: str, type_: TypeEngine[Any]) -> ColumnElement[Any]:
+        """Return one value."""
+        return bindparam(name, type_=type_)
+
+    def among(self, of: Any, name: str, type_: TypeEngine[Any] | None = None) -> ColumnElement[bool]:
+        """Say that a column has one of the values of a list, however long that is."""
+        if self.is_server:
+            found: ColumnElement[bool] = of == any_(bindparam(name, type_=ARRAY(type_ or BigInteger())))
+            return found
+        values = func.json_each(bindparam(name, type_=JSON())).table_valued("value")
+        return of.in_(select(values.c.value))  # type: ignore[no-any-return]  # of is a column
+
+    def each(self, name: str) -> ColumnElement[Any]:
+        """Return what each of many rows has its own of: on a server a column of all of them."""
+        if self._rows is None:
+            return bindparam(name, type_=self._each[name])
+        found: ColumnElement[Any] = self._rows.c[name]
+        return found
+
+
+def _unnested(each: Mapping[str, TypeEngine[Any]]) -> Any:
+    arrays = [bindparam(name, type_=ARRAY(type_)) for name, type_ in each.items()]
+    rows = func.unnest(*arrays).table_valued(*(column(name, type_) for name, type_ in each.items()))
+    return rows.render_derived(name="given")
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A statement in the words of one dialect."""
+
+    text: str
+    constants: dict[str, Any]
+    names: tuple[str, ...]
+    """What is given by place; empty where it is given by name."""
+    binds: tuple[tuple[str, Processor], ...]
+    results: tuple[tuple[int, Processor], ...]
+    arrays: tuple[tuple[str, Processor | None], ...]
+    """What many rows are given as on a server."""
+
+
+class Statement:
+    """A statement that its module keeps; `each` names what is given for each of many rows."""
+
+    def __init__(
+        self, build: Callable[[Given], Executable], *, each: Mapping[str, TypeEngine[Any]] | None = None
+    ) -> None:
+        self._build = build
+        self._each = each or {}
+        self._made: dict[str, _Made] = {}
+
+    def made(self, dialect: Dialect) -> _Made:
+        """Return it in a dialect's words."""
+        found = self._made.get(dialect.name)
+        if found is None:
+            found = self._made[dialect.name] = _make(self._build, self._each, dialect)
+        return found
+
+
+class Direct:
+    """An open transaction on the driver; `core` is the same transaction for statements that are seldom needed."""
+
+    def __init__(self, engine: Engine, connection: PoolProxiedConnection, core: Connection | None = None) -> None:
+        self.connection = connection
+        self.dialect = engine.dialect
+        self.is_server = engine.dialect.name != "sqlite"
+        self._engine = engine
+        self._core = core
+        self._driver: Any = connection.dbapi_connection
+
+    @classmethod
+    def of(cls, connection: Connection) -> Direct:
+        """Go on in a transaction of Core's."""
+        return cls(connection.engine, connection.connection, connection)
+
+    @property
+    def core(self) -> Connection:
+        if self._core is None:
+            self._core = Connection(self._engine, self.connection)
+            self._core.execution_options(**{BEGIN: ""})
+            self._core.begin()
+        return self._core
+
+    def say(self, text: str, values: Any = ()) -> Any:
+        """Send a few words as they are; returns the driver's cursor."""
+        return self._execute(text, values)
+
+    def commit(self) -> None:
+        """End the transaction; what is not committed is rolled back when the connection is given back."""
+        transaction = None if self._core is None else self._core.get_transaction()
+        if transaction is not None:
+            transaction.commit()
+            return
+        try:
+            self._driver.commit()
+        except self.dialect.loaded_dbapi.Error as error:
+            raise self.explained(error) from error
+
+    def fetch(self, statement: Statement, given: Mapping[str, Any]) -> list[Any]:
+        """Run a query, or a change that returns rows; returns them as tuples."""
+        made = statement.made(self.dialect)
+        rows = self._execute(made.text, _values(made, given)).fetchall()
+        if made.results:
+            rows = [_converted(row, made.results) for row in rows]
+        return rows  # type: ignore[no-any-return]  # the driver's
+
+    def run(self, statement: Statement, given: Mapping[str, Any]) -> int:
+        """Run a change; returns how many rows it met."""
+        made = statement.made(self.dialect)
+        return int(self._execute(made.text, _values(made, given)).rowcount)
+
+    def run_many(self, statement: Statement, rows: Sequence[Mapping[str, Any]], **given: Any) -> None:
+        """Run a change for many rows, with what is the same for all of them."""
+        made = statement.made(self.dialect)
+        if made.arrays:
+            self._execute(made.text, {**_values(made, given), **_arrays(made, rows)})
+            return
+        self._execute(made.text, [_values(made, {**given, **row}) for row in rows], is_many=True)
+
+    def _execute(self, text: str, values: Any, *, is_many: bool = False) -> Any:
+        for listener in self._engine.dispatch.before_cursor_execute:
+            listener(self, None, text, values, None, is_many)  # who counts statements, or explains them
+        try:
+            return self._driver.executemany(text, values) if is_many else self._driver.execute(text, values)
+        except self.dialect.loaded_dbapi.Error as error:
+            raise self.explained(error) from error
+
+    def explained(self, error: Exception) -> DBAPIError:
+        """Return a driver's error as Core would raise it; what is not there any more is given up."""
+        is_gone = bool(self.dialect.is_disconnect(error, self._driver, None))  # type: ignore[arg-type]  # a driver's own
+        if is_gone and self.connection.is_valid:
+            self.connection.invalidate(error)
+        return DBAPIError.instance(  # type: ignore[return-value]  # for an error of the driver it is one of these
+            None,
+            None,
+            error,
+            self.dialect.loaded_dbapi.Error,
+            hide_parameters=True,  # what a job prints, and its environment, belong into no error text
+            connection_invalidated=is_gone,
+            dialect=self.dialect,
+        )
+
+
+def _make(build: Callable[[Given], Executable], each: Mapping[str, TypeEngine[Any]], dialect: Dialect) -> _Made:
+    given = Given(each, is_server=dialect.name != "sqlite")
+    compiled: Any = build(given).compile(dialect=dialect)  # type: ignore[attr-defined]  # every one has it
+    arrays = each if given.is_server else {}
+    processors: dict[str, Processor] = {}
+    constants: dict[str, Any] = {}
+    for bind, name in compiled.bind_names.items():
+        processor = None if name in arrays else _bind(bind.type, dialect)
+        if not bind.required:
+            constants[name] = bind.value if processor is None else processor(bind.value)
+        elif processor is not None:
+            processors[name] = processor
+    results = enumerate(_result(each.type, dialect) for each in compiled._result_columns)
+    return _Made(
+        text=str(compiled),
+        constants=constants,
+        names=tuple(compiled.positiontup or ()),
+        binds=tuple(processors.items()),
+        results=tuple((place, processor) for place, processor in results if processor is not None),
+        arrays=tuple((name, _bind(type_, dialect)) for name, type_ in arrays.items()),
+    )
+
+
+def _bind(type_: TypeEngine[Any], dialect: Dialect) -> Processor | None:
+    return type_.dialect_impl(dialect).bind_processor(dialect)
+
+
+def _result(type_: TypeEngine[Any], dialect: Dialect) -> Processor | None:
+    if isinstance(type_, Float):
+        return None  # both drivers return floats; asked without a column at hand, SQLAlchemy cannot tell
+    return type_.dialect_impl(dialect).result_processor(dialect, None)
+
+
+def _values(made: _Made, given: Mapping[str, Any]) -> Any:
+    """Put the values together as the driver takes them: by place, or by name."""
+    values = {**made.constants, **given}
+    for name, processor in made.binds:
+        values[name] = processor(values[name])
+    return tuple([values[name] for name in made.names]) if made.names else values
+
+
+def _arrays(made: _Made, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    return {
+        name: [row[name] for row in rows] if processor is None else [processor(row[name]) for row in rows]
+        for name, processor in made.arrays
+    }
+
+
+def _converted(row: Iterable[Any], processors: tuple[tuple[int, Processor], ...]) -> tuple[Any, ...]:
+    values = list(row)
+    for place, processor in processors:
+        values[place] = processor(values[place])
+    return tuple(values)
