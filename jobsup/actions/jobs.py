@@ -10,10 +10,11 @@ from itertools import islice
 
 from jobsup.actions.marks import blackouts_of, mark, pause_words
 from jobsup.errors import NotFoundError, UsageError
-from jobsup.model import BlackoutSpec, DependsMode, DependsWhen, JobSpec
+from jobsup.model import BlackoutSpec, DependsMode, DependsWhen, JobSpec, On
 from jobsup.schedule import compile as compile_schedule
-from jobsup.store import jobs, notifier
+from jobsup.store import hosts, jobs, notifier
 from jobsup.store.engine import Database
+from jobsup.store.hosts import Host
 from jobsup.store.jobs import JobFacts
 
 __all__ = ["Tick", "choose", "depends_words", "next_ticks", "pause", "pause_words", "resume", "waits_for"]
@@ -29,6 +30,8 @@ class Tick:
     """What a clock change, a calendar or a blackout does to it, or why it will not run."""
     starts: datetime | None = None
     """When it can start; None when it will be skipped."""
+    hosts: tuple[str, ...] | None = None
+    """Of a job that runs on each host, those that would have a run now; None: it runs on one, whichever."""
 
 
 def choose(database: Database, names: Sequence[str], *, every: bool = False, tag: str | None = None) -> list[str]:
@@ -67,7 +70,8 @@ def next_ticks(database: Database, names: Sequence[str], *, after: datetime, cou
     """Return the next `count` ticks after an instant, of the jobs named or of all, the soonest first."""
     found = [jobs.get_job(database, name) for name in names] if names else jobs.list_jobs(database)
     blackouts = blackouts_of(database)
-    ticks = (_ticks(facts, blackouts.get(facts.set_name, ()), after) for facts in found)
+    living = hosts.living_now(database) if any(facts.spec.on is On.EACH for facts in found) else []
+    ticks = (_ticks(facts, blackouts.get(facts.set_name, ()), after, living) for facts in found)
     return list(islice(heapq.merge(*ticks, key=lambda tick: tick.at), count))
 
 
@@ -91,12 +95,16 @@ def depends_words(spec: JobSpec) -> str:
     return f"when {' and '.join(spec.depends_on)} have {ended} since its last such start"
 
 
-def _ticks(facts: JobFacts, blackouts: Sequence[BlackoutSpec], after: datetime) -> Iterator[Tick]:
+def _ticks(
+    facts: JobFacts, blackouts: Sequence[BlackoutSpec], after: datetime, living: Sequence[Host]
+) -> Iterator[Tick]:
     schedule = compile_schedule(facts.spec.schedule, name=facts.name) if facts.is_active else None
     if schedule is None:
         return
+    spec = facts.spec
+    able = tuple(hosts.able(living, spec.queue, spec.requires)) if spec.on is On.EACH else None
     at = schedule.next_after(after)
     while at is not None:
         marked = mark(facts, schedule, blackouts, at)
-        yield Tick(at, facts.name, marked.text, marked.starts)
+        yield Tick(at, facts.name, marked.text, marked.starts, able)
         at = schedule.next_after(at)

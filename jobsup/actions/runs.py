@@ -9,9 +9,10 @@ from datetime import datetime
 
 from jobsup.actions.output import OutputReader, Piece
 from jobsup.actions.params import read_params
+from jobsup.config.report import hint
 from jobsup.errors import ConflictError, ExitCode, NotFoundError
 from jobsup.model import Status
-from jobsup.store import dispatches, jobs, notifier, overview, slots
+from jobsup.store import dispatches, hosts, jobs, notifier, overview, slots
 from jobsup.store.dispatches import Created
 from jobsup.store.engine import Database
 from jobsup.store.overview import RunRow
@@ -34,11 +35,17 @@ def run(
     by: str,
     at: datetime | None = None,
     force: bool = False,
+    on: str = "",
 ) -> Created:
-    """Make a run of a job with parameters as text; UsageError holds everything that is wrong with them."""
+    """Make a run of a job with parameters as text; UsageError holds everything that is wrong with them.
+
+    `on` is the host it has to run on. Raises NotFoundError for one that no worker has ever been on.
+    """
     facts = jobs.get_job(database, job_name)
     params = read_params(facts.spec, given)
-    return dispatches.create_manual(database, job_name, params=params, requested_by=by, at=at, force=force)
+    if on and on not in (known := hosts.known(database)):
+        raise NotFoundError(f"no worker has been on a host {on!r}{hint(on, known)}: see `jobsup workers --all`")
+    return dispatches.create_manual(database, job_name, params=params, requested_by=by, at=at, force=force, on=on)
 
 
 def get(database: Database, dispatch_id: int) -> RunRow:

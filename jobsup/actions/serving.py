@@ -9,9 +9,9 @@ from jobsup.model import WorkerStatus
 from jobsup.runtime import procs
 from jobsup.store import workers
 from jobsup.store.engine import Database
+from jobsup.store.hosts import LEASE_HEARTBEATS
 from jobsup.store.overview import RunRow
 from jobsup.store.requirements import tags_of
-from jobsup.store.rescue import LEASE_HEARTBEATS
 from jobsup.store.waiting import Asked, Waiting, waiting
 from jobsup.store.workers import WorkerRow
 

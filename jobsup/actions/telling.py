@@ -42,7 +42,8 @@ def say_origin(teller: Teller, facts: JobFacts, run: RunRow, at: datetime | None
         teller.say(f"Run {run.id} was filled in for the tick of {rfc3339(run.scheduled_for)}{by}.")
     elif run.source is Source.SCHEDULE or (run.source is Source.RETRY and run.scheduled_for):
         tick = at or run.scheduled_for
-        teller.say(f"Run {run.id} is the tick of {rfc3339(tick)}.")
+        where = f" on {run.target}" if run.target else ""
+        teller.say(f"Run {run.id} is the tick of {rfc3339(tick)}{where}.")
         note = run.note or _note(facts, tick)
         if note:
             teller.say(f"What is special about it: {note}.")
@@ -57,10 +58,15 @@ def _note(facts: JobFacts, tick: datetime | None) -> str | None:
 
 
 def say_attempt(teller: Teller, facts: JobFacts, run: RunRow, *, is_only: bool) -> None:
-    subject = "It" if is_only else f"Attempt {run.retry_count + 1} (run {run.id})"
+    if is_only:
+        subject = "It"
+    elif run.target:
+        subject = f"On {run.target} run {run.id}" + (f" (attempt {run.retry_count + 1})" if run.retry_of else "")
+    else:
+        subject = f"Attempt {run.retry_count + 1} (run {run.id})"
     match run.status:
         case Status.SKIPPED:
-            teller.say(_skipped(run))
+            teller.say(_skipped(run, subject))
         case Status.PENDING:
             _say_waiting(teller, facts, run, subject)
         case Status.IN_PROGRESS:
@@ -73,9 +79,9 @@ def say_attempt(teller: Teller, facts: JobFacts, run: RunRow, *, is_only: bool) 
             teller.say(f"{subject} {_ended(run)}.")
 
 
-def _skipped(run: RunRow) -> str:
+def _skipped(run: RunRow, subject: str) -> str:
     count = run.skipped_count or 1
-    which = f"{count} ticks, up to {rfc3339(run.skipped_until)}, were" if count > 1 else "It was"
+    which = f"{count} ticks, up to {rfc3339(run.skipped_until)}, were" if count > 1 else f"{subject} was"
     why = SKIP_WORDS.get(run.reason, str(run.reason))
     detail = f" ({run.error_message})" if run.error_message else ""
     return f"{which} skipped: {why}{detail}."
@@ -190,6 +196,7 @@ SKIP_WORDS = {
     Reason.QUEUE_FULL: "as many runs were waiting as queue_limit allows",
     Reason.CALENDAR: "the job's calendar leaves that day out",
     Reason.BLACKOUT: "a blackout covered it",
+    Reason.NO_HOST: 'no living host had a worker that could run it, and the job says on = "each"',
     Reason.DST_GAP: 'its local time did not exist that day, and the job says dst = "skip"',
 }
 
@@ -203,5 +210,6 @@ _END_WORDS = {
     Reason.SHUTDOWN: "the drain of its worker ran out",
     Reason.NO_OWNER: "nobody owned it any more",
     Reason.REPLACED: "a newer tick took its place",
+    Reason.HOST_GONE: "its host was not back in time",
     Reason.JOB_REMOVED: "the job was removed or disabled before it started",
 }

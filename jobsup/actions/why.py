@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 
 from jobsup.actions.jobs import depends_words
 from jobsup.actions.marks import blackouts_of, mark
 from jobsup.actions.runs import get
 from jobsup.actions.telling import SKIP_WORDS, Teller, say_attempt, say_filled_in, say_followers, say_origin
 from jobsup.clock import rfc3339
-from jobsup.model import Skip
+from jobsup.model import Skip, Status
 from jobsup.schedule import Schedule
 from jobsup.schedule import compile as compile_schedule
 from jobsup.schedule.base import MOMENT
@@ -18,6 +19,7 @@ from jobsup.store import jobs, leases, slots
 from jobsup.store.engine import Database
 from jobsup.store.jobs import JobFacts
 from jobsup.store.overview import RunRow
+from jobsup.store.tables import TROUBLES_IN_ORDER
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
@@ -49,7 +51,8 @@ def about_job(database: Database, name: str) -> Story:
     facts = jobs.get_job(database, name)
     newest = slots.latest(database, facts.job_id)
     if newest is not None:
-        return _story_of(database, facts, newest)
+        first = slots.attempts(database, newest)[0]
+        return _story_of_tick(database, facts, first, None)
     teller = Teller(database, database.now())
     teller.say("It has not run yet.")
     _say_next(teller, facts)
@@ -64,24 +67,46 @@ def about_instant(database: Database, name: str, instant: datetime) -> Story:
     for wanted in dict.fromkeys((instant, tick)):
         row = None if wanted is None else slots.at_instant(database, facts.job_id, wanted)
         if row is not None:
-            return _story_of(database, facts, row, at=wanted)
+            return _story_of_tick(database, facts, row, wanted)
     teller = Teller(database, database.now())
     outcome = _without_row(teller, facts, schedule, instant, tick)
     return Story(name, tick or instant, outcome, tuple(teller.told), next_run=facts.next_run)
 
 
-def _story_of(database: Database, facts: JobFacts, dispatch_id: int, at: datetime | None = None) -> Story:
-    chain = tuple(get(database, each) for each in slots.attempts(database, dispatch_id))
+def _story_of_tick(database: Database, facts: JobFacts, dispatch_id: int, at: datetime | None) -> Story:
+    """Tell of a run by its first attempt; of a tick that was due on several hosts, what became of it on each."""
+    each = slots.beside(database, dispatch_id)
+    if len(each) < 2:
+        return _story_of(database, facts, dispatch_id, at)
+    chains = [tuple(get(database, attempt) for attempt in slots.attempts(database, first)) for first in each]
     teller = Teller(database, database.now())
-    first, last = chain[0], chain[-1]
+    tick = at or chains[0][0].scheduled_for
+    teller.say(f"The tick of {rfc3339(tick)} was due on {len(each)} hosts, in a run for each.")
+    for attempt in chain.from_iterable(chains):
+        say_attempt(teller, facts, attempt, is_only=False)
+    last = [attempts[-1].status for attempts in chains]
+    if all(status.is_terminal for status in last):
+        _say_next(teller, facts)
+    worst = next((status for status in _WORST_FIRST if status in last), last[0])
+    return Story(facts.name, tick, worst, tuple(teller.told), tuple(chain.from_iterable(chains)), facts.next_run)
+
+
+_WORST_FIRST = (Status.IN_PROGRESS, Status.PENDING, *TROUBLES_IN_ORDER)
+"""Which of several ends is the answer: one that is still to come, else the worst."""
+
+
+def _story_of(database: Database, facts: JobFacts, dispatch_id: int, at: datetime | None = None) -> Story:
+    attempts = tuple(get(database, each) for each in slots.attempts(database, dispatch_id))
+    teller = Teller(database, database.now())
+    first, last = attempts[0], attempts[-1]
     say_origin(teller, facts, first, at)
-    for attempt in chain:
-        say_attempt(teller, facts, attempt, is_only=len(chain) == 1)
+    for attempt in attempts:
+        say_attempt(teller, facts, attempt, is_only=len(attempts) == 1)
     if last.status.is_terminal:
         say_filled_in(teller, facts, first, at)
         say_followers(teller, last)
         _say_next(teller, facts)
-    return Story(facts.name, at or first.scheduled_for, last.status, tuple(teller.told), chain, facts.next_run)
+    return Story(facts.name, at or first.scheduled_for, last.status, tuple(teller.told), attempts, facts.next_run)
 
 
 def _say_next(teller: Teller, facts: JobFacts) -> None:

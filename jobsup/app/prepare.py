@@ -19,6 +19,7 @@ from jobsup.config.settings import Config
 from jobsup.config.urls import masked
 from jobsup.errors import ConflictError, DatabaseUnavailableError
 from jobsup.events import emit
+from jobsup.model import On
 
 if TYPE_CHECKING:
     from jobsup.store.engine import Database
@@ -183,7 +184,9 @@ def _run_reboot_jobs(database: Database, config: Config) -> None:
         if not job.enabled or not starts:
             continue
         try:
-            made = dispatches.create_manual(database, job.name, params={}, requested_by=REBOOT)
+            # The start is this host's, and so is the run of a job that each host has.
+            on = config.supervisor.node if job.on is On.EACH else ""
+            made = dispatches.create_manual(database, job.name, params={}, requested_by=REBOOT, on=on)
         except ConflictError as error:
             emit("reboot.refused", f'Job "{job.name}" does not run at this start: {error}', level=logging.WARNING)
         else:

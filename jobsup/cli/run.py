@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from jobsup.errors import ExitCode, NotFoundError
 from jobsup.model import Status
 
 if TYPE_CHECKING:
+    from jobsup.store.dispatches import Created
     from jobsup.store.engine import Database
     from jobsup.store.overview import RunRow
 
@@ -33,6 +35,7 @@ REASON_CHARS_MAX = 200
 @click.option("-f", "--follow", is_flag=True, help="Print its output as it comes, and wait.")
 @click.option("--at", type=Instant(FUTURE), metavar="TIME", help="Not before then; else at once.")
 @click.option("--reason", metavar="TEXT", help="Why; it is written beside your name.")
+@click.option("--on", default="", metavar="HOST", help="On this host; else where its definition says.")
 @click.option("--force", is_flag=True, help="Also when the job is paused or disabled.")
 @json_option
 @click.pass_context
@@ -47,9 +50,12 @@ def run(
     at: datetime | None,
     reason: str | None,
     force: bool,
+    on: str,
     as_json: bool,
 ) -> None:
     """Run a job now, beside its schedule; print the number of the run.
+
+    A job with `on = "each"` gets a run on every living host, or one on the host that --on names.
 
     With --wait or --follow the command ends as the job does: its own exit code, 128+n for signal n, 124 when it
     ran out of time, 130 when it was cancelled, 6 when it was skipped.
@@ -64,28 +70,45 @@ def run(
     given = _params(ctx, params)
     with here.database() as database:
         try:
-            created = actions.run(database, job, given, by=requester(reason), at=at, force=force)
+            created = actions.run(database, job, given, by=requester(reason), at=at, force=force, on=on)
         except NotFoundError:
             if here.defines(job):
                 path = here.path()
                 raise NotFoundError(f"job {job!r} is in {path}, but not in force yet: `jobsup reload`") from None
             raise
-        made = actions.get(database, created.dispatch_id)
-        if created.status is Status.SKIPPED:
-            say(f"run {made.id} of {job} is SKIPPED: {clean(created.message or created.reason)}")
-        else:
-            _announce(database, made, is_quiet=as_json)
-        document = _document(made)
-        last = made
-        if (wait or follow) and created.status is not Status.SKIPPED:
-            last = _wait(database, made, follow=follow, prints_id=not as_json and not follow)
-            document["last"] = _document(last)
-        elif not as_json:
-            click.echo(made.id)
+        all_made = (created, *created.others)
+        told = [_see_to(database, job, each, wait=wait, follow=follow, is_quiet=as_json) for each in all_made]
     if as_json:
-        print_json(document)
-    is_over = wait or follow or created.status is Status.SKIPPED
-    ctx.exit(actions.exit_code(last) if is_over else ExitCode.OK)
+        print_json({**told[0].document, "others": [each.document for each in told[1:]]})
+    ctx.exit(next((each.code for each in told if each.code), ExitCode.OK))
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What became of one run, as far as it was waited for."""
+
+    document: dict[str, Any]
+    code: int
+
+
+def _see_to(database: Database, job: str, created: Created, *, wait: bool, follow: bool, is_quiet: bool) -> _Told:
+    """Tell of a run that was made, and wait for its end if that is wanted."""
+    from jobsup.actions import runs as actions
+
+    made = actions.get(database, created.dispatch_id)
+    document = _document(made)
+    if created.status is Status.SKIPPED:
+        say(f"run {made.id} of {job} is SKIPPED: {clean(created.message or created.reason)}")
+        if not is_quiet:
+            click.echo(made.id)
+        return _Told(document, actions.exit_code(made))
+    _announce(database, made, is_quiet=is_quiet)
+    if not (wait or follow):
+        if not is_quiet:
+            click.echo(made.id)
+        return _Told(document, ExitCode.OK)
+    last = _wait(database, made, follow=follow, prints_id=not is_quiet and not follow)
+    return _Told({**document, "last": _document(last)}, actions.exit_code(last))
 
 
 def _params(ctx: click.Context, words: tuple[str, ...]) -> dict[str, str]:
@@ -106,7 +129,8 @@ def _announce(database: Database, made: RunRow, *, is_quiet: bool) -> None:
 
     if not is_quiet:
         begins = f", to start {away(made.available_at, database.now())}" if made.available_at > database.now() else ""
-        say(f"run {made.id} of {made.job}{begins}: `jobsup logs -f {made.id}` follows it")
+        where = f" on {clean(made.target)}" if made.target else ""
+        say(f"run {made.id} of {made.job}{where}{begins}: `jobsup logs -f {made.id}` follows it")
     present = serving.living(database)
     missing = serving.lack(present, serving.asked_by(made))
     if missing is not None:

@@ -123,10 +123,11 @@ def _lacks(database: Database, found: Iterable[RunRow]) -> dict[int, str]:
 
 def runs_table(found: Iterable[RunRow], lacks: Mapping[int, str] = NOTHING) -> str:
     """Return runs as columns for a person; `lacks` says of some that wait what is missing."""
-    headers = ("RUN", "JOB", "STATUS", "REASON", "SCHEDULED", "STARTED", "TOOK", "EXIT", "SOURCE", "NOTE")
+    headers = ("RUN", "JOB", "ON", "STATUS", "REASON", "SCHEDULED", "STARTED", "TOOK", "EXIT", "SOURCE", "NOTE")
     rows = [_row(run, lacks.get(run.id)) for run in found]
-    width = len(headers) if any(row[-1] for row in rows) else len(headers) - 1
-    return table(headers[:width], [row[:width] for row in rows])
+    # A column that says nothing is left out: where most run anywhere, and nothing is special.
+    shown = [at for at, header in enumerate(headers) if header not in {"ON", "NOTE"} or any(row[at] for row in rows)]
+    return table([headers[at] for at in shown], [[row[at] for at in shown] for row in rows])
 
 
 def ending(run: RunRow) -> str:
@@ -154,6 +155,7 @@ def _row(run: RunRow, lack: str | None) -> tuple[str, ...]:
     return (
         str(run.id),
         clean(run.job),
+        clean(run.target),
         status(run.status),
         f"{run.reason}{ticks}",
         local(run.scheduled_for),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,9 @@ from jobsup.cli.text import clean, print_json, say, table
 from jobsup.cli.times import FUTURE, Instant, Zone, away, local
 from jobsup.cli.verb import json_option, verb
 from jobsup.clock import rfc3339
+
+if TYPE_CHECKING:
+    from jobsup.actions.jobs import Tick
 
 TICKS_MAX = 10_000
 
@@ -42,7 +46,13 @@ def next_(
         waiting = waits_for(database, jobs)
     if as_json:
         documents = [
-            {"job": tick.job, "at": rfc3339(tick.at), "starts": rfc3339(tick.starts), "note": tick.note or None}
+            {
+                "job": tick.job,
+                "at": rfc3339(tick.at),
+                "starts": rfc3339(tick.starts),
+                "note": tick.note or None,
+                "hosts": None if tick.hosts is None else list(tick.hosts),
+            }
             for tick in ticks
         ]
         print_json({"next": documents})
@@ -50,7 +60,15 @@ def next_(
     for sentence in waiting:
         say(sentence)
     if ticks:
-        rows = [(tick.job, local(tick.at, zone), away(tick.at, now), clean(tick.note)) for tick in ticks]
+        rows = [(tick.job, local(tick.at, zone), away(tick.at, now), clean(_special(tick))) for tick in ticks]
         click.echo(table(("JOB", "NEXT RUN", "", ""), rows))
     elif not waiting:
         say("nothing is scheduled")
+
+
+def _special(tick: Tick) -> str:
+    """Say what is not as usual: where it runs, when that is not one host whichever, and what moves or holds it."""
+    if tick.hosts is None:
+        return tick.note
+    where = f"on each of {', '.join(tick.hosts)}" if tick.hosts else "on each host, and none can run it now"
+    return f"{where}; {tick.note}" if tick.note else where

@@ -23,6 +23,7 @@ from jobsup.model import (
     JobKind,
     JobSpec,
     NamedCalendar,
+    On,
     Overlap,
     ParamSpec,
     PoolSpec,
@@ -37,6 +38,7 @@ _JOB_OPTIONAL_DURATIONS = ("timeout", "misfire_grace", "limit_cpu")
 _JOB_TUPLES = ("args", "tags", "requires", "success_exit_codes", "depends_on")
 _JOB_ENUMS: dict[str, type[StrEnum]] = {
     "kind": JobKind,
+    "on": On,
     "overlap": Overlap,
     "catch_up": CatchUp,
     "depends_when": DependsWhen,

@@ -105,6 +105,7 @@ DEFAULT_KEYS = (
     Key("defaults", "tags", Kind.TEXTS),
     Key("defaults", "queue", Kind.TEXT),
     Key("defaults", "requires", Kind.TEXTS),
+    Key("defaults", "on", Kind.TEXT),
     Key("defaults", "priority", Kind.INTEGER),
     Key("defaults", "timeout", Kind.DURATION),
     Key("defaults", "kill_grace", Kind.DURATION),

@@ -47,7 +47,7 @@ from jobsup.config.fields import (
 )
 from jobsup.config.report import Place, hint, shown
 from jobsup.errors import Problem
-from jobsup.model import BlackoutPolicy, CalendarRule, CatchUp, DependsMode, DependsWhen, Dst, IoClass, Overlap
+from jobsup.model import BlackoutPolicy, CalendarRule, CatchUp, DependsMode, DependsWhen, Dst, IoClass, On, Overlap
 
 WORKERS_MAX = 1024
 CONCURRENCY_MAX = 256
@@ -177,6 +177,7 @@ class DefaultsTable(Table):
     retry_backoff: Annotated[timedelta, duration_between(_NOTHING)] = UNSET
     retry_backoff_max: Annotated[timedelta, duration_between(_NOTHING)] = UNSET
     retry_on_lost: Boolean = UNSET
+    on: Annotated[On, one_of(On)] = UNSET
     overlap: Annotated[Overlap, one_of(Overlap)] = UNSET
     queue_limit: Annotated[int, whole_number(1, QUEUE_LIMIT_MAX)] = UNSET
     catch_up: Annotated[CatchUp, one_of(CatchUp)] = UNSET

@@ -20,6 +20,7 @@ POLICIES = (
     *("queue_limit", "jitter", "pool", "depends_on", "depends_when", "depends_mode"),
     *(
         "requires",
+        "on",
         "stdin",
         "group",
         "umask",

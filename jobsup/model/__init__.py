@@ -16,6 +16,7 @@ from jobsup.model.policies import (
     Dst,
     IoClass,
     JobKind,
+    On,
     Origin,
     Overlap,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "JobSpec",
     "Lease",
     "NamedCalendar",
+    "On",
     "Origin",
     "OutputChunk",
     "Overlap",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from jobsup.model.policies import CalendarRule, CatchUp, DependsMode, DependsWhen, Dst, IoClass, JobKind, Overlap
+from jobsup.model.policies import CalendarRule, CatchUp, DependsMode, DependsWhen, Dst, IoClass, JobKind, On, Overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,7 @@ class JobSpec:
     queue: str = "default"
     requires: tuple[str, ...] = ()
     """Tags that a worker must have to run it, sorted."""
+    on: On = On.ONE
     priority: int = 0
     """Higher runs first."""
     timeout: timedelta | None = timedelta(seconds=600)

@@ -38,6 +38,15 @@ class Origin(StrEnum):
     """Made by a command."""
 
 
+class On(StrEnum):
+    """How many hosts run each tick of a job."""
+
+    ONE = "one"
+    """One of those that can, whichever is first."""
+    EACH = "each"
+    """Each living one that can, in a run of its own."""
+
+
 class Overlap(StrEnum):
     """What a tick does while an earlier run of the job waits or runs."""
 

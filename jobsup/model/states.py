@@ -59,6 +59,8 @@ class Reason(StrEnum):
     """CANCELLED: a newer tick took its place (`overlap = "replace"`)."""
     JOB_REMOVED = "job_removed"
     """CANCELLED: the job was removed, or disabled, before it started."""
+    HOST_GONE = "host_gone"
+    """CANCELLED: the host it had to run on has had no worker for longer than `job_timeout_threshold`."""
     OVERLAP = "overlap"
     """SKIPPED: an earlier run was still waiting or running (`overlap = "skip"`)."""
     QUEUE_FULL = "queue_full"
@@ -75,6 +77,8 @@ class Reason(StrEnum):
     """SKIPPED: its local time did not exist that day (`dst = "skip"`)."""
     CALENDAR = "calendar"
     """SKIPPED: the job's calendar leaves that day out."""
+    NO_HOST = "no_host"
+    """SKIPPED: no living host could have run it (`on = "each"`)."""
     BLACKOUT = "blackout"
     """SKIPPED: it fell into a blackout window whose policy is `skip`, or another tick that it held runs for it."""
 

@@ -79,6 +79,7 @@ class Rescuer:
             if is_leading:
                 _tell(rescue.close_overdue(self._database, OVERDUE_MARGIN), "passed its deadline and was not ended")
                 _tell(rescue.close_ownerless(self._database, self._threshold), "had no owner")
+                _tell_hostless(rescue.cancel_hostless(self._database, self._threshold))
             self._backstop_at = self._clock.monotonic() + BACKSTOP_SECONDS
 
     def _notice_newcomers(self) -> None:
@@ -145,4 +146,14 @@ def _tell(ended: Sequence[Ended], what: str, **fields: Any) -> None:
             job=run.job_name,
             retry_id=run.retry_id,
             **fields,
+        )
+
+
+def _tell_hostless(dispatch_ids: Sequence[int]) -> None:
+    for dispatch_id in dispatch_ids:
+        emit(
+            "dispatch.host_gone",
+            f"Dispatch {dispatch_id} is CANCELLED: the host it had to run on was not back in time",
+            level=logging.WARNING,
+            dispatch_id=dispatch_id,
         )

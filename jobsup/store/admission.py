@@ -9,8 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, select, update
 
-from jobsup.model import Overlap, Reason, Source, Status
-from jobsup.store import ranks
+from jobsup.model import On, Overlap, Reason, Source, Status
+from jobsup.store import hosts, ranks
+from jobsup.store.requirements import tags_of
 from jobsup.store.rows import LIVE, Job, JobDispatch
 
 JOB_COLUMNS = (
@@ -22,6 +23,7 @@ JOB_COLUMNS = (
     Job.queue,
     Job.pool_key,
     Job.requires,
+    Job.on_hosts,
 )
 """What has to be known of a job to let a run of it in."""
 
@@ -33,6 +35,7 @@ class LiveRun:
     id: int
     status: Status
     available_at: datetime
+    target: str = ""
 
     @property
     def is_running(self) -> bool:
@@ -42,7 +45,9 @@ class LiveRun:
 def live_runs(connection: Connection, job_ids: Sequence[int]) -> dict[int, list[LiveRun]]:
     """Return the runs of jobs that wait or run, the oldest first; those filled in afterwards keep nobody out."""
     rows = connection.execute(
-        select(JobDispatch.job_id, JobDispatch.id, JobDispatch.status, JobDispatch.available_at).where(
+        select(
+            JobDispatch.job_id, JobDispatch.id, JobDispatch.status, JobDispatch.available_at, JobDispatch.target
+        ).where(
             LIVE,
             JobDispatch.status.in_((Status.PENDING, Status.IN_PROGRESS)),
             JobDispatch.job_id.in_(job_ids),
@@ -51,9 +56,36 @@ def live_runs(connection: Connection, job_ids: Sequence[int]) -> dict[int, list[
     )
     found: dict[int, list[LiveRun]] = {}
     # Sorted here: asked for an order by id, SQLite would walk all of the jobs' history instead of their live rows.
-    for job_id, dispatch_id, status, available_at in sorted(rows, key=lambda row: row[1]):
-        found.setdefault(job_id, []).append(LiveRun(dispatch_id, Status(status), available_at))
+    for job_id, dispatch_id, status, available_at, target in sorted(rows, key=lambda row: row[1]):
+        found.setdefault(job_id, []).append(LiveRun(dispatch_id, Status(status), available_at, target))
     return found
+
+
+def beside(job: RowMapping, live: Sequence[LiveRun], target: str) -> list[LiveRun]:
+    """Return those of a job's runs that one more run meets: of a job that runs on each host, those of its own."""
+    if job["on_hosts"] != On.EACH:
+        return list(live)
+    return [run for run in live if run.target in ("", target)]
+
+
+def targets(connection: Connection, jobs: Sequence[RowMapping], now: datetime) -> dict[int, list[str]]:
+    """Return on which hosts each job is to run now: by name for one that runs on each, else `""`, which is any."""
+    living = hosts.living(connection, now) if any(job["on_hosts"] == On.EACH for job in jobs) else []
+    return {
+        job["id"]: hosts.able(living, job["queue"], tags_of(job["requires"])) if job["on_hosts"] == On.EACH else [""]
+        for job in jobs
+    }
+
+
+def is_for_any(job: RowMapping) -> bool:
+    """Say whether a job's runs can be had by whichever worker serves its queue."""
+    return job["requires"] is None and job["on_hosts"] != On.EACH
+
+
+def no_host(job: RowMapping) -> str:
+    """Say what a host would have had to have."""
+    tags = f" with {job['requires']}" if job["requires"] else ""
+    return f'no living host has a worker{tags} that serves the queue "{job["queue"]}"'
 
 
 def refusal(job: RowMapping, live: Sequence[LiveRun], *, ahead: int = 0) -> tuple[Reason, str] | None:
@@ -83,9 +115,11 @@ def inherited(job: RowMapping, available_at: datetime) -> dict[str, Any]:
     }
 
 
-def concurrency_key(job: RowMapping) -> str | None:
+def concurrency_key(job: RowMapping, target: str = "") -> str | None:
     """Name what at most one running attempt of a job holds; None when they may run side by side."""
-    return None if job["overlap"] == Overlap.ALLOW else f"job:{job['id']}"
+    if job["overlap"] == Overlap.ALLOW:
+        return None
+    return f"job:{job['id']}@{target}" if job["on_hosts"] == On.EACH and target else f"job:{job['id']}"
 
 
 def replace(connection: Connection, dispatch_ids: Sequence[int], now: datetime) -> None:

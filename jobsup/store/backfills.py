@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, and_, func, or_, select, update
 
-from jobsup.errors import NotFoundError
+from jobsup.errors import ConflictError, NotFoundError
 from jobsup.model import Overlap, Reason, Source, Status
 from jobsup.store import admission, notifier
 from jobsup.store.dialect import insert_new
@@ -44,16 +44,23 @@ def create(
 ) -> list[int]:
     """Make one run a tick, at most `max_parallel` of them in progress at a time; returns their ids, the oldest first.
 
-    A tick that somebody else filled in meanwhile is passed over. Of a job that must not overlap and `max_parallel` 1,
-    none runs beside a run of its schedule. Raises NotFoundError when the job has been removed.
+    Of a job that runs on each host it is one a tick on each that lives now, `max_parallel` on each of them. A tick
+    that somebody else filled in meanwhile is passed over. Of a job that must not overlap and `max_parallel` 1, none
+    runs beside a run of its schedule. Raises NotFoundError when the job has been removed, ConflictError when it runs
+    on each host and none can run it.
     """
     now = database.now()
     with database.write() as connection:
         job = _job(connection, job_id)
+        targets = admission.targets(connection, [job], now)[job_id]
+        if not targets:
+            raise ConflictError(f"nothing is filled in: {admission.no_host(job)}")
         newest = connection.execute(select(func.coalesce(func.max(JobDispatch.id), 0))).scalar_one()
+        slots = [number % max_parallel if max_parallel > 1 else None for number in range(len(ticks))]
         rows = [
-            _row(job, tick, requested_by, now=now, slot=number % max_parallel if max_parallel > 1 else None)
-            for number, tick in enumerate(ticks)
+            _row(job, tick, target, requested_by, now=now, slot=slot)
+            for tick, slot in zip(ticks, slots, strict=True)
+            for target in targets
         ]
         if rows:
             insert_new(connection, JobDispatch, rows)
@@ -107,7 +114,9 @@ def _job(connection: Connection, job_id: int) -> RowMapping:
     return job
 
 
-def _row(job: RowMapping, tick: datetime, requested_by: str, *, now: datetime, slot: int | None) -> dict[str, Any]:
+def _row(
+    job: RowMapping, tick: datetime, target: str, requested_by: str, *, now: datetime, slot: int | None
+) -> dict[str, Any]:
     inherited = admission.inherited(job, now)
     shares = slot is None and job["overlap"] != Overlap.ALLOW
     return {
@@ -118,5 +127,8 @@ def _row(job: RowMapping, tick: datetime, requested_by: str, *, now: datetime, s
         "scheduled_for": tick,
         "created_at": now,
         "requested_by": requested_by,
-        "concurrency_key": admission.concurrency_key(job) if shares else f"job:{job['id']}:backfill:{slot or 0}",
+        "target": target,
+        "concurrency_key": admission.concurrency_key(job, target)
+        if shares
+        else f"job:{job['id']}@{target}:backfill:{slot or 0}",
     }

@@ -13,7 +13,7 @@ from jobsup.model import WorkerStatus
 from jobsup.runtime import locks, procs
 from jobsup.store import schema, workers
 from jobsup.store.engine import Database
-from jobsup.store.rescue import LEASE_HEARTBEATS
+from jobsup.store.hosts import LEASE_HEARTBEATS
 from jobsup.store.tables import metadata
 from jobsup.store.workers import WorkerRow
 

@@ -99,7 +99,6 @@ def sync(
         change.retire([row["id"] for row in gone])
         change.age(ranks.aging_ms(priority_aging))
         sets.write_pools(connection, set_name, shared)
-        requirements.write(connection, [spec.requires for spec in specs])
         if fresh or changed or gone:
             dependencies.write(connection, set_name, specs, Job.origin == Origin.FILE)
         change.note(content_hash=content_hash, node=node, path=path, shared=sets.document(shared))
@@ -144,6 +143,7 @@ def columns(
         "queue": spec.queue,
         "pool_key": ranks.pool_key(set_name, spec.pool),
         "requires": requirements.text_of(spec.requires),
+        "on_hosts": spec.on,
         "tags": list(spec.tags),
         "updated_at": now,
     }
@@ -215,12 +215,14 @@ class Change:
 
     def add(self, specs: Sequence[JobSpec]) -> None:
         if specs:
+            requirements.write(self.connection, [spec.requires for spec in specs])
             rows = [{**self._columns(spec, self._tick(spec)), "created_at": self.now} for spec in specs]
             self.connection.execute(insert(Job), rows)
 
     def redefine(self, specs: Sequence[JobSpec]) -> None:
         if not specs:
             return
+        requirements.write(self.connection, [spec.requires for spec in specs])
         before = self._definitions([self.stored[spec.name]["id"] for spec in specs])
         rows = []
         for spec in specs:

@@ -20,6 +20,7 @@ from jobsup.model import (
     DependsMode,
     DependsWhen,
     JobSpec,
+    On,
     Overlap,
     Reason,
     SetSpec,
@@ -28,6 +29,7 @@ from jobsup.model import (
 )
 from jobsup.schedule.blackouts import blackout_at
 from jobsup.store import admission, sets
+from jobsup.store.admission import LiveRun
 from jobsup.store.dialect import insert_new
 from jobsup.store.rows import Job, JobDependency, JobDispatch
 
@@ -68,7 +70,7 @@ def follow(connection: Connection, run: RowMapping, status: Status, reason: Reas
         waiting = list(group)
         spec = jobspec_from_dict(waiting[0]["payload"])
         if _suits(spec.depends_when, status) and _is_complete(connection, spec, waiting, run):
-            made += _start(connection, waiting[0], spec, run["id"], now)
+            made += _start(connection, waiting[0], spec, run, now)
     return made
 
 
@@ -125,31 +127,64 @@ def _is_complete(connection: Connection, spec: JobSpec, links: Sequence[RowMappi
     return True
 
 
-def _start(connection: Connection, job: RowMapping, spec: JobSpec, parent_id: int, now: datetime) -> int:
-    """Let a run in behind its parent, or write why it is not; returns how many wait now."""
-    row: dict[str, Any] = {"reason": Reason.NONE, "status": Status.PENDING, "note": None, "error_message": None}
+def _start(connection: Connection, job: RowMapping, spec: JobSpec, parent: RowMapping, now: datetime) -> int:
+    """Let a run in behind its parent, or write why it is not; returns how many wait now.
+
+    On each host, if the job says so: behind a parent that ran on one of them for the same reason, on that one only.
+    """
+    row: dict[str, Any] = {
+        "reason": Reason.NONE,
+        "status": Status.PENDING,
+        "note": None,
+        "error_message": None,
+        "parent_id": parent["id"],
+        "source": Source.DEPENDENCY,
+        "created_at": now,
+    }
     available_at = now
-    live = admission.live_runs(connection, [job["id"]]).get(job["id"], [])
+    refused = _paused(job, now)
     window = blackout_at(_blackouts(connection, job["set_name"]), spec, now)
-    refused = _paused(job, now) or admission.refusal(job, live)
     if window is not None and window.policy is BlackoutPolicy.SKIP:
         refused = refused or (Reason.BLACKOUT, f'blackout "{window.name}" until {window.end.isoformat()}')
     elif window is not None:
         available_at, row["note"] = window.end, f'held by blackout "{window.name}" until {window.end.isoformat()}'
+    targets = _targets(connection, job, parent, now)
+    if not targets:
+        targets, refused = [""], refused or (Reason.NO_HOST, admission.no_host(job))
+    live = admission.live_runs(connection, [job["id"]]).get(job["id"], [])
+    rows = [
+        _row(connection, job, admission.beside(job, live, target), {**row, "target": target}, refused, available_at)
+        for target in targets
+    ]
+    insert_new(connection, JobDispatch, rows)
+    return sum(row["status"] == Status.PENDING for row in rows)
+
+
+def _targets(connection: Connection, job: RowMapping, parent: RowMapping, now: datetime) -> list[str]:
+    if job["on_hosts"] == On.EACH and parent["target"]:
+        return [parent["target"]]
+    return admission.targets(connection, [job], now)[job["id"]]
+
+
+def _row(  # noqa: PLR0917  (one row's whole story)
+    connection: Connection,
+    job: RowMapping,
+    live: Sequence[LiveRun],
+    row: dict[str, Any],
+    refused: tuple[Reason, str | None] | None,
+    available_at: datetime,
+) -> dict[str, Any]:
+    refused = refused or admission.refusal(job, live)
     if refused is not None:
         row |= {"status": Status.SKIPPED, "reason": refused[0], "error_message": refused[1], "note": None}
     elif job["overlap"] == Overlap.REPLACE:
-        admission.replace(connection, [run.id for run in live], now)
-    row |= {
+        admission.replace(connection, [run.id for run in live], row["created_at"])
+    return {
+        **row,
         **admission.inherited(job, available_at),
-        "source": Source.DEPENDENCY,
-        "parent_id": parent_id,
-        "created_at": now,
-        "completed_at": None if refused is None else now,
-        "concurrency_key": None if refused is not None else admission.concurrency_key(job),
+        "completed_at": None if refused is None else row["created_at"],
+        "concurrency_key": None if refused is not None else admission.concurrency_key(job, row["target"]),
     }
-    insert_new(connection, JobDispatch, [row])
-    return int(refused is None)
 
 
 def _paused(job: RowMapping, now: datetime) -> tuple[Reason, str | None] | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +25,10 @@ class Created:
     status: Status
     reason: Reason
     message: str | None = None
+    target: str = ""
+    """The host it has to run on; empty: any."""
+    others: tuple[Created, ...] = ()
+    """Those made with it, for the other hosts of a job that runs on each."""
 
 
 def create_manual(
@@ -34,30 +39,36 @@ def create_manual(
     requested_by: str,
     at: datetime | None = None,
     force: bool = False,
+    on: str = "",
 ) -> Created:
     """Make a run of a job now, or at `at`; workers are woken after the commit.
 
+    `on` is the host it has to run on; else a job that runs on each host gets a run on each, the first of which is
+    returned with the others in it.
+
     With `overlap = "skip"` and an earlier run waiting or running, the row is SKIPPED/overlap. Raises NotFoundError
-    for an unknown or removed job, and ConflictError for a paused or disabled one unless `force`.
+    for an unknown or removed job, and ConflictError for a paused or disabled one unless `force`, or when no host can
+    run it that is to run on each.
     """
     made: list[int] = []
 
     def make(connection: Connection, again: bool) -> Created:
         now = database.now()
         job = _job(connection, job_name)
-        if again and made and (earlier := _find(connection, made[-1])) is not None:
-            return Created(
-                earlier["id"], Status(earlier["status"]), Reason(earlier["reason"]), earlier["error_message"]
-            )
+        if again and (earlier := [row for each in made if (row := _find(connection, each)) is not None]):
+            return _together([_created(row) for row in earlier])
         if not force:
             _refuse_paused(job, now)
-        created = _create(connection, job, params, requested_by, now=now, at=at)
-        made.append(created.dispatch_id)
-        if at is None and job["overlap"] != Overlap.REPLACE and job["requires"] is None:
-            notifier.offer(database, int(created.status is Status.PENDING))
+        targets = [on] if on else admission.targets(connection, [job], now)[job["id"]]
+        if not targets:
+            raise ConflictError(f"job {job_name!r} runs on each host, and {admission.no_host(job)}")
+        found = [_create(connection, job, params, requested_by, target=target, now=now, at=at) for target in targets]
+        made[:] = [created.dispatch_id for created in found]
+        if at is None and not on and job["overlap"] != Overlap.REPLACE and admission.is_for_any(job):
+            notifier.offer(database, int(found[0].status is Status.PENDING))
         else:
             notifier.wake(database, "worker")
-        return created
+        return _together(found)
 
     return database.settle(make)
 
@@ -111,7 +122,7 @@ def retry(database: Database, dispatch_id: int, by: str) -> int:
         if job["retired_at"] is not None:
             raise ConflictError(f"job {job['name']!r} was removed on {rfc3339(job['retired_at'])}")
         made.append(_insert_retry(connection, row, job, by, now))
-        if job["requires"] is None:
+        if not row["target"] and admission.is_for_any(job):
             notifier.offer(database, 1)
         else:
             notifier.wake(database, "worker")
@@ -168,26 +179,37 @@ def _create(
     params: dict[str, Any],
     requested_by: str,
     *,
+    target: str,
     now: datetime,
     at: datetime | None,
 ) -> Created:
     values: dict[str, Any] = {
         **admission.inherited(job, at or now),
+        "target": target,
         "source": Source.MANUAL,
         "created_at": now,
         "requested_by": requested_by,
         "params": params or None,
     }
-    live = admission.live_runs(connection, [job["id"]]).get(job["id"], [])
+    live = admission.beside(job, admission.live_runs(connection, [job["id"]]).get(job["id"], []), target)
     refused = admission.refusal(job, live)
     if refused is not None:
         values |= {"status": Status.SKIPPED, "reason": refused[0], "completed_at": now, "error_message": refused[1]}
     else:
         if job["overlap"] == Overlap.REPLACE:
             admission.replace(connection, [run.id for run in live], now)
-        values |= {"status": Status.PENDING, "concurrency_key": admission.concurrency_key(job)}
+        values |= {"status": Status.PENDING, "concurrency_key": admission.concurrency_key(job, target)}
     dispatch_id = connection.execute(insert(JobDispatch).values(**values).returning(JobDispatch.id)).scalar_one()
-    return Created(dispatch_id, values["status"], values.get("reason", Reason.NONE), values.get("error_message"))
+    reason, message = values.get("reason", Reason.NONE), values.get("error_message")
+    return Created(dispatch_id, values["status"], reason, message, target)
+
+
+def _created(row: RowMapping) -> Created:
+    return Created(row["id"], Status(row["status"]), Reason(row["reason"]), row["error_message"], row["target"])
+
+
+def _together(made: Sequence[Created]) -> Created:
+    return replace(made[0], others=tuple(made[1:]))
 
 
 def _insert_retry(connection: Connection, row: RowMapping, job: RowMapping, by: str, now: datetime) -> int:
@@ -203,7 +225,7 @@ def _insert_retry(connection: Connection, row: RowMapping, job: RowMapping, by: 
         "created_at": now,
         "params": row["params"],
         "requested_by": by,
-        "concurrency_key": admission.concurrency_key(job),
+        "concurrency_key": admission.concurrency_key(job, row["target"]),
     }
     return connection.execute(insert(JobDispatch).values(**values).returning(JobDispatch.id)).scalar_one()
 

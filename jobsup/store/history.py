@@ -45,6 +45,7 @@ class RunLine:
     started_at: datetime | None
     completed_at: datetime | None
     worker_id: str | None
+    target: str
     requested_by: str | None
     error_message: str | None
     note: str | None

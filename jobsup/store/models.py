@@ -81,6 +81,8 @@ class Job(Base):
     """The pool its runs take a place of, as `job_pool` calls it."""
     requires: Mapped[str | None]
     """The tags that a worker must have to run it, sorted, with blanks between; null: none."""
+    on_hosts: Mapped[str]
+    """`one`: each tick runs once, somewhere; `each`: once on every living host that can run it."""
     tags: Mapped[list[str]]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

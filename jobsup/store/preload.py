@@ -90,6 +90,7 @@ def _lead(database: Database, lease: Lease) -> None:
     rescue.find_lost(database, node=_NOBODY, boot_id=_NOBODY, pid_namespace=_NOBODY, is_alive=lambda _, __: True)
     rescue.close_overdue(database, _SECOND)
     rescue.close_ownerless(database, _SECOND)
+    rescue.cancel_hostless(database, _SECOND)
     workers.mark_stale_offline(database, _SECOND)
     retention.delete_ended(database, database.now(), 1)
     retention.delete_offline_workers(database, database.now(), 1)

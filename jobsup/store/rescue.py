@@ -8,19 +8,18 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, bindparam, or_, select, update
+from sqlalchemy import Connection, RowMapping, Select, bindparam, exists, or_, select, update
 
 from jobsup.config.document import jobspec_from_dict
+from jobsup.config.durations import format_duration
 from jobsup.model import Reason, RunResult, Status, WorkerStatus
-from jobsup.store import attempts, notifier
+from jobsup.store import attempts, dependencies, notifier
 from jobsup.store.attempts import Ended
 from jobsup.store.direct import Direct
 from jobsup.store.engine import Database
+from jobsup.store.hosts import LEASE_HEARTBEATS
 from jobsup.store.made import fetch
-from jobsup.store.rows import LIVE, Job, JobDispatch, WorkerRegistration
-
-LEASE_HEARTBEATS = 4
-"""A worker elsewhere is lost once it has not been heard of for this many of its own heartbeat intervals."""
+from jobsup.store.rows import LIVE, WAITING, Job, JobDispatch, WorkerRegistration
 
 RESCUE_BATCH_SIZE = 500
 """Runs closed in one transaction, so that rescue never holds the writers up for long."""
@@ -120,6 +119,48 @@ def close_overdue(database: Database, margin: timedelta) -> list[Ended]:
 def close_ownerless(database: Database, threshold: timedelta) -> list[Ended]:
     """End runs that nobody owns: their worker is OFFLINE or unknown, and they were claimed over `threshold` ago."""
     return _close(database, _OWNERLESS, {"before": database.now() - threshold}, Reason.NO_OWNER, _no_owner)
+
+
+def cancel_hostless(database: Database, threshold: timedelta) -> list[int]:
+    """End what waits for a host none of whose workers was heard of for `threshold`; returns the ids.
+
+    What has waited for less stays, however long the host has been away.
+    """
+    now = database.now()
+    given = {"before": now - threshold}
+    if not _candidates(database, _HOSTLESS, given):
+        return []
+
+    def end(connection: Connection) -> list[int]:
+        rows = fetch(connection, _HOSTLESS_LOCKED, given).mappings().all()
+        for row in rows:
+            connection.execute(
+                update(JobDispatch)
+                .where(JobDispatch.id == row["id"], JobDispatch.status == Status.PENDING)
+                .values(
+                    status=Status.CANCELLED,
+                    reason=Reason.HOST_GONE,
+                    completed_at=now,
+                    error_message=f"no worker on {row['target']} has been heard of for {format_duration(threshold)}",
+                )
+            )
+            dependencies.follow(connection, row, Status.CANCELLED, Reason.HOST_GONE, now)
+        if rows:
+            notifier.wake(database, "follower")
+        return [row["id"] for row in rows]
+
+    return database.transact(end)
+
+
+_HOSTLESS = select(JobDispatch.__table__).where(
+    WAITING,
+    JobDispatch.target != "",
+    JobDispatch.available_at < bindparam("before"),
+    ~exists().where(
+        WorkerRegistration.node == JobDispatch.target, WorkerRegistration.last_heartbeat >= bindparam("before")
+    ),
+)
+_HOSTLESS_LOCKED = _HOSTLESS.with_for_update(of=JobDispatch, key_share=True, skip_locked=True)
 
 
 def _close(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, literal_column, or_, select
 
 from jobsup.model import Source, Status
 from jobsup.store.engine import Database
@@ -27,6 +27,20 @@ def at_instant(database: Database, job_id: int, instant: datetime) -> int | None
         .limit(1)
     )
     return _one(database, statement)
+
+
+def beside(database: Database, dispatch_id: int) -> list[int]:
+    """Return the rows of the same tick of the same job, one for each host it was due on, by host."""
+    tick = aliased(JobDispatch)
+    statement = (
+        select(JobDispatch.id)
+        .join(tick, and_(tick.job_id == JobDispatch.job_id, tick.scheduled_for == JobDispatch.scheduled_for))
+        .where(tick.id == dispatch_id, tick.target != "", JobDispatch.target != "")
+        .where(JobDispatch.source == Source.SCHEDULE, tick.source == Source.SCHEDULE)
+        .order_by(JobDispatch.target)
+    )
+    with database.read() as connection:
+        return list(connection.execute(statement).scalars())
 
 
 def latest(database: Database, job_id: int, *, started: bool = False) -> int | None:

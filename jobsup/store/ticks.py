@@ -133,7 +133,9 @@ def _advance(connection: Connection, plans: Sequence[TickPlan]) -> None:
 def _rows(
     connection: Connection, plans: Sequence[TickPlan], jobs: dict[int, RowMapping], epoch: int, now: datetime
 ) -> list[dict[str, Any]]:
-    live = admission.live_runs(connection, [plan.job_id for plan in plans if plan.runs])
+    due = [jobs[plan.job_id] for plan in plans if plan.runs]
+    live = admission.live_runs(connection, [job["id"] for job in due])
+    targets = admission.targets(connection, due, now)
     rows: list[dict[str, Any]] = []
     for plan in plans:
         job = jobs[plan.job_id]
@@ -147,7 +149,12 @@ def _rows(
             }
             for skip in plan.skips
         ]
-        rows += _run_rows(connection, plan, job, live.get(plan.job_id, []), base, now)
+        for target in targets.get(plan.job_id, ()):
+            met = admission.beside(job, live.get(plan.job_id, []), target)
+            rows += _run_rows(connection, plan, job, met, {**base, "target": target}, now)
+        if plan.runs and not targets[plan.job_id]:
+            text = admission.no_host(job)
+            rows += [{**base, **_skipped(Reason.NO_HOST, tick, now, text)} for tick in plan.runs]
     return rows
 
 
@@ -180,7 +187,7 @@ def _run_rows(  # noqa: PLR0917  (one row's whole story)
                     "scheduled_for": tick,
                     "status": Status.PENDING,
                     "note": plan.notes.get(tick),
-                    "concurrency_key": admission.concurrency_key(job),
+                    "concurrency_key": admission.concurrency_key(job, base["target"]),
                 }
             )
     if replaces and _pending(rows):
@@ -191,7 +198,7 @@ def _run_rows(  # noqa: PLR0917  (one row's whole story)
 def _is_for_any(rows: Iterable[dict[str, Any]], jobs: Iterable[RowMapping], now: datetime) -> bool:
     """Say whether what waits can be had at once by whichever worker, and no running one has to hear of it."""
     at_once = all(row["available_at"] <= now for row in rows if row["status"] == Status.PENDING)
-    return at_once and all(job["overlap"] != Overlap.REPLACE and job["requires"] is None for job in jobs)
+    return at_once and all(job["overlap"] != Overlap.REPLACE and admission.is_for_any(job) for job in jobs)
 
 
 def _pending(rows: Iterable[dict[str, Any]]) -> int:
@@ -216,6 +223,7 @@ def _skipped(reason: Reason, tick: datetime, now: datetime, text: str | None) ->
 
 
 _EMPTY: dict[str, Any] = {
+    "target": "",
     "reason": "",
     "note": None,
     "skipped_until": None,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobsup.model import CatchUp, ParamSpec, Reason, ScheduleSpec, Status
+from jobsup.model import CatchUp, On, Overlap, ParamSpec, Reason, ScheduleSpec, Status
 from jobsup.store.engine import Database
 from tests.support.command import forked as jobsup
 from tests.support.command import jobsup as installed
@@ -107,6 +107,26 @@ def test_run_prints_the_dispatch_it_made_as_json(folder: Path, rows: Database) -
     made = json.loads(jobsup("run", "report", "-p", "pages=3", "--json", cwd=folder).stdout)
     assert set(made) >= RUN_KEYS | {"schema"}
     assert made["params"] == {"pages": 3}
+
+
+def test_a_job_on_each_host_is_run_on_all_or_on_one(folder: Path, rows: Database) -> None:
+    add_worker(rows, "worker-1", node="db1")
+    add_worker(rows, "worker-2", node="db2")
+    add_job(rows, "tidy", on=On.EACH, schedule=DAILY, next_run=FAR, overlap=Overlap.ALLOW)
+    made = json.loads(jobsup("run", "tidy", "--json", cwd=folder).stdout)
+    assert [made["target"], *(other["target"] for other in made["others"])] == ["db1", "db2"]
+    done = jobsup("run", "tidy", "--on", "db2", cwd=folder)
+    assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr
+    assert "run 3 of tidy on db2" in done.stderr
+    unknown = jobsup("run", "tidy", "--on", "db3", cwd=folder)
+    assert unknown.returncode == 4
+    assert "no worker has been on a host 'db3'" in unknown.stderr
+    header, *lines = jobsup("runs", "tidy", cwd=folder).stdout.splitlines()
+    assert header.split()[2] == "ON"
+    assert [line.split()[2] for line in lines] == ["db2", "db2", "db1"]
+    [tick] = json.loads(jobsup("next", "tidy", "-n", "1", "--json", cwd=folder).stdout)["next"]
+    assert tick["hosts"] == ["db1", "db2"]
+    assert "on each of db1, db2" in jobsup("next", "tidy", "-n", "1", cwd=folder).stdout
 
 
 def test_wrong_parameters_are_all_told_and_nothing_is_made(folder: Path, rows: Database) -> None:

@@ -27,6 +27,7 @@ RUN_BODY: dict[str, dict[str, Any]] = {
     "at": {"type": "string", "format": "date-time", "description": "When it starts; else now."},
     "force": {"type": "boolean", "description": "Also when the job is paused or disabled."},
     "reason": {"type": "string", "description": "Why; it is written beside the name."},
+    "on": {"type": "string", "description": "The host it runs on; else where its definition says."},
 }
 HOOK_BODY = {"params": RUN_BODY["params"]}
 PAUSE_BODY: dict[str, dict[str, Any]] = {
@@ -99,8 +100,8 @@ async def _run(call: Call, name: str, body: dict[str, Any], status: int) -> Resp
 
     def work(database: Database) -> tuple[dict[str, Any], bool]:
         def make() -> int:
-            force = bool(body.get("force", False))
-            return actions.run(database, name, params, by=by[:255], at=at, force=force).dispatch_id
+            force, on = bool(body.get("force", False)), str(body.get("on", ""))
+            return actions.run(database, name, params, by=by[:255], at=at, force=force, on=on).dispatch_id
 
         if key:
             asked = json.dumps([name, body], sort_keys=True)

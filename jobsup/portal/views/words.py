@@ -29,6 +29,7 @@ REASONS: dict[Reason, str] = {
     Reason.CANCELLED: "by a person",
     Reason.REPLACED: "a newer tick took its place",
     Reason.JOB_REMOVED: "the job was removed or disabled",
+    Reason.HOST_GONE: "its host was not back in time",
     Reason.OVERLAP: "an earlier run was still going",
     Reason.QUEUE_FULL: "too many were waiting already",
     Reason.PAUSED: "the job was paused",
@@ -37,6 +38,7 @@ REASONS: dict[Reason, str] = {
     Reason.CATCH_UP_LIMIT: "more were missed than catch_up_limit",
     Reason.DST_GAP: "its local time did not exist",
     Reason.CALENDAR: "its calendar leaves the day out",
+    Reason.NO_HOST: "no living host could run it",
     Reason.BLACKOUT: "a blackout",
 }
 

@@ -12,8 +12,8 @@ from jobsup.model import Status
 from jobsup.store import history, overview, workers
 from jobsup.store.engine import Database
 from jobsup.store.history import RunLine, Wanted
+from jobsup.store.hosts import LEASE_HEARTBEATS
 from jobsup.store.overview import Summary
-from jobsup.store.rescue import LEASE_HEARTBEATS
 from jobsup.store.workers import WorkerRow
 
 RUNNING_MAX = 500

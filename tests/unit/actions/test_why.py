@@ -19,9 +19,11 @@ from jobsup.model import (
     Dst,
     JobSpec,
     NamedCalendar,
+    On,
     Overlap,
     PoolSpec,
     Reason,
+    RunResult,
     ScheduleSpec,
     SetSpec,
     Status,
@@ -29,7 +31,7 @@ from jobsup.model import (
 from jobsup.runtime import procs
 from jobsup.scheduler.dispatcher import dispatch_due
 from jobsup.scheduler.watch import Watch
-from jobsup.store import dispatches, jobs, leases
+from jobsup.store import dispatches, jobs, leases, rounds
 from jobsup.store.engine import Database
 from tests.support.clock import FakeClock
 from tests.support.store import START, add_dispatch, add_worker, job_spec
@@ -261,3 +263,21 @@ def test_a_tick_far_ahead_says_what_will_become_of_it(db: Database) -> None:
     held = told(db, at=START + 10 * HOUR)
     assert "It will run, from " in held
     assert 'held by blackout "inventory"' in held
+
+
+def test_a_tick_on_each_host_is_told_host_by_host(db: Database, clock: FakeClock) -> None:
+    add_worker(db, "worker-1", node="db1")
+    add_worker(db, "worker-2", node="db2")
+    sync(db, job_spec("report", schedule=HOURLY, on=On.EACH))
+    clock.advance(3600)
+    tick(db)
+    claimed = rounds.exchange(db, rounds.Worker("worker-2", "db2"), rounds.Round(claim=1)).claims
+    result = RunResult(claimed[0].dispatch_id, Status.FAILED, Reason.EXIT_CODE, db.now(), db.now(), exit_code=3)
+    rounds.exchange(db, rounds.Worker("worker-2", "db2"), rounds.Round(results=[result]))
+    for said in (told(db), told(db, at=START + HOUR)):
+        assert "was due on 2 hosts, in a run for each." in said
+        assert "On db1 run 1 waits for a worker: no worker is running." in said
+        assert "On db2 run 2 failed after 0.0 s on worker-2 at db2: exit code 3." in said
+        assert "On db2 run 3 (attempt 2) waits for its retry delay" in said
+    assert why.about_job(db, "report").outcome == Status.PENDING
+    assert "Run 2 is the tick of" in " ".join(why.about_run(db, claimed[0].dispatch_id).sentences)

@@ -1,0 +1,107 @@
+"""The hosts there are, by the workers they have: where a job that runs on each of them is due."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, func, or_, select
+
+from jobsup.model import WorkerStatus
+from jobsup.runtime import procs
+from jobsup.store.engine import Database
+from jobsup.store.made import fetch
+from jobsup.store.rows import WorkerRegistration
+from jobsup.store.tables import UtcDateTime
+
+LEASE_HEARTBEATS = 4
+"""A worker elsewhere is lost once it has not been heard of for this many of its own heartbeat intervals."""
+HOST_GRACE = timedelta(seconds=60)
+"""A host belongs to those that live until so long after the last sign of any of its workers: what comes due while it
+restarts, or while the database was away, waits for it instead of passing it over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A host that lives."""
+
+    node: str
+    offers: tuple[tuple[frozenset[str], frozenset[str]], ...]
+    """Of each of its workers the queues it serves (none: all) and its tags."""
+
+    def can_run(self, queue: str, requires: frozenset[str]) -> bool:
+        return any((not queues or queue in queues) and requires <= tags for queues, tags in self.offers)
+
+
+def living(connection: Connection, now: datetime) -> list[Host]:
+    """Return the hosts that live, by name; when none does (all have been down), those that lived last.
+
+    A host's workers that are there decide what it offers; those it had, only when none is there at the moment.
+    """
+    rows = [row for row in fetch(connection, _HEARD_OF, {"since": now - HOST_GRACE}) if _is_living(row, now)]
+    if not rows and (latest := fetch(connection, _LAST_SIGN, {}).scalar_one()) is not None:
+        since = latest - HOST_GRACE
+        rows = [row for row in fetch(connection, _HEARD_OF, {"since": since}) if row.last_heartbeat >= since]
+    found = []
+    for node, group in groupby(rows, key=lambda row: row.node):
+        had = list(group)
+        there = [row for row in had if row.status != WorkerStatus.OFFLINE]
+        offers = {(frozenset(row.queues), frozenset(row.tags)) for row in there or had}
+        found.append(Host(node, tuple(offers)))
+    return found
+
+
+def living_now(database: Database) -> list[Host]:
+    """Return the same as of this moment."""
+    with database.read() as connection:
+        return living(connection, database.now())
+
+
+def able(hosts: Sequence[Host], queue: str, requires: Iterable[str]) -> list[str]:
+    """Return the names of those hosts that have a worker which could take such a run."""
+    wanted = frozenset(requires)
+    return [host.node for host in hosts if host.can_run(queue, wanted)]
+
+
+def known(database: Database) -> list[str]:
+    """Return the names of all hosts whose workers are still written down, living or not."""
+    with database.read() as connection:
+        return sorted(connection.execute(select(WorkerRegistration.node).distinct()).scalars())
+
+
+def _is_living(row: Row[Any], now: datetime) -> bool:
+    silent = now - row.last_heartbeat
+    if row.status == WorkerStatus.OFFLINE:
+        return bool(silent <= HOST_GRACE)
+    if silent <= max(HOST_GRACE, timedelta(seconds=row.heartbeat_interval * LEASE_HEARTBEATS)):
+        return True
+    # On this machine the process table knows better: after a suspend every heartbeat is old.
+    is_here = (row.boot_id, row.pid_namespace) == (procs.boot_id(), procs.pid_namespace())
+    return is_here and procs.is_alive(row.process_id, row.process_started)
+
+
+_LAST_SIGN = select(func.max(WorkerRegistration.last_heartbeat, type_=UtcDateTime()))
+_HEARD_OF = (
+    select(
+        WorkerRegistration.node,
+        WorkerRegistration.status,
+        WorkerRegistration.queues,
+        WorkerRegistration.tags,
+        WorkerRegistration.last_heartbeat,
+        WorkerRegistration.heartbeat_interval,
+        WorkerRegistration.boot_id,
+        WorkerRegistration.pid_namespace,
+        WorkerRegistration.process_id,
+        WorkerRegistration.process_started,
+    )
+    .where(
+        or_(
+            WorkerRegistration.status != WorkerStatus.OFFLINE,
+            WorkerRegistration.last_heartbeat >= bindparam("since", type_=UtcDateTime()),
+        )
+    )
+    .order_by(WorkerRegistration.node)
+)
