@@ -203,6 +203,7 @@ SKIP_WORDS = {
 _END_WORDS = {
     Reason.SPAWN: "its process could not be started",
     Reason.NOT_RUNNABLE: "it cannot be run, so it is not retried",
+    Reason.OOM: "the kernel ended it for want of memory",
     Reason.EXCEPTION: "it raised",
     Reason.INTERNAL: "jobsup could not run it",
     Reason.DEADLINE: "it ran longer than its timeout",

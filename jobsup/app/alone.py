@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from jobsup.app import places, warden
+from jobsup.app import containment, places, warden
 from jobsup.app.prepare import Prepared, apply, prepare
 from jobsup.clock import SystemClock
 from jobsup.config.settings import LoggingSettings
@@ -38,12 +38,16 @@ def run_worker(config_path: str) -> int:
     left = places.sweep_alone()
     if left:
         emit("worker.swept", f"{left} processes of dead workers were ended", level=logging.WARNING, count=left)
-    guard = warden.start(tag)
+    groups = containment.settle(prepared.config.supervisor.cgroup, tag)
+    guard = warden.start(tag, groups)
     from jobsup.worker import service
 
     try:
-        return service.run(prepared.config, AloneLink("worker"), instance=tag)
+        return service.run(prepared.config, AloneLink("worker"), instance=tag, groups=groups)
     finally:
+        if groups is not None:
+            groups.end()
+            groups.remove()
         guard.dismiss()
 
 

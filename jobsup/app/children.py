@@ -7,9 +7,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from jobsup.app import containment
 from jobsup.app.prepare import Prepared
 from jobsup.config.settings import Config
 from jobsup.portal import opening
+from jobsup.runtime.cgroups import Groups
 from jobsup.runtime.link import Link
 from jobsup.supervisor.spec import ChildSpec, Plan
 
@@ -19,13 +21,13 @@ PORTAL_DRAIN_SECONDS = 8.0
 """A portal answers what it was asked, and ends its streams."""
 
 
-def compose(prepared: Prepared, instance: str, now: datetime) -> Plan:
+def compose(prepared: Prepared, instance: str, now: datetime, groups: Groups | None = None) -> Plan:
     """Make the plan of one generation, which begins now: its definitions are put into force after this."""
     config = prepared.config
     return Plan(
         specs=(
             _scheduler(config, instance, now),
-            _worker(config, instance),
+            _worker(config, instance, groups),
             *((_portal(config),) if has_portal(config) else ()),
         ),
         config=config.path,
@@ -35,6 +37,7 @@ def compose(prepared: Prepared, instance: str, now: datetime) -> Plan:
             "node": config.supervisor.node,
             "jobs": len(config.jobs),
             "content_hash": prepared.content_hash,
+            "containment": containment.words(groups),
             "free_space_min": config.database.free_space_min,
         },
     )
@@ -65,11 +68,11 @@ def _scheduler(config: Config, instance: str, up_since: datetime) -> ChildSpec:
     return ChildSpec("scheduler", 1, run, drain_timeout=SCHEDULER_DRAIN_SECONDS, **_common(config, settings))
 
 
-def _worker(config: Config, instance: str) -> ChildSpec:
+def _worker(config: Config, instance: str, groups: Groups | None) -> ChildSpec:
     def run(link: Link) -> int:
         from jobsup.worker import service
 
-        return service.run(_lean(config), link, instance=instance)
+        return service.run(_lean(config), link, instance=instance, groups=groups)
 
     drain = config.supervisor.drain_timeout.total_seconds()
     # The count scales the pool and changes no worker; the time-out is part of each job's definition by now.

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jobsup.app import children, places
+from jobsup.app import children, containment, places
 from jobsup.app.prepare import Prepared, apply, prepare
 from jobsup.clock import SystemClock
 from jobsup.config.quick import peek
@@ -15,6 +15,7 @@ from jobsup.config.settings import Config, LoggingSettings
 from jobsup.config.urls import masked
 from jobsup.errors import ConfigError, Problem
 from jobsup.runtime import logs
+from jobsup.runtime.cgroups import Groups
 from jobsup.supervisor.spec import Plan
 from jobsup.supervisor.supervisor import Supervisor
 
@@ -27,7 +28,8 @@ def start(config_path: str) -> int:
     logs.configure(LoggingSettings(), "supervisor")
     place = peek(config_path)
     instance = places.instance_tag(place.runtime_dir)
-    composer = _Composer(instance)
+    groups = containment.settle(place.cgroup, instance)
+    composer = _Composer(instance, groups)
     return Supervisor(
         prepare=lambda old: prepare(config_path, old),
         compose=composer.compose,
@@ -35,6 +37,7 @@ def start(config_path: str) -> int:
         runtime_dir=place.runtime_dir,
         lock_paths=places.lock_paths(place.runtime_dir, place.database_url),
         instance=instance,
+        groups=groups,
         reexec_argv=(sys.executable, "-m", "jobsup", "start", "-c", str(Path(config_path).absolute())),
         on_ready=composer.greet,
     ).run()
@@ -43,8 +46,9 @@ def start(config_path: str) -> int:
 class _Composer:
     """Makes each generation's plan; remembers the first, for what no reload may change."""
 
-    def __init__(self, instance: str) -> None:
+    def __init__(self, instance: str, groups: Groups | None) -> None:
         self._instance = instance
+        self._groups = groups
         self._first: Prepared | None = None
 
     def compose(self, prepared: Prepared) -> Plan:
@@ -54,7 +58,7 @@ class _Composer:
         if self._first is None:
             children.preload(prepared.config)
             self._first = prepared
-        plan = children.compose(prepared, self._instance, SystemClock().now())
+        plan = children.compose(prepared, self._instance, SystemClock().now(), self._groups)
         return replace(plan, begin=lambda: logs.configure(prepared.config.logging, "supervisor"))
 
     def greet(self, _status: dict[str, Any]) -> None:
@@ -79,6 +83,7 @@ def refuse_immovable(old: Config, new: Config) -> None:
     pairs = {
         "database.url": (old.database.url, new.database.url),
         "supervisor.runtime_dir": (old.supervisor.runtime_dir, new.supervisor.runtime_dir),
+        "supervisor.cgroup": (old.supervisor.cgroup, new.supervisor.cgroup),
         "supervisor.node": (old.supervisor.node, new.supervisor.node),
         "jobs.set": (old.set, new.set),
     }

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from jobsup.events import emit
 from jobsup.runtime import logs, procs, trees
+from jobsup.runtime.cgroups import Groups
 from jobsup.supervisor.spawn import assert_single_threaded, close_other_fds
 
 KILL_ROUND_SECONDS = 2.0
@@ -39,7 +40,7 @@ class Warden:
             self._pipe = -1
 
 
-def start(tag: str) -> Warden:
+def start(tag: str, groups: Groups | None = None) -> Warden:
     """Have everything with this tag ended when this process is gone; call it before threads and children are made."""
     if os.getpid() == INIT:
         return Warden(-1)  # of a container: the kernel ends all others with it, and every orphan would be its child
@@ -48,14 +49,14 @@ def start(tag: str) -> Warden:
     root = os.pidfd_open(os.getpid())  # opened before the fork: it means us even if we die right after
     between = os.fork()
     if between == 0:
-        _between(root, read_end, tag)
+        _between(root, read_end, tag, groups)
     os.waitpid(between, 0)
     os.close(read_end)
     os.close(root)
     return Warden(write_end)
 
 
-def _between(root: int, pipe: int, tag: str) -> None:
+def _between(root: int, pipe: int, tag: str, groups: Groups | None) -> None:
     """Be the process that only parts the two, and never return."""
     try:
         if os.fork() == 0:
@@ -65,12 +66,12 @@ def _between(root: int, pipe: int, tag: str) -> None:
                 signal.signal(signum, signal.SIG_IGN)
             close_other_fds((root, pipe, logs.stream().fileno()))
             logs.set_child("guardian")
-            _guard(root, pipe, tag)
+            _guard(root, pipe, tag, groups)
     finally:
         os._exit(0)
 
 
-def _guard(root: int, pipe: int, tag: str) -> None:
+def _guard(root: int, pipe: int, tag: str, groups: Groups | None) -> None:
     poller = select.poll()
     poller.register(root, select.POLLIN)
     poller.register(pipe, select.POLLIN)
@@ -81,7 +82,12 @@ def _guard(root: int, pipe: int, tag: str) -> None:
                 return
             poller.unregister(pipe)  # the worker is gone, or is about to be: its handle decides
         if root in ready:
+            if groups is not None:
+                groups.end()
             _end_all(tag)
+            if groups is not None:
+                groups.end(wait_seconds=KILL_ROUND_SECONDS)
+                groups.remove()
             return
 
 

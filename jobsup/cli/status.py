@@ -111,6 +111,7 @@ def status_document(health: Health, config: str) -> dict[str, Any]:
         "healthy": health.is_healthy,
         "supervisor": {**supervisor, **health.supervisor.get("supervisor", {})},
         "children": health.supervisor.get("children", []),
+        "containment": health.supervisor.get("containment"),
         "scheduler": {
             "role": role(health),
             "lag_seconds": None if work is None else round(work.lag.total_seconds(), 3),
@@ -147,6 +148,8 @@ def _supervisor_rows(health: Health, config: str) -> list[tuple[str, str]]:
     rows = [("jobsup", f"{status(health.state)}{running}"), ("Config", clean(facts.get("config") or config))]
     if started := facts.get("started_at"):
         rows.append(("Started", local(datetime.fromisoformat(started))))
+    if containment := health.supervisor.get("containment"):
+        rows.append(("Held by", clean(containment)))
     return rows
 
 

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
-from jobsup.config import durations, names, sizes, urls
+from jobsup.config import durations, names, places, sizes, urls
 from jobsup.config.report import hint, shown
 from jobsup.model import HOST_TAG_PREFIX
 
@@ -350,6 +350,13 @@ def _yes_or_no(value: Any) -> bool:
     return value
 
 
+def _cgroup(value: Any) -> str:
+    text = _filled_text(value)
+    if message := places.cgroup_fault(text):
+        raise Refusal(message)
+    return text
+
+
 def _umask(value: Any) -> str:
     if isinstance(value, int) or not isinstance(value, str) or not _UMASK.fullmatch(value):
         raise Refusal(f'must be octal digits in quotes like "022", not {shown(value)}')
@@ -391,6 +398,7 @@ YearDay = Annotated[str, PlainValidator(_year_day)]
 Weekday = Annotated[str, PlainValidator(_weekday)]
 NamePattern = Annotated[str, PlainValidator(_pattern)]
 WallTime = Annotated[str, PlainValidator(_wall_time)]
+ControlGroup = Annotated[str, PlainValidator(_cgroup)]
 Umask = Annotated[str, PlainValidator(_umask)]
 Percentage = Annotated[str, PlainValidator(_percentage)]
 JsonTable = Annotated[dict[str, Any], PlainValidator(_json_table)]

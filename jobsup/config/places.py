@@ -66,3 +66,10 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def cgroup_fault(value: str) -> str | None:
+    """Say what is wrong with where control groups should be."""
+    if value in ("auto", "none") or value.startswith("/"):
+        return None
+    return f'must be "auto", "none" or a folder below /sys/fs/cgroup, not "{value}"'

@@ -16,7 +16,7 @@ from jobsup.config.durations import parse_environment
 from jobsup.config.environment import find_override
 from jobsup.config.keys import KEYS, Key, Kind
 from jobsup.config.report import environment_problem, shown
-from jobsup.config.settings import SCHEMA_DEFAULT, TIMEOUT_DEFAULT, DatabaseSettings
+from jobsup.config.settings import SCHEMA_DEFAULT, TIMEOUT_DEFAULT, DatabaseSettings, SupervisorSettings
 from jobsup.config.source import Source, read_source
 from jobsup.errors import ConfigError
 
@@ -29,6 +29,7 @@ class Peek:
     runtime_dir: str
     set: str
     node: str
+    cgroup: str
     path: str
     database: DatabaseSettings
     """As far as it says which database and how it is reached."""
@@ -48,6 +49,7 @@ def peek(path: str | Path, environ: Mapping[str, str] | None = None) -> Peek:
         runtime_dir=str(places.runtime_dir(set_name, configured, environ)),
         set=set_name,
         node=places.node_name(_value("supervisor.node", source, environ)),
+        cgroup=_value("supervisor.cgroup", source, environ) or SupervisorSettings().cgroup,
         path=str(source.path),
         database=DatabaseSettings(
             url=url, schema=schema, timeout=parse_environment(timeout) if timeout else TIMEOUT_DEFAULT
@@ -84,6 +86,8 @@ def _fault(key: Key, value: str) -> str | None:
         return urls.fault(value) if value else None
     if key.kind is Kind.DURATION:
         return _duration_fault(value) if value else None
+    if key.path == "supervisor.cgroup":
+        return places.cgroup_fault(value) if value else None
     return names.fault(value) if value and key.kind is Kind.TEXT else None
 
 

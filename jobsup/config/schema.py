@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from jobsup.config.fields import (
     Boolean,
     Command,
+    ControlGroup,
     DatabaseUrl,
     Day,
     DayRange,
@@ -25,6 +26,7 @@ from jobsup.config.fields import (
     Name,
     NameOrNothing,
     NamePattern,
+    Percentage,
     PythonCallable,
     RootPath,
     SchemaName,
@@ -103,6 +105,7 @@ class DatabaseTable(Table):
 class SupervisorTable(Table):
     runtime_dir: ShortText = UNSET
     node: NameOrNothing = UNSET
+    cgroup: ControlGroup = UNSET
     drain_timeout: Annotated[timedelta, duration_between(_NOTHING, _DAY)] = UNSET
     watchdog: Annotated[timedelta, duration_between(_SECOND, _HOUR)] = UNSET
     boot_timeout: Annotated[timedelta, duration_between(_SECOND, _HOUR)] = UNSET
@@ -200,6 +203,7 @@ class DefaultsTable(Table):
     oom_score_adjust: Annotated[int | None, or_none(whole_number(-1000, 1000))] = UNSET
     memory_max: Annotated[int | None, or_none(size_between(MEMORY_MIN, SIZE_MAX))] = UNSET
     tasks_max: Annotated[int | None, or_none(whole_number(1, TASKS_MAX))] = UNSET
+    cpu_quota: Percentage = UNSET
     limit_nofile: Annotated[int | None, or_none(whole_number(3, FILES_MAX))] = UNSET
     limit_cpu: Annotated[timedelta | None, duration_or_none(_SECOND)] = UNSET
     limit_fsize: Annotated[int | None, or_none(size_between(0, SIZE_MAX))] = UNSET

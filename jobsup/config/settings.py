@@ -44,6 +44,8 @@ class SupervisorSettings:
     """Absolute folder of the control socket and the lock."""
     node: str = ""
     """This machine's name among those that share the database."""
+    cgroup: str = "auto"
+    """The control group below which runs have theirs: our own ("auto"), no one's ("none"), or an absolute path."""
     drain_timeout: timedelta = timedelta(seconds=30)
     """How long a stop lets running jobs go on."""
     watchdog: timedelta = timedelta(seconds=10)

@@ -37,6 +37,8 @@ class Reason(StrEnum):
     """FAILED: an exit code outside `success_exit_codes`."""
     SIGNAL = "signal"
     """FAILED: a signal that was not ours ended it."""
+    OOM = "oom"
+    """FAILED: the kernel ended it, or a process of it, for want of memory; `memory_max` may be too low."""
     EXCEPTION = "exception"
     """FAILED: the Python callable raised."""
     SPAWN = "spawn"

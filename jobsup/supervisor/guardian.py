@@ -16,6 +16,7 @@ from multiprocessing.context import ForkProcess
 
 from jobsup.events import emit
 from jobsup.runtime import logs, procs, trees
+from jobsup.runtime.cgroups import Groups
 from jobsup.supervisor.exits import Exit, look
 from jobsup.supervisor.spawn import close_other_fds, fork
 
@@ -70,7 +71,7 @@ class Guardian:
             os.write(self._pipe, line.encode())
 
 
-def start(instance: str, release: Callable[[], None] = lambda: None) -> Guardian:
+def start(instance: str, release: Callable[[], None] = lambda: None, groups: Groups | None = None) -> Guardian:
     """Fork a guardian of this process. `release` closes, in it, what belongs to this process alone."""
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(write_end, False)
@@ -84,7 +85,7 @@ def start(instance: str, release: Callable[[], None] = lambda: None) -> Guardian
             signal.signal(signum, signal.SIG_IGN)
         close_other_fds((read_end, root, logs.stream().fileno()))
         logs.set_child("guardian")
-        return _guard(root, read_end, instance)
+        return _guard(root, read_end, instance, groups)
 
     try:
         process = fork(main, "guardian")
@@ -101,7 +102,7 @@ def start_for(pid: int, instance: str) -> Guardian:
     return start(instance)
 
 
-def _guard(root: int, pipe: int, instance: str) -> int:
+def _guard(root: int, pipe: int, instance: str, groups: Groups | None) -> int:
     children: dict[int, int] = {}
     poller = select.poll()
     poller.register(root, select.POLLIN)
@@ -119,7 +120,7 @@ def _guard(root: int, pipe: int, instance: str) -> int:
             for line in lines:
                 _note(line, children)
         elif root in ready:
-            _end_everything(children, instance)
+            _end_everything(children, instance, groups)
             return 0
 
 
@@ -131,11 +132,16 @@ def _note(line: bytes, children: dict[int, int]) -> None:
         children.pop(int(line[1:]), None)
 
 
-def _end_everything(children: dict[int, int], instance: str) -> None:
+def _end_everything(children: dict[int, int], instance: str, groups: Groups | None) -> None:
+    if groups is not None:
+        groups.end()  # at once: the workers' own end takes longer to be seen by them
     for _ in range(KILL_ROUNDS_MAX):
         roots = [pid for pid, start_time in children.items() if procs.is_alive(pid, start_time)]
         left = trees.kill_tree(roots, tag=instance, deadline_seconds=KILL_ROUND_SECONDS)
         if not left:
+            if groups is not None:
+                groups.end(wait_seconds=KILL_ROUND_SECONDS)
+                groups.remove()
             emit("guardian.swept", "The supervisor is gone; everything it had started is ended", level=logging.WARNING)
             return
     emit("guardian.failed", f"These processes do not die: {left}", level=logging.CRITICAL, pids=left)

@@ -10,6 +10,7 @@ from pathlib import Path
 from jobsup.control.server import SocketError
 from jobsup.events import emit
 from jobsup.runtime import locks, procs, trees
+from jobsup.runtime.cgroups import Groups
 from jobsup.supervisor.yard import Yard
 
 SWEEP_SECONDS = 5.0
@@ -19,11 +20,14 @@ SOCKET_NAME = "control.sock"
 class Premises:
     """Where one instance lives; `take` before anything is started, `leave` when nothing runs any more."""
 
-    def __init__(self, folder: Path, lock_paths: Sequence[str | Path], instance: str) -> None:
+    def __init__(
+        self, folder: Path, lock_paths: Sequence[str | Path], instance: str, groups: Groups | None = None
+    ) -> None:
         self.socket_path = folder / SOCKET_NAME
         self._folder = folder
         self._lock_paths = lock_paths
         self._instance = instance
+        self._groups = groups
         self._locks: list[locks.Lock] = []
 
     def take(self) -> None:
@@ -37,6 +41,8 @@ class Premises:
         """End every process that carries our tag; the tag says nothing before the locks are ours."""
         if not self._locks:
             return
+        if self._groups is not None and (count := self._groups.end(wait_seconds=SWEEP_SECONDS)):
+            emit("supervisor.swept", f"{whose}, ended: {count} control groups", level=WARNING)
         tagged = sorted({*procs.tagged(self._instance)} - {os.getpid(), *procs.ancestors(os.getpid())})
         if not tagged:
             return
@@ -66,6 +72,8 @@ class Premises:
 
     def leave(self) -> None:
         """Let others in."""
+        if self._groups is not None and self._locks:
+            self._groups.remove()
         for lock in self._locks:
             lock.release()
         self._locks.clear()

@@ -22,6 +22,7 @@ from jobsup.control.server import Request, Server
 from jobsup.errors import ConflictError, ExitCode, JobsupError
 from jobsup.events import emit
 from jobsup.runtime import procs
+from jobsup.runtime.cgroups import Groups
 from jobsup.runtime.sdnotify import Notifier
 from jobsup.runtime.service import Loop
 from jobsup.runtime.signals import SignalQueue
@@ -77,6 +78,7 @@ class Supervisor:
         lock_paths: Sequence[str | Path],
         instance: str,
         reexec_argv: Sequence[str],
+        groups: Groups | None = None,
         on_ready: Callable[[dict[str, Any]], None] | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -85,7 +87,8 @@ class Supervisor:
         self.apply = apply
         self.generation = 0
         self.reload: Reload | None = None
-        self._premises = Premises(Path(runtime_dir), lock_paths, instance)
+        self._premises = Premises(Path(runtime_dir), lock_paths, instance, groups)
+        self._groups = groups
         self._instance = instance
         self._reexec_argv = list(reexec_argv)
         self._on_ready = on_ready
@@ -111,7 +114,7 @@ class Supervisor:
         self._notifier = Notifier()
         self._loop = Loop()
         self._stall = StallDetector(self._clock.monotonic())
-        self._yard = Yard(self._loop, self._clock, self._instance, self._close_in_child)
+        self._yard = Yard(self._loop, self._clock, self._instance, self._close_in_child, self._groups)
         self.crew = Crew(self._yard, self._clock)
         self._yard.on_news = self._take_signals
         self._yard.on_ready = self._child_ready

@@ -12,6 +12,7 @@ from typing import Any
 from jobsup.clock import Clock
 from jobsup.events import emit
 from jobsup.runtime import procs, trees
+from jobsup.runtime.cgroups import Groups
 from jobsup.runtime.channel import ChannelError
 from jobsup.runtime.service import Loop
 from jobsup.supervisor import guardian as guardians
@@ -31,7 +32,9 @@ NEVER = float("inf")
 class Yard:
     """Knows every process we started. `on_ready` and `on_ended` hear of children."""
 
-    def __init__(self, loop: Loop, clock: Clock, instance: str, release: Callable[[], None]) -> None:
+    def __init__(
+        self, loop: Loop, clock: Clock, instance: str, release: Callable[[], None], groups: Groups | None = None
+    ) -> None:
         self.on_news: Callable[[], None] = lambda: None
         """Called before an end is judged: a signal to our whole group reaches children and us, and we hear it first."""
         self.on_ready: Callable[[Child], None] = lambda _child: None
@@ -42,6 +45,7 @@ class Yard:
         self._clock = clock
         self._instance = instance
         self._release = release
+        self._groups = groups
         self._children: dict[int, Child] = {}
         self._tasks: dict[int, Task] = {}
         self._guardian_backoff = Backoff(Bucket(clock.monotonic()))
@@ -112,7 +116,7 @@ class Yard:
         """Fork the guardian and tell it what there is."""
         self._guardian_at = NEVER
         try:
-            self.guardian = guardians.start(self._instance, self._release)
+            self.guardian = guardians.start(self._instance, self._release, self._groups)
         except OSError as error:
             self._retry_guardian(f"it could not be started: {error.strerror}")
             return
@@ -200,6 +204,8 @@ class Yard:
         text = child.bury(end)
         if self.guardian is not None:
             self.guardian.remove(child.pid)
+        if self._groups is not None:
+            self._groups.end(f"{child.pid}.", wait_seconds=STRANGERS_SECONDS)
         self.clear_strangers()
         level = logging.INFO if child.is_leaving and not child.cause else logging.ERROR
         emit("child.ended", f"{child.name} (pid {child.pid}) ended: {text}", level=level, pid=child.pid, exit=text)

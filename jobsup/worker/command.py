@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jobsup.config.scripts import script_argv
+from jobsup.config.sizes import format_size
 from jobsup.model import Claim, JobKind, JobSpec
+from jobsup.runtime.cgroups import Group
 from jobsup.worker.account import Account, own_home
 from jobsup.worker.confinement import PLAIN, Confinement, confinement_of, read_complaint, wrapped
 from jobsup.worker.environment import job_environment
 from jobsup.worker.failure import NotStartedError, explain
+from jobsup.worker.grouping import Grouping
 
 SHELL = "/bin/sh"
+SHELL_SIGNAL = 128
+"""A shell whose command was ended by a signal ends with this plus the signal."""
+
+_OUT_OF_MEMORY = "ran out of memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +34,10 @@ class Start:
     argv: tuple[str, ...]
     cwd: str
     environment: dict[str, str]
-    instance: str
     stdin: str = ""
     """What it reads; empty: nothing, from /dev/null."""
     confinement: Confinement = PLAIN
+    grouping: Grouping = field(default_factory=Grouping)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,8 @@ class Spawned:
 
     process: subprocess.Popen[bytes]
     start: Start
+    group: Group | None = None
+    """The control group it is in."""
     complaint_fd: int = -1
     """Where a wrapper says why it did not become the job; -1: there is none."""
 
@@ -47,12 +57,29 @@ class Spawned:
             return None
         return read_complaint(self.complaint_fd, lambda error: _explain(error, self.start), self.start.cwd)
 
+    def ran_out_of_memory(self) -> str:
+        """Say, once it has ended, that the kernel has ended a process of it for want of memory; empty: it has not.
+
+        A plain run is asked only when it was killed: its worker's group, which it shares, counts for all of its runs.
+        """
+        if self.group is None:
+            is_killed = self.process.returncode in (-signal.SIGKILL, SHELL_SIGNAL + signal.SIGKILL)
+            return _OUT_OF_MEMORY if is_killed and self.start.grouping.is_short_of_memory() else ""
+        if not self.group.take_oom_kills():
+            return ""
+        most, peak = self.start.confinement.memory_max, self.group.memory_peak()
+        limit = "" if most is None else f": its memory_max is {format_size(most)}"
+        return f"{_OUT_OF_MEMORY}{limit}" + ("" if peak is None else f", at its peak it had {peak >> 20} MiB")
+
     def close(self) -> None:
+        """Let go of what was ours of it, once it has ended."""
+        if self.group is not None:
+            self.start.grouping.close(self.group)
         if self.complaint_fd >= 0:
             os.close(self.complaint_fd)
 
 
-def prepare(claim: Claim, instance: str) -> Start:
+def prepare(claim: Claim, instance: str, grouping: Grouping) -> Start:
     """Work out how a run is started. NotStartedError when its definition does not fit this machine."""
     job = claim.job
     confinement = confinement_of(job)
@@ -60,9 +87,9 @@ def prepare(claim: Claim, instance: str) -> Start:
         argv=_argv(job),
         cwd=working_folder(job, confinement.account),
         environment=job_environment(claim, instance, confinement.account),
-        instance=instance,
         stdin=job.stdin,
         confinement=confinement,
+        grouping=grouping,
     )
 
 
@@ -77,32 +104,35 @@ def working_folder(job: JobSpec, account: Account | None) -> str:
 def spawn(start: Start, stdout: int, stderr: int, *, keep: tuple[int, ...] = ()) -> Spawned:
     """Start the process with these descriptors, and those of `keep`; NotStartedError says why it could not be."""
     stdin = _stdin(start.stdin)
+    group = start.grouping.open(start.confinement)
     try:
         if start.confinement.needs_wrapper:
-            return _spawn_wrapped(start, (stdin, stdout, stderr), keep)
-        process = _popen(start.argv, start.cwd, start.environment, (stdin, stdout, stderr), keep)
-        return Spawned(process, start)
-    except OSError as error:
-        raise _explain(error, start) from None
-    except ValueError as error:
-        raise NotStartedError(f"cannot start {start.argv[0]}: {error}") from None
+            return _spawn_wrapped(start, group, (stdin, stdout, stderr), keep)
+        return Spawned(_popen(start.argv, start.cwd, start.environment, (stdin, stdout, stderr), keep), start)
+    except BaseException as error:
+        if group is not None:
+            start.grouping.close(group)
+        if isinstance(error, OSError):
+            raise _explain(error, start) from None
+        if isinstance(error, ValueError):
+            raise NotStartedError(f"cannot start {start.argv[0]}: {error}") from None
+        raise
     finally:
         if stdin >= 0:
             os.close(stdin)
 
 
-def _spawn_wrapped(start: Start, streams: tuple[int, int, int], keep: tuple[int, ...]) -> Spawned:
+def _spawn_wrapped(start: Start, group: Group | None, streams: tuple[int, int, int], keep: tuple[int, ...]) -> Spawned:
     reading, writing = os.pipe2(os.O_CLOEXEC)
     order_fd = -1
     try:
         order = {
-            **start.confinement.order(is_grouped=frozenset()),
+            **start.confinement.order(group),
             "argv": list(start.argv),
             "cwd": start.cwd,
             "environment": start.environment,
-            "cgroup": "",
         }
-        argv, environment, order_fd = wrapped(order, writing, start.instance)
+        argv, environment, order_fd = wrapped(order, writing)
         process = _popen(argv, "/", environment, streams, (*keep, order_fd, writing))
     except BaseException:
         os.close(reading)
@@ -111,7 +141,7 @@ def _spawn_wrapped(start: Start, streams: tuple[int, int, int], keep: tuple[int,
         os.close(writing)
         if order_fd >= 0:
             os.close(order_fd)
-    return Spawned(process, start, reading)
+    return Spawned(process, start, group, reading)
 
 
 def _popen(

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from jobsup.model import IoClass, JobSpec, Reason
-from jobsup.runtime import procs
+from jobsup.runtime.cgroups import Group
 from jobsup.worker.account import Account, find_account
+from jobsup.worker.environment import MARKS
 from jobsup.worker.failure import NotStartedError
 
 UMASK_OF_ANOTHER_USER = 0o077
@@ -49,15 +50,17 @@ class Confinement:
         """It asks for something that only the process itself can do, before it becomes the job."""
         return self != Confinement()
 
-    def order(self, *, is_grouped: frozenset[str]) -> dict[str, Any]:
-        """Say it in the wrapper's words; what a control group holds (`memory`, `pids`) needs no limit besides."""
+    def order(self, group: Group | None) -> dict[str, Any]:
+        """Say it in the wrapper's words; what the control group holds it to needs no limit besides."""
+        controllers = frozenset() if group is None else group.controllers
         account = self.account
         limits = list(self.limits)
-        if self.tasks_max is not None and "pids" not in is_grouped:
+        if self.tasks_max is not None and "pids" not in controllers:
             limits.append((resource.RLIMIT_NPROC, self.tasks_max))
         # Private memory, not the address space: many programs reserve far more of that than they ever use.
-        memory = [] if self.memory_max is None or "memory" in is_grouped else [(resource.RLIMIT_DATA, self.memory_max)]
+        memory = [] if self.memory_max is None or "memory" in controllers else [(resource.RLIMIT_DATA, self.memory_max)]
         return {
+            "cgroup": "" if group is None else group.members,
             "account": None if account is None else (account.uid, account.gid, list(account.groups)),
             "is_hardened": account is not None,
             "umask": UMASK_OF_ANOTHER_USER if self.umask is None and account is not None else self.umask,
@@ -88,8 +91,11 @@ def confinement_of(job: JobSpec) -> Confinement:
     )
 
 
-def wrapped(order: dict[str, Any], complaint: int, instance: str) -> tuple[list[str], dict[str, str], int]:
-    """Return the argv and the environment of a wrapper that follows the order, and a descriptor it must inherit."""
+def wrapped(order: dict[str, Any], complaint: int) -> tuple[list[str], dict[str, str], int]:
+    """Return the argv and the environment of a wrapper that follows the order, and a descriptor it must inherit.
+
+    Of the job's environment it has the marks alone: what else is in there may change what a program does.
+    """
     fd = os.memfd_create("jobsup-exec", os.MFD_CLOEXEC)
     try:
         with os.fdopen(os.dup(fd), "wb") as file:
@@ -99,7 +105,8 @@ def wrapped(order: dict[str, Any], complaint: int, instance: str) -> tuple[list[
         os.close(fd)
         raise
     argv = [sys.executable, "-I", "-S", _PROGRAM, str(fd), str(complaint), str(os.getpid())]
-    return argv, {procs.INSTANCE_VARIABLE: instance}, fd
+    marks = {name: order["environment"][name] for name in MARKS if name in order["environment"]}
+    return argv, marks, fd
 
 
 def read_complaint(fd: int, of_exec: Callable[[OSError], NotStartedError], cwd: str) -> NotStartedError | None:

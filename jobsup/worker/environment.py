@@ -21,6 +21,7 @@ PATH_DEFAULT = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENV_FILE_BYTES_MAX = 1 << 20
 RUN_VARIABLE = "JOBSUP_RUN_ID"
 """Marks every process of a run with it, together with the instance's own mark."""
+MARKS = (INSTANCE_VARIABLE, RUN_VARIABLE)
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 

@@ -11,6 +11,7 @@ from jobsup.model import STDERR, STDOUT, Claim, JobKind
 from jobsup.worker import command
 from jobsup.worker.command import Spawned
 from jobsup.worker.failure import explain
+from jobsup.worker.grouping import Grouping
 from jobsup.worker.output import Capture
 from jobsup.worker.run import Run
 from jobsup.worker.runner import Runner, Runners
@@ -30,12 +31,12 @@ class Handles:
         return self.spawned.process
 
 
-def launch(claim: Claim, *, clock: Clock, instance: str, runners: Runners) -> tuple[Run, Handles]:
+def launch(claim: Claim, *, clock: Clock, instance: str, runners: Runners, grouping: Grouping) -> tuple[Run, Handles]:
     """Start a claimed dispatch; NotStartedError or OSError when it does not come to that, with nothing left open."""
     streams = (STDOUT,) if claim.job.stderr == "merge" else (STDOUT, STDERR)
     reading, writing = _pipes(len(streams))
     try:
-        handles = _spawn(claim, writing[0], writing[-1], instance, runners)
+        handles = _spawn(claim, (writing[0], writing[-1]), instance, runners, grouping)
     except BaseException:
         _close(reading)
         raise
@@ -47,6 +48,7 @@ def launch(claim: Claim, *, clock: Clock, instance: str, runners: Runners) -> tu
         claim=claim,
         capture=Capture(claim.dispatch_id, claim.job.output_limit),
         pid=handles.process.pid,
+        group=None if handles.runner else handles.spawned.group,
         process_started=handles.runner.process_started if handles.runner else None,
         started_at=clock.now(),
         started=now,
@@ -56,11 +58,13 @@ def launch(claim: Claim, *, clock: Clock, instance: str, runners: Runners) -> tu
     return run, handles
 
 
-def _spawn(claim: Claim, stdout: int, stderr: int, instance: str, runners: Runners) -> Handles:
+def _spawn(claim: Claim, streams: tuple[int, int], instance: str, runners: Runners, grouping: Grouping) -> Handles:
     if claim.job.kind is JobKind.PYTHON:
-        runner = runners.call(claim, stdout, stderr)
+        runner = runners.call(claim, *streams)
         return Handles(runner.spawned, runner.pidfd, runner)
-    spawned = command.spawn(command.prepare(claim, instance), stdout, stderr)
+    start = command.prepare(claim, instance, grouping)
+    spawned = command.spawn(start, *streams)
+    grouping.tell_what_holds_nothing(claim.job.name, start.confinement, spawned.group)
     return Handles(spawned, command.open_handle(spawned.process))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from jobsup.config.durations import format_duration
 from jobsup.model import Claim, Reason, RunResult, Status
+from jobsup.runtime.cgroups import Group
 from jobsup.worker.failure import clean
 from jobsup.worker.output import Capture
 
@@ -52,6 +53,8 @@ class Exit:
     reason: Reason = Reason.NONE
     """EXCEPTION, NOT_RUNNABLE or INTERNAL where a runner says so."""
     error: str | None = None
+    out_of_memory: str = ""
+    """The kernel ended a process of it for want of memory, and what is known of that."""
     result: str | None = None
     cpu_user: float | None = None
     cpu_system: float | None = None
@@ -72,6 +75,8 @@ class Run:
     started: float
     """On the monotonic clock, as all floats here."""
     deadline: float | None
+    group: Group | None = None
+    """The control group of its processes; None for a call, whose runner has its own."""
     pipes: dict[int, int] = field(default_factory=dict)
     """Descriptors still open for reading -> STDOUT | STDERR."""
     phase: Phase = Phase.RUNNING
@@ -164,6 +169,8 @@ def result_of(run: Run) -> RunResult:
 def _verdict(run: Run, ending: Exit) -> tuple[Status, Reason, str]:
     if run.cause is not None:
         return run.cause.status, run.cause.reason, run.cause.text
+    if ending.out_of_memory and ending.code not in run.claim.job.success_exit_codes:
+        return Status.FAILED, Reason.OOM, ending.out_of_memory
     if ending.reason is not Reason.NONE:
         return Status.FAILED, ending.reason, ending.error or ""
     if ending.signal is not None:

@@ -19,6 +19,7 @@ from jobsup.worker.command import Spawned
 from jobsup.worker.confinement import Confinement, confinement_of
 from jobsup.worker.environment import base_environment, job_environment, job_params
 from jobsup.worker.failure import NotStartedError
+from jobsup.worker.grouping import Grouping
 
 REPLY_BYTES_MAX = 1 << 20
 DISCARD_SECONDS_MAX = 0.2
@@ -67,11 +68,20 @@ class Runner:
 class Runners:
     """All runners of a worker: the idle ones wait here, the busy ones are with their runs."""
 
-    def __init__(self, loop: Loop, *, instance: str, python_path: tuple[str, ...], idle_max: int) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        *,
+        instance: str,
+        python_path: tuple[str, ...],
+        idle_max: int,
+        grouping: Grouping | None = None,
+    ) -> None:
         self._loop = loop
         self._instance = instance
         self._python_path = python_path
         self._idle_max = idle_max
+        self._grouping = grouping or Grouping()
         self._idle: list[Runner] = []
 
     @property
@@ -147,8 +157,8 @@ class Runners:
             ),
             cwd=command.working_folder(job, confinement.account),
             environment=base_environment(self._instance, confinement.account),
-            instance=self._instance,
             confinement=confinement,
+            grouping=self._grouping,
         )
         try:
             spawned = command.spawn(start, subprocess.DEVNULL, subprocess.DEVNULL, keep=(theirs.fileno(),))
@@ -157,6 +167,7 @@ class Runners:
             raise
         finally:
             theirs.close()
+        self._grouping.tell_what_holds_nothing(job.name, confinement, spawned.group)
         pidfd = command.open_handle(spawned.process)
         return Runner((confinement, job.cwd), spawned, procs.start_time(spawned.process.pid), pidfd, ours)
 

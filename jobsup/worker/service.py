@@ -17,6 +17,7 @@ from jobsup.errors import DatabaseUnavailableError, JobsupError
 from jobsup.events import emit
 from jobsup.model import Reason, Status, WorkerFacts
 from jobsup.runtime import failpoints, procs
+from jobsup.runtime.cgroups import Groups
 from jobsup.runtime.link import Link
 from jobsup.runtime.service import Loop, serve
 from jobsup.store import rescue, workers
@@ -26,6 +27,7 @@ from jobsup.store.rounds import Answer, Worker
 from jobsup.worker import report
 from jobsup.worker.appetite import Appetite
 from jobsup.worker.database import DatabaseThread
+from jobsup.worker.grouping import Grouping
 from jobsup.worker.heartbeat import Pulse
 from jobsup.worker.outbox import Outbox
 from jobsup.worker.run import Cause
@@ -51,21 +53,28 @@ class ExpelledError(JobsupError):
     """The worker was given up: its registration is gone, and others may have its work already."""
 
 
-def run(config: Config, link: Link, *, instance: str) -> int:
+def run(config: Config, link: Link, *, instance: str, groups: Groups | None = None) -> int:
     """Serve as a worker until told to stop; returns the exit code of the process."""
-    return serve(WorkerService(config, instance=instance, is_supervised=link.is_supervised), link)
+    return serve(WorkerService(config, instance=instance, groups=groups, is_supervised=link.is_supervised), link)
 
 
 class WorkerService:
     """Claims, runs and finishes dispatches; see the package for the whole picture."""
 
     def __init__(
-        self, config: Config, *, instance: str, is_supervised: bool = False, clock: Clock | None = None
+        self,
+        config: Config,
+        *,
+        instance: str,
+        groups: Groups | None = None,
+        is_supervised: bool = False,
+        clock: Clock | None = None,
     ) -> None:
         self.finished = False
         self._config = config
         self._settings = config.worker
         self._instance = instance
+        self._grouping = Grouping(groups)
         self._is_supervised = is_supervised
         self._clock = clock or SystemClock()
         self._sent_at = 0.0
@@ -83,6 +92,7 @@ class WorkerService:
 
     def start(self, loop: Loop) -> dict[str, Any]:
         procs.set_subreaper()
+        self._grouping.enter()
         sys.setswitchinterval(SWITCH_SECONDS)
         self._loop = loop
         settings = self._settings
@@ -93,8 +103,13 @@ class WorkerService:
             self._clock,
             self._instance,
             Runners(
-                loop, instance=self._instance, python_path=settings.python_path, idle_max=max(1, settings.concurrency)
+                loop,
+                instance=self._instance,
+                python_path=settings.python_path,
+                idle_max=max(1, settings.concurrency),
+                grouping=self._grouping,
             ),
+            self._grouping,
         )
         try:
             worker_id = self._register(database)
@@ -152,6 +167,7 @@ class WorkerService:
         if self._thread is None:
             return
         self._slots.close()
+        self._grouping.leave()
         if self._listener is not None:
             self._loop.unwatch(self._listener.fileno())
             self._listener.close()

@@ -19,6 +19,7 @@ from jobsup.runtime import failpoints, procs
 from jobsup.runtime.service import Loop
 from jobsup.worker import report
 from jobsup.worker.failure import NotStartedError, clean, explain
+from jobsup.worker.grouping import Grouping
 from jobsup.worker.launch import Handles, launch
 from jobsup.worker.run import Cause, Exit, Phase, Run, deadline_cause, exit_of, exit_of_call, result_of
 from jobsup.worker.runner import Runner, Runners
@@ -47,6 +48,7 @@ class Slots:
     clock: Clock
     instance: str
     runners: Runners
+    grouping: Grouping = field(default_factory=Grouping)
     results: list[RunResult] = field(default_factory=list)
     """Ends that nobody has taken yet."""
     processed: int = 0
@@ -72,7 +74,9 @@ class Slots:
         """Start a claimed dispatch; when that fails, its end is among the results."""
         failpoints.reach("worker.before_spawn")
         try:
-            run, handles = launch(claim, clock=self.clock, instance=self.instance, runners=self.runners)
+            run, handles = launch(
+                claim, clock=self.clock, instance=self.instance, runners=self.runners, grouping=self.grouping
+            )
         except NotStartedError as error:
             self._not_started(claim, error)
             return
@@ -109,6 +113,7 @@ class Slots:
 
     def sweep(self) -> None:
         """Clear away processes of runs long ended, as long as no run is there."""
+        self.grouping.tidy()
         if not self._runs:
             self._tree.sweep(self._known())
 
@@ -173,7 +178,7 @@ class Slots:
         handles = self._handles[run.dispatch_id]
         _, status, usage = os.wait4(run.pid, 0)
         handles.process.returncode = os.waitstatus_to_exitcode(status)
-        ending = exit_of(status, usage, self.clock.now())
+        ending = replace(exit_of(status, usage, self.clock.now()), out_of_memory=handles.spawned.ran_out_of_memory())
         reply = None if handles.runner is None else handles.runner.reply()
         complaint = None if run.cause is not None or reply is not None else handles.spawned.complaint()
         self._let_go(handles)
@@ -182,7 +187,9 @@ class Slots:
             self._not_started(run.claim, complaint)
             return
         if reply is not None:
-            ending = exit_of_call(reply, ending.at)  # it had answered before it died
+            ending = replace(
+                exit_of_call(reply, ending.at), out_of_memory=ending.out_of_memory
+            )  # it had answered before it died
         elif handles.runner is not None and handles.runner.is_unread and run.phase is Phase.RUNNING:
             self._never_begun(run, handles.runner, ending)
             return
@@ -217,7 +224,8 @@ class Slots:
             # It has heard our TERM, or has children of this call: no next call should meet them.
             run.left_behind.update(left)
             self.runners.discard(runner)
-        self._exited(run, exit_of_call(reply, self.clock.now()))
+        ending = exit_of_call(reply, self.clock.now())
+        self._exited(run, replace(ending, out_of_memory=handles.spawned.ran_out_of_memory()))
 
     def _exited(self, run: Run, ending: Exit) -> None:
         run.exit = ending
@@ -277,6 +285,8 @@ class Slots:
         if run.cause is None:
             run.left_behind |= fresh.union(*map(procs.descendants, fresh))  # counted before they are gone
         if now >= run.kill_left_at:
+            if run.group is not None:
+                run.group.kill()
             self._tree.end(left, signal.SIGKILL, known)
         elif fresh and run.cause is None:
             self._tree.end(fresh, signal.SIGTERM, known)
@@ -307,7 +317,6 @@ class Slots:
         self.loop.unwatch(handles.pidfd)
         if handles.runner is None:
             os.close(handles.pidfd)
-            handles.spawned.close()
         else:
             self.loop.unwatch(handles.runner.socket.fileno())
             self.runners.forget(handles.runner)
@@ -317,7 +326,9 @@ class Slots:
         for fd in list(run.pipes):
             self._close_pipe(run, fd)
         del self._runs[run.dispatch_id]
-        del self._handles[run.dispatch_id]
+        handles = self._handles.pop(run.dispatch_id)
+        if handles.runner is None:
+            handles.spawned.close()
 
     def _ended(self, claim: Claim, result: RunResult, seconds: float | None = None) -> None:
         self.processed += 1

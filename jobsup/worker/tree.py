@@ -32,15 +32,22 @@ class Tree:
 
     def kill(self, run: Run, known: Set[int], others: Iterable[Run]) -> None:
         """Kill every process of a run, as far as that succeeds at once."""
+        if run.group is not None:
+            run.group.kill(KILL_SECONDS_MAX / 2)
         self.end(self._roots(run, known, others), signal.SIGKILL, known - {run.pid})
 
     def left_behind(self, run: Run, known: Set[int], others: Iterable[Run]) -> list[int]:
-        """List the live strangers an exited run left, and reap the dead ones. Costs one read when there are none."""
+        """List what an exited run left alive, and reap what is dead. Two short reads when that is nothing."""
         strangers = [pid for pid in procs.children(os.getpid()) if pid not in known]
-        if not strangers:
+        grouped = run.group.pids() if run.group is not None and run.group.is_populated() else []
+        if not strangers and not grouped:
             return []
         others = list(others)
-        return [pid for pid in strangers if not _reaped(pid) and self._belongs(pid, run, others)]
+        strays = [pid for pid in strangers if not _reaped(pid) and pid not in grouped]
+        return [
+            *(pid for pid in grouped if pid != run.pid),
+            *(pid for pid in strays if self._belongs(pid, run, others)),
+        ]
 
     def end(self, pids: Collection[int], signum: int, known: Set[int]) -> None:
         """Signal processes with all below them, sparing `known`; KILL is repeated until they are gone."""

@@ -17,6 +17,7 @@ from sqlalchemy import select
 
 from jobsup.config.settings import Config, DatabaseSettings, LoggingSettings, SupervisorSettings, WorkerSettings
 from jobsup.runtime import logs, procs, trees
+from jobsup.runtime.cgroups import Groups
 from jobsup.runtime.link import AloneLink
 from jobsup.store import dispatches
 from jobsup.store.engine import Database
@@ -142,7 +143,12 @@ class Bench:
 
 @contextmanager
 def working(
-    folder: Path, *, environ: dict[str, str] | None = None, before: Callable[[], object] = dict, **changes: Any
+    folder: Path,
+    *,
+    environ: dict[str, str] | None = None,
+    before: Callable[[], object] = dict,
+    groups: Groups | None = None,
+    **changes: Any,
 ) -> Iterator[Bench]:
     """Run a worker that only wake-ups move, with settings changed by name; nothing is left of it afterwards.
 
@@ -163,7 +169,9 @@ def working(
     instance = f"{INSTANCE}:{folder}"
     if not (folder / "jobsup.db").exists():
         create_database(folder / "jobsup.db").close()  # SQLite must not be open across a fork
-    process = multiprocessing.get_context("fork").Process(target=_work, args=(config, instance, environ or {}, before))
+    process = multiprocessing.get_context("fork").Process(
+        target=_work, args=(config, instance, environ or {}, before, groups)
+    )
     process.start()
     database = Database(config.database.url, synchronous="off")
     bench = Bench(folder, database, process, log, instance)
@@ -191,9 +199,11 @@ def quiet_seconds(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def _work(config: Config, instance: str, environ: dict[str, str], before: Callable[[], object]) -> None:
+def _work(
+    config: Config, instance: str, environ: dict[str, str], before: Callable[[], object], groups: Groups | None
+) -> None:
     os.setsid()
     os.environ.update(environ)
     before()
     logs.configure(config.logging, "worker")
-    os._exit(service.run(config, AloneLink("worker"), instance=instance))
+    os._exit(service.run(config, AloneLink("worker"), instance=instance, groups=groups))

@@ -18,6 +18,7 @@ REASONS: dict[Reason, str] = {
     Reason.NONE: "",
     Reason.EXIT_CODE: "",
     Reason.SIGNAL: "ended by a signal",
+    Reason.OOM: "out of memory",
     Reason.EXCEPTION: "the callable raised",
     Reason.SPAWN: "could not be started",
     Reason.NOT_RUNNABLE: "cannot be run, so not retried",

@@ -10,6 +10,7 @@ import stat
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,11 @@ def said(bench: Bench, run: int) -> dict[str, list[str]]:
     assert row["status"] == "COMPLETED", (row["error_message"], bench.output(run))
     lines = [line.split() for line in bench.output(run).decode().splitlines()]
     return {words[0].rstrip(":"): words[1:] for words in lines}
+
+
+def is_sleeping(pid: int) -> bool:
+    """Say whether a process has become the program `sleep`."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sleep")
 
 
 STATUS = "grep -E '^(Uid|Gid|Groups|NoNewPrivs|Umask|SigIgn|SigBlk):' /proc/self/status; "
@@ -87,7 +93,7 @@ def test_a_job_of_another_user_dies_with_its_worker(tmp_path_factory: pytest.Tem
     with working(folder) as bench:
         run = bench.run(command="exec sleep 300", user="nobody")
         bench.until_started(run)
-        [child] = [pid for pid in procs.children(bench.pid) if procs.environ_value(pid, "JOBSUP_RUN_ID") == str(run)]
+        child = until(lambda: [pid for pid in procs.children(bench.pid) if is_sleeping(pid)], 5, "the job")[0]
         bench.process.kill()
         bench.process.join()
         until(lambda: not procs.is_alive(child, None), 1, "the job to die with its worker")

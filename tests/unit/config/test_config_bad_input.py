@@ -18,6 +18,7 @@ from tests.support.config_folder import Folder
 JOB = '[[job]]\nname = "a"\ncommand = "true"\n'
 
 SETTINGS = [
+    ('[supervisor]\ncgroup = "jobs"', 'jobsup.toml:2: [supervisor] cgroup: must be "auto", "none" or a folder'),
     ("[wroker]\n", 'jobsup.toml:1: wroker: unknown table; did you mean "worker"?'),
     ("[worker]\ncuont = 4", 'jobsup.toml:2: [worker] cuont: unknown key; did you mean "count"?'),
     ("[worker]\nzzz = 4", "jobsup.toml:2: [worker] zzz: unknown key"),
@@ -142,6 +143,8 @@ JOBS = [
     ('io_scheduling_class = "ilde"', "io_scheduling_class: must be one of realtime, best-effort, idle, not"),
     ('memory_max = "1MiB"', 'memory_max: must be between 4MiB and 1024TiB, not "1MiB", or "none"'),
     ("tasks_max = 0", "tasks_max: must be between 1 and 4194304, not 0"),
+    ('cpu_quota = "0%"', 'cpu_quota: must be a share of one processor like "50%", or of several like "150%", not "0%"'),
+    ("cpu_quota = 50", "cpu_quota: must be a share of one processor like"),
     ("limit_cpu = 5", 'limit_cpu: 5 has no unit: write "5s" for seconds'),
     ("success_exit_codes = [0, 256]", "success_exit_codes[1]: must be between 0 and 255, not 256"),
     ("success_exit_codes = []", "success_exit_codes: must hold 1 to 1000 items, not 0"),
