@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
 
 from jobsup.cli.here import Here
 from jobsup.cli.text import clean, print_json, say
+from jobsup.cli.times import Duration
 from jobsup.cli.verb import json_option, noun, verb
 from jobsup.errors import ExitCode, UnreachableError, UsageError
 
@@ -122,6 +124,29 @@ def copy(here: Here, url: str, schema: str | None, as_json: bool) -> None:
     for each in copied:
         click.echo(f"{each.rows:>12}  {each.table}")
     say(f'copied: set url = "{urls.masked(url)}" in [database], then start')
+
+
+@verb(
+    "prune",
+    ("jobsup db prune --older-than 7d --dry-run", "how many runs that would delete"),
+    ("jobsup db prune --older-than 7d", "delete them, with what they printed"),
+    group=db,
+)
+@click.option("--older-than", "age", type=Duration(), metavar="DURATION", required=True, help="Ended so long ago.")
+@click.option("--dry-run", is_flag=True, help="Only count them.")
+@json_option
+def prune(here: Here, age: timedelta, dry_run: bool, as_json: bool) -> None:
+    """Delete runs that ended long ago now, and not when [scheduler] cleanup_retention_days lets the scheduler do it."""
+    from jobsup.actions import prune as pruning
+
+    with here.database() as database:
+        done = pruning.Pruned(0, pruning.count(database, age)) if dry_run else pruning.prune(database, age)
+    if as_json:
+        print_json({"deleted": done.deleted, "left": done.left})
+        return
+    click.echo(f"{done.left} runs would go" if dry_run else f"{done.deleted} runs deleted")
+    if done.left and not dry_run:
+        say(f"{done.left} are left: run it again")
 
 
 @contextmanager

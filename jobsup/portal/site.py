@@ -15,6 +15,7 @@ from jobsup.portal.handles import Handles
 from jobsup.portal.limits import Buckets, Tries
 from jobsup.portal.opening import setup_file
 from jobsup.portal.render import environment
+from jobsup.portal.views.tallies import Tallies
 
 HASHES_AT_ONCE = 2
 """Passwords that are looked at at a time: each takes 32 MiB."""
@@ -25,6 +26,7 @@ MENU: tuple[tuple[str, str, str], ...] = (
     ("/jobs", "Jobs", "viewer"),
     ("/runs", "Runs", "viewer"),
     ("/timeline", "Timeline", "viewer"),
+    ("/calendar", "Calendar", "viewer"),
     ("/workers", "Workers", "viewer"),
     ("/admin", "Admin", "admin"),
 )
@@ -47,6 +49,7 @@ class Site:
         self.hashing = asyncio.Semaphore(HASHES_AT_ONCE)
         self.draining = asyncio.Event()
         """Set when we leave: streams end then."""
+        self.tallies = Tallies()
         self.node = config.supervisor.node
         self.version = version("jobsup")
         self.menu = MENU

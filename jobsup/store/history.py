@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from jobsup.model import Reason, Source, Status
 from jobsup.store.engine import Database
@@ -78,6 +78,10 @@ class Wanted:
     """Made at this instant or later."""
     until: datetime | None = None
     """Made before it."""
+    ended_from: datetime | None = None
+    """Ended at this instant or later."""
+    ended_until: datetime | None = None
+    """Ended before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +110,9 @@ def page(
     order = JobDispatch.id if upwards else JobDispatch.id.desc()
     with database.read() as connection:
         found = []
+        near = _near_ids(connection, wanted)
         for statement in _filtered(wanted):
-            within = statement if limit is None else statement.where(limit)
+            within = statement.where(*near) if limit is None else statement.where(limit, *near)
             found += _read(connection, within.order_by(order).limit(count + 1))
     found.sort(key=lambda run: run.id, reverse=not upwards)
     has_more = len(found) > count
@@ -150,6 +155,22 @@ def window(
     return found[:most], len(found) > most
 
 
+def failed_near(database: Database, at: datetime, within: timedelta, *, besides: int, rows: int) -> list[RunLine]:
+    """Read runs of other jobs that failed about then, the latest first; `besides` is the id of the job to leave out."""
+    statement = (
+        _LINES.where(
+            JobDispatch.completed_at.is_not(None),
+            JobDispatch.completed_at.between(at - within, at + within),
+            JobDispatch.status.in_([Status.FAILED, Status.TIMEOUT]),
+            JobDispatch.job_id != besides,
+        )
+        .order_by(JobDispatch.completed_at.desc())
+        .limit(rows)
+    )
+    with database.read() as connection:
+        return _read(connection, statement)
+
+
 _LINES: Select[Any] = (
     select(
         *(
@@ -181,7 +202,25 @@ def _filtered(wanted: Wanted) -> list[Select[Any]]:
         conditions.append(JobDispatch.created_at >= wanted.since)
     if wanted.until is not None:
         conditions.append(JobDispatch.created_at < wanted.until)
+    conditions += _ended_within(wanted)
     return [_LINES.where(*conditions, *each) for each in _by_status(wanted)]
+
+
+def _near_ids(connection: Connection, wanted: Wanted) -> list[ColumnElement[bool]]:
+    """Return between which ids those lie that ended in the time wanted: a list by ids must not walk all others."""
+    if wanted.ended_from is None or wanted.ended_until is None or wanted.job_id is not None:
+        return []
+    lowest, highest = connection.execute(
+        select(func.min(JobDispatch.id), func.max(JobDispatch.id)).where(*_ended_within(wanted))
+    ).one()
+    return [JobDispatch.id.between(lowest, highest)] if lowest is not None else [JobDispatch.id < 0]
+
+
+def _ended_within(wanted: Wanted) -> list[ColumnElement[bool]]:
+    if wanted.ended_from is None or wanted.ended_until is None:
+        return []
+    ended = JobDispatch.completed_at
+    return [ended.is_not(None), ended >= wanted.ended_from, ended < wanted.ended_until]
 
 
 def _by_status(wanted: Wanted) -> list[list[ColumnElement[bool]]]:

@@ -72,6 +72,8 @@ class RunRow:
     cpu_user: float | None
     cpu_system: float | None
     max_rss: int | None
+    config_hash: str | None
+    """Which definition of the job was claimed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +215,7 @@ _RUNS: Select[Any] = (
         JobExecutionLog.cpu_user,
         JobExecutionLog.cpu_system,
         JobExecutionLog.max_rss,
+        JobDispatch.config_hash,
     )
     .join(Job, Job.id == JobDispatch.job_id)
     .outerjoin(JobExecutionLog, JobExecutionLog.dispatch_id == JobDispatch.id)

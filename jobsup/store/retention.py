@@ -26,6 +26,16 @@ def delete_ended(database: Database, before: datetime, limit: int) -> int:
         ).rowcount
 
 
+def count_ended(database: Database, before: datetime) -> int:
+    """Count the runs that ended before that instant."""
+    with database.read() as connection:
+        return connection.execute(
+            select(func.count())
+            .select_from(JobDispatch)
+            .where(JobDispatch.completed_at.is_not(None), JobDispatch.completed_at < before)
+        ).scalar_one()
+
+
 def delete_offline_workers(database: Database, before: datetime, limit: int) -> int:
     """Delete up to `limit` workers that are OFFLINE and were last heard of before that instant; return how many.
 

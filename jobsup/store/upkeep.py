@@ -25,6 +25,14 @@ def free_space(database: Database) -> int | None:
     return disk.f_bavail * disk.f_frsize
 
 
+def file_bytes(database: Database) -> int | None:
+    """Return the size of the SQLite file in bytes; None for a server, or if it cannot be told."""
+    try:
+        return None if database.path is None else database.path.stat().st_size
+    except OSError:
+        return None
+
+
 def wal_bytes(database: Database) -> int:
     """Return the size of the write-ahead log in bytes; 0 when there is none."""
     wal = _wal(database)

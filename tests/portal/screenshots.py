@@ -131,6 +131,9 @@ def pages(wanted: dict[str, int]) -> dict[str, str]:
         "run-failed": f"/runs/{wanted['failed']}",
         "workers": "/workers",
         "timeline": "/timeline?span=6h",
+        "calendar": "/calendar",
+        "new-job": "/jobs/new",
+        "retention": "/admin/retention",
     }
 
 

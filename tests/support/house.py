@@ -42,6 +42,8 @@ FIELDS = {
     "job": "backup",
     "do": "pause",
     "typed": "backup",
+    "days": "30",
+    "count": "1",
     "action": "pause",
 }
 """What forms want, all together: with the right credentials they do something."""

@@ -56,14 +56,14 @@ class Browser:
 
 @contextmanager
 def browser(
-    database: Database, folder: Path, role: Role = Role.OPERATOR, portal: PortalSettings = PORTAL
+    database: Database, folder: Path, role: Role = Role.OPERATOR, portal: PortalSettings = PORTAL, **more: Any
 ) -> Iterator[Browser]:
-    """Run the application on this database and sign a new user in."""
+    """Run the application on this database and sign a new user in; `more` are further sections of the configuration."""
     name = f"{role}-user"
     users.add(database, name, role, "hash")
     secret = users.begin_session(database, name, "hash", lifetime=timedelta(hours=1), address="", agent="")
     handles = Handles(lambda: connect(database), count=2)
-    site = Site(Config(path=str(folder / "jobsup.toml"), portal=portal), handles, clock=database.clock)
+    site = Site(Config(path=str(folder / "jobsup.toml"), portal=portal, **more), handles, clock=database.clock)
     client = TestClient(create(site), base_url=ORIGIN, cookies={COOKIE: secret})
     try:
         yield Browser(client, secret)

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from jobsup.model import Role
 from jobsup.portal.call import Call
 from jobsup.portal.routes import Entry
-from jobsup.portal.views.timeline import BAR_HEIGHT, HEAD_HEIGHT, SPAN_DEFAULT, SPANS, WIDTH, timeline_of
+from jobsup.portal.views.timeline import BAR_HEIGHT, HEAD_HEIGHT, ROW_HEIGHT, SPAN_DEFAULT, SPANS, WIDTH, timeline_of
 
 TEXT_CHARS_MAX = 64
 
@@ -27,6 +27,7 @@ async def timeline(call: Call) -> Response:
         width=WIDTH,
         bar_height=BAR_HEIGHT,
         head_height=HEAD_HEIGHT,
+        row_height=ROW_HEIGHT,
     )
 
 

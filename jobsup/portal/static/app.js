@@ -21,12 +21,52 @@ function age(instant, now) {
   return seconds < 0 ? `in ${text}` : `${text} ago`;
 }
 
+// How instants are written: as ages, in UTC as the server does, or on this browser's clock. One that has a clock of its
+// own (`data-exact`) is left alone.
+
+const CLOCKS = ["ages", "UTC", "local"];
+let clock = "ages";
+try { clock = CLOCKS.includes(localStorage.jobsup_clock) ? localStorage.jobsup_clock : "ages"; } catch { /* not kept */ }
+
+const PARTS = { day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+const onClock = {
+  UTC: new Intl.DateTimeFormat("en-GB", { ...PARTS, timeZone: "UTC" }),
+  local: new Intl.DateTimeFormat("en-GB", PARTS),
+};
+
+function written(instant, now) {
+  return clock === "ages" ? age(instant, now) : onClock[clock].format(instant).replace(",", "");
+}
+
 function showAges(root = document) {
   const now = Date.now();
   for (const element of root.querySelectorAll("time[datetime]:not([data-exact])")) {
-    const text = age(Date.parse(element.dateTime), now);
+    const text = written(Date.parse(element.dateTime), now);
     if (element.textContent !== text) element.textContent = text;
   }
+}
+
+const onGrid = new Intl.DateTimeFormat("en-GB", { weekday: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+
+// Places on a drawing are told in UTC by the server, and on this browser's clock when that is wished.
+function showGrid(root = document) {
+  for (const element of root.querySelectorAll("text[data-instant]")) {
+    element.dataset.utc ||= element.textContent;
+    element.textContent = clock === "local" ? onGrid.format(Date.parse(element.dataset.instant)) : element.dataset.utc;
+  }
+}
+
+function showClock() {
+  const button = document.querySelector("[data-clock-switch]");
+  if (button) button.textContent = clock;
+  showAges();
+  showGrid();
+}
+
+function switchClock() {
+  clock = CLOCKS[(CLOCKS.indexOf(clock) + 1) % CLOCKS.length];
+  try { localStorage.jobsup_clock = clock; } catch { /* not kept */ }
+  showClock();
 }
 
 // Lists that keep up: parts marked `data-live-part` (each with an id) of a `<main data-live>` are fetched again while
@@ -56,6 +96,7 @@ async function refresh() {
     part.dataset.drawn = other.innerHTML;
     part.replaceChildren(...document.importNode(other, true).childNodes);
     showAges(part);
+    showGrid(part);
   }
   liveTag = isWhole ? answer.headers.get("ETag") : null;
 }
@@ -97,6 +138,7 @@ async function copy(element) {
 
 document.addEventListener("click", (event) => {
   if (event.target.closest("[data-theme-switch]")) switchTheme();
+  if (event.target.closest("[data-clock-switch]")) switchClock();
   const line = event.target.closest("[data-copy]");
   if (line) copy(line);
 });
@@ -112,10 +154,10 @@ document.addEventListener("change", (event) => {
 document.addEventListener("keydown", (event) => {
   if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input, textarea, select")) return;
-  const filter = document.querySelector(".filters input[type=search], .filters input[type=text]");
+  const filter = document.querySelector("[data-find], .filters input[type=search], .filters input[type=text]");
   if (filter) { event.preventDefault(); filter.focus(); }
 });
 
-showAges();
+showClock();
 setInterval(() => showAges(), 1000);
 if (document.querySelector("main[data-live]")) setTimeout(keepUp, LIVE_SECONDS * 1000);

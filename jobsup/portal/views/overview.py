@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from jobsup.actions import serving
 from jobsup.actions.health import LAG_MAX, leads
 from jobsup.model import Status
+from jobsup.portal.views.tallies import Tallies
 from jobsup.store import history, job_lines, overview, standing
 from jobsup.store.engine import Database
 from jobsup.store.history import RunLine, Wanted
@@ -19,6 +22,13 @@ from jobsup.store.standing import Streak
 LISTED_MAX = 25
 """Rows of each list; the number above it tells how many there are."""
 NEXT_MAX = 12
+NEXT_HOURS = timedelta(hours=2)
+TOGETHER_MIN = 3
+"""So many jobs due in one minute are told as together."""
+HOURS = 24
+HOUR = timedelta(hours=1)
+HOUR_WIDTH = 10.0
+CHART_HEIGHT, CHART_BOTTOM = 40.0, 46.0
 LATE_TICK = timedelta(seconds=30)
 LATE_START = timedelta(minutes=1)
 """A run that could have started this long ago and has not is late."""
@@ -52,7 +62,32 @@ class Running:
 
     run: RunLine
     usual: timedelta | None
+    share: float
+    """Of what it usually takes, 1 at most; 0 while that is not known."""
     is_long: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """A job's next tick."""
+
+    line: JobLine
+    at: datetime
+    together: int
+    """Jobs that are due in the same minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """One hour of the last day, in the units of the drawing."""
+
+    start: datetime
+    x: float
+    good: int
+    bad: int
+    other: int
+    bars: tuple[tuple[str, float, float], ...]
+    """(status, top, height), the lowest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +103,10 @@ class Overview:
     late_count: int
     running: tuple[Running, ...]
     waiting_count: int
-    coming: tuple[JobLine, ...]
+    coming: tuple[Coming, ...]
+    coming_count: int
+    """Jobs that are due within two hours."""
+    hours: tuple[Hour, ...]
     job_count: int
 
     @property
@@ -76,14 +114,14 @@ class Overview:
         return not (self.problems or self.failing_count or self.late_count)
 
 
-def overview_of(database: Database) -> Overview:
+def overview_of(database: Database, tallies: Tallies | None = None) -> Overview:
     """Read all of it."""
     summary = overview.summary(database)
     jobs = {line.id: line for line in job_lines.job_lines(database)}
     live = job_lines.live_lines(database)
     failing = _failing(database, jobs, summary.at)
     late = _late(jobs, live, summary.at)
-    due = (line for line in jobs.values() if line.next_run is not None and line.next_run > summary.at)
+    coming, coming_count = _coming(jobs.values(), summary.at)
     return Overview(
         summary=summary,
         problems=_problems(database, summary),
@@ -93,7 +131,9 @@ def overview_of(database: Database) -> Overview:
         late_count=len(late),
         running=_running(database, summary.at),
         waiting_count=sum(line.status is Status.PENDING for line in live),
-        coming=tuple(heapq.nsmallest(NEXT_MAX, due, key=lambda line: (line.next_run or summary.at, line.name))),
+        coming=coming,
+        coming_count=coming_count,
+        hours=_hours(database, tallies or Tallies(), summary.at),
         job_count=len(jobs),
     )
 
@@ -127,9 +167,43 @@ def _running(database: Database, now: datetime) -> tuple[Running, ...]:
     for run in found:
         marks = strips.get(run.job_id, ())
         most = standing.usual(marks, 0.95)
-        is_long = most is not None and run.started_at is not None and now - run.started_at > most * LONG_RUN
-        rows.append(Running(run, standing.usual(marks), is_long))
+        usual = standing.usual(marks)
+        taken = now - run.started_at if run.started_at is not None else timedelta(0)
+        share = min(1.0, taken / usual) if usual else 0.0
+        rows.append(Running(run, usual, share, most is not None and taken > most * LONG_RUN))
     return tuple(rows)
+
+
+def _coming(jobs: Iterable[JobLine], now: datetime) -> tuple[tuple[Coming, ...], int]:
+    due = [(line.next_run, line) for line in jobs if line.next_run is not None and line.next_run > now]
+    minutes = Counter(at.replace(second=0, microsecond=0) for at, _ in due)
+    first = heapq.nsmallest(NEXT_MAX, due, key=lambda each: (each[0], each[1].name))
+    rows = (Coming(line, at, minutes[at.replace(second=0, microsecond=0)]) for at, line in first)
+    return tuple(rows), sum(at <= now + NEXT_HOURS for at, _ in due)
+
+
+def _hours(database: Database, tallies: Tallies, now: datetime) -> tuple[Hour, ...]:
+    first = now.replace(minute=0, second=0, microsecond=0) - HOUR * (HOURS - 1)
+    bounds = [(first + HOUR * number, first + HOUR * (number + 1)) for number in range(HOURS)]
+    counts = []
+    for tally in tallies.ended(database, bounds):
+        good, bad = tally.get(Status.COMPLETED, 0), tally.get(Status.FAILED, 0) + tally.get(Status.TIMEOUT, 0)
+        counts.append((good, bad, sum(tally.values()) - good - bad))
+    most = max((sum(each) for each in counts), default=0)
+    return tuple(
+        Hour(start, number * HOUR_WIDTH, *each, tuple(_bars(*each, most)))
+        for number, ((start, _), each) in enumerate(zip(bounds, counts, strict=True))
+    )
+
+
+def _bars(good: int, bad: int, other: int, most: int) -> Iterator[tuple[str, float, float]]:
+    """Stack what ended in an hour; one run that failed among thousands still shows."""
+    top = CHART_BOTTOM
+    for status, count in (("completed", good), ("skipped", other), ("failed", bad)):
+        if count:
+            height = max(1.5, CHART_HEIGHT * count / most)
+            top -= height
+            yield status, round(top, 1), round(height, 1)
 
 
 def _problems(database: Database, summary: Summary) -> tuple[str, ...]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 
+from jobsup.actions.marks import blackouts_of
 from jobsup.config.document import jobspec_from_dict
 from jobsup.errors import ScheduleError
+from jobsup.model import BlackoutSpec, JobSpec
 from jobsup.schedule import compile as compile_schedule
 from jobsup.schedule.base import EPOCH
+from jobsup.schedule.blackouts import Window, covers, windows_between
 from jobsup.store import history, job_lines, standing
 from jobsup.store.engine import Database
 from jobsup.store.history import Stretch
@@ -35,6 +39,10 @@ SPANS: Mapping[str, tuple[timedelta, timedelta]] = {
 SPAN_DEFAULT = "6h"
 GRID_STEPS = tuple(timedelta(minutes=minutes) for minutes in (5, 10, 30, 60, 180, 360, 720, 1440))
 GRID_LINES_MAX = 10
+BLACKOUTS_MAX = 100
+"""Windows of one blackout that are drawn."""
+BLACKOUT_BEGAN_MAX = timedelta(days=3660)
+"""How long ago a blackout between two instants may have begun that still goes on."""
 GUESS = timedelta(seconds=30)
 """What a job that has not run yet is taken to take."""
 
@@ -60,6 +68,17 @@ class Row:
     label: str
     y: float
     bars: tuple[Bar, ...]
+    shades: tuple[Shade, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shade:
+    """A blackout on a job's line."""
+
+    x: float
+    y: float
+    width: float
+    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +113,24 @@ def timeline_of(database: Database, span: str, text: str = "") -> Timeline:
         by_job.setdefault(run.job_id, []).append(run)
     lines = [line for line in lines if line.id in by_job or _is_near(line, scale.end)]
     shown = sorted(lines, key=lambda line: (line.id not in by_job, line.name))[:ROWS_MAX]
-    coming = _coming(database, shown, now, scale.end)
+    specs = _specs(database, shown)
+    coming = _coming(database, shown, specs, now, scale.end)
+    windows = _windows(database, scale)
+    places = {line.id: HEAD_HEIGHT + number * ROW_HEIGHT for number, line in enumerate(shown)}
     return Timeline(
         start=scale.start,
         end=scale.end,
         now_x=scale.x(now),
         grid=tuple((scale.x(at), at) for at in scale.grid()),
         rows=tuple(
-            _row(line, HEAD_HEIGHT + number * ROW_HEIGHT, by_job.get(line.id, []), coming.get(line.id, []), scale)
-            for number, line in enumerate(shown)
+            Row(
+                line.name,
+                line.name if len(line.name) <= LABEL_CHARS else f"{line.name[: LABEL_CHARS - 1]}…",
+                places[line.id] + ROW_HEIGHT * 0.7,
+                _bars(line, places[line.id], by_job.get(line.id, []), coming.get(line.id, []), scale),
+                tuple(_shades(specs[line.id], windows.get(line.set_name, ()), places[line.id], scale)),
+            )
+            for line in shown
         ),
         hidden=len(lines) - len(shown),
         is_cut=is_cut,
@@ -136,18 +164,42 @@ def _is_near(line: JobLine, end: datetime) -> bool:
     return line.is_active and line.next_run is not None and line.next_run < end
 
 
+def _specs(database: Database, lines: Sequence[JobLine]) -> dict[int, JobSpec]:
+    payloads = job_lines.definitions(database, [line.id for line in lines])
+    return {job_id: jobspec_from_dict(payload) for job_id, payload in payloads.items()}
+
+
+def _windows(database: Database, scale: _Scale) -> dict[str, list[tuple[BlackoutSpec, Window]]]:
+    """Find the blackouts of each set that lie in the drawing, those that began before it too."""
+    found: dict[str, list[tuple[BlackoutSpec, Window]]] = {}
+    for set_name, blackouts in blackouts_of(database).items():
+        for blackout in blackouts:
+            before = scale.start - (blackout.duration or BLACKOUT_BEGAN_MAX)
+            for window in islice(windows_between(blackout, before, scale.end), BLACKOUTS_MAX):
+                if window.end > scale.start:
+                    found.setdefault(set_name, []).append((blackout, window))
+    return found
+
+
+def _shades(spec: JobSpec, windows: Sequence[tuple[BlackoutSpec, Window]], y: float, scale: _Scale) -> Iterator[Shade]:
+    for blackout, window in windows:
+        if covers(blackout, spec):
+            title = f'blackout "{window.name}" until {window.end:%Y-%m-%d %H:%M} UTC: {window.policy}'
+            yield Shade(scale.x(window.start), y, scale.width(window.start, window.end), title)
+
+
 def _coming(
-    database: Database, lines: Sequence[JobLine], now: datetime, end: datetime
+    database: Database, lines: Sequence[JobLine], specs: Mapping[int, JobSpec], now: datetime, end: datetime
 ) -> dict[int, list[tuple[datetime, timedelta]]]:
     """Foresee the ticks of the jobs shown, each as long as the job's runs usually are."""
     near = [line for line in lines if _is_near(line, end) and not line.is_paused(end)]
     ids = [line.id for line in near]
-    payloads, strips = job_lines.definitions(database, ids), standing.strips(database, ids)
+    strips = standing.strips(database, ids)
     found: dict[int, list[tuple[datetime, timedelta]]] = {}
     left = COMING_MAX
     for line in near:
         length = standing.usual(strips.get(line.id, ())) or GUESS
-        spec = jobspec_from_dict(payloads[line.id])
+        spec = specs[line.id]
         try:
             schedule = compile_schedule(spec.schedule, name=spec.name)
         except ScheduleError:
@@ -162,14 +214,13 @@ def _coming(
     return found
 
 
-def _row(
+def _bars(
     line: JobLine, y: float, runs: Sequence[Stretch], coming: Sequence[tuple[datetime, timedelta]], scale: _Scale
-) -> Row:
+) -> tuple[Bar, ...]:
     top = y + (ROW_HEIGHT - BAR_HEIGHT) / 2
     past = (_past(run, line.name, top, scale) for run in runs)
     future = (_future(line.name, at, length, top, scale) for at, length in coming)
-    label = line.name if len(line.name) <= LABEL_CHARS else f"{line.name[: LABEL_CHARS - 1]}…"
-    return Row(line.name, label, y + ROW_HEIGHT * 0.7, (*past, *future))
+    return (*past, *future)
 
 
 def _past(run: Stretch, name: str, y: float, scale: _Scale) -> Bar:

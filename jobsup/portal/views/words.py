@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import signal
+from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
@@ -45,6 +46,7 @@ REASONS: dict[Reason, str] = {
 
 
 _INSTANT = re.compile(r"(\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z)", re.ASCII)
+_RUN = re.compile(r"(\b[Rr]un \d{1,18}\b)", re.ASCII)
 
 
 class Ended(Protocol):
@@ -87,10 +89,22 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def told(sentence: str) -> Markup:
-    """Return a sentence whose instants can be shown as ages, on the reader's clock."""
+def told(sentence: str, url: Callable[[str], str] | None = None) -> Markup:
+    """Return a sentence whose instants can be shown as ages, on the reader's clock, and whose runs lead to them."""
     parts = _INSTANT.split(harmless(sentence))
-    return Markup("").join(_age(part) if number % 2 else escape(part) for number, part in enumerate(parts))
+    return Markup("").join(_age(part) if number % 2 else _linked(part, url) for number, part in enumerate(parts))
+
+
+def _linked(text: str, url: Callable[[str], str] | None) -> Markup:
+    """Make a link of each `run 12`, where it is known how our pages are called."""
+    if url is None:
+        return escape(text)
+    link = Markup('<a href="{}">{}</a>')
+    parts = _RUN.split(text)
+    return Markup("").join(
+        link.format(url(f"/runs/{part.split()[1]}"), part) if number % 2 else escape(part)
+        for number, part in enumerate(parts)
+    )
 
 
 def _age(text: str) -> Markup:
