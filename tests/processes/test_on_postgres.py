@@ -6,18 +6,14 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg.rows import dict_row
 
-from tests.support.instance import Instance
+from tests.support.hosts import SCHEMA, TIMEOUT_SECONDS, Host
 from tests.support.postgres import PostgresServer, own_server
 from tests.support.waiting import PATIENCE, until
 
 __all__ = ["own_server"]
 
-SCHEMA = "house"
-TIMEOUT_SECONDS = 2
 JOBS = """
 [[job]]
 name = "ticking"
@@ -32,27 +28,10 @@ command = "sleep 4; echo done"
 """
 
 
-class Host(Instance):
-    """An instance that shares a server with others; every poll is an hour apart."""
-
-    def __init__(self, server: PostgresServer, node: str) -> None:
-        super().__init__("", workers=1, node=node)
-        self.node = node
-        self._server = server
-        address = f'url = "{server.url()}"\nschema = "{SCHEMA}"\ntimeout = "{TIMEOUT_SECONDS}s"'
-        self.settings = self.settings.replace('url = "sqlite:///jobsup.db"', address)
-        self.write(JOBS)
-
-    def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
-        with psycopg.connect(self._server.url(), row_factory=dict_row, autocommit=True) as connection:
-            connection.execute(f"SET search_path = {SCHEMA}".encode())
-            return connection.execute(query.replace("?", "%s").encode(), values).fetchall()
-
-
 @pytest.fixture
 def hosts(own_server: PostgresServer) -> Iterator[list[Host]]:
     """Two hosts of one house, both up."""
-    opened = [Host(own_server, "one"), Host(own_server, "two")]
+    opened = [Host(own_server, "one", JOBS), Host(own_server, "two", JOBS)]
     try:
         for host in opened:
             host.start()
