@@ -37,12 +37,20 @@ class SystemClock:
 class ServerClock:
     """A database server's clock as seen from here: read now and then, in between reckoned by our own seconds.
 
-    What somebody sets this machine's clock to does not matter to it. Any thread may ask; one thread sets it.
+    What somebody sets this machine's clock to does not matter to it. Any thread may ask; one thread sets it. An answer
+    that took long says little: it is taken only where it says more than is known, or contradicts that.
     """
+
+    ERROR_SECONDS_MAX = 0.02
+    """A reading that may be wrong by more than this is repeated soon."""
+    DRIFT = 2e-4
+    """So many seconds a second two clocks may come apart."""
 
     def __init__(self, own: SystemClock) -> None:
         self._own = own
         self._reading: tuple[datetime, float] | None = None
+        self._error = 0.0
+        self._heard_at = 0.0
         self.skew: timedelta | None = None
         """How far the server was ahead of this machine at the last reading; None before the first."""
 
@@ -61,14 +69,22 @@ class ServerClock:
 
     @property
     def age(self) -> float:
-        """Seconds since the last reading; endless before the first."""
-        return math.inf if self._reading is None else self._own.boottime() - self._reading[1]
+        """Seconds since the last reading; endless before the first, and tenfold after a poor one."""
+        if self._reading is None:
+            return math.inf
+        return (self._own.boottime() - self._heard_at) * (10 if self._error > self.ERROR_SECONDS_MAX else 1)
 
     def read(self, instant: datetime, asked_at: float, heard_at: float) -> None:
         """Take what the server answered between two of our `boottime`s; its error is half the time between them."""
-        middle = (asked_at + heard_at) / 2
-        self._reading = (instant, middle)
-        self.skew = instant + timedelta(seconds=self._own.boottime() - middle) - self._own.now()
+        middle, error = (asked_at + heard_at) / 2, (heard_at - asked_at) / 2
+        if self._reading is not None:
+            known, read_at = self._reading
+            reckoned = known + timedelta(seconds=middle - read_at)
+            known_error = self._error + (middle - read_at) * self.DRIFT
+            if known_error < error and abs((reckoned - instant).total_seconds()) <= error:
+                instant, error = reckoned, known_error
+        self._reading, self._error, self._heard_at = (instant, middle), error, heard_at
+        self.skew = self.now() - self._own.now()
 
 
 def rfc3339(instant: datetime | None) -> str | None:

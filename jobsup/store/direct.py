@@ -176,15 +176,27 @@ class Direct:
         is_gone = bool(self.dialect.is_disconnect(error, self._driver, None))  # type: ignore[arg-type]  # a driver's own
         if is_gone and self.connection.is_valid:
             self.connection.invalidate(error)
-        return DBAPIError.instance(  # type: ignore[return-value]  # for an error of the driver it is one of these
-            None,
-            None,
-            error,
-            self.dialect.loaded_dbapi.Error,
-            hide_parameters=True,  # what a job prints, and its environment, belong into no error text
-            connection_invalidated=is_gone,
-            dialect=self.dialect,
-        )
+        return _as_of_core(self.dialect, error, is_gone=is_gone)
+
+
+def borrow(engine: Engine) -> PoolProxiedConnection:
+    """Take the driver's connection out of the pool; when none can be opened, the error is Core's as well."""
+    try:
+        return engine.raw_connection()
+    except engine.dialect.loaded_dbapi.Error as error:
+        raise _as_of_core(engine.dialect, error, is_gone=False) from error
+
+
+def _as_of_core(dialect: Dialect, error: Exception, *, is_gone: bool) -> DBAPIError:
+    return DBAPIError.instance(  # type: ignore[return-value]  # for an error of the driver it is one of these
+        None,
+        None,
+        error,
+        dialect.loaded_dbapi.Error,
+        hide_parameters=True,  # what a job prints, and its environment, belong into no error text
+        connection_invalidated=is_gone,
+        dialect=dialect,
+    )
 
 
 def _make(build: Callable[[Given], Executable], each: Mapping[str, TypeEngine[Any]], dialect: Dialect) -> _Made:

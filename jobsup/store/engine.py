@@ -18,7 +18,7 @@ from jobsup.clock import Clock, ServerClock, SystemClock
 from jobsup.config.settings import SCHEMA_DEFAULT, TIMEOUT_DEFAULT, DatabaseSettings
 from jobsup.errors import DatabaseError, DatabaseUnavailableError, UsageError
 from jobsup.store.addresses import parse
-from jobsup.store.direct import Direct
+from jobsup.store.direct import Direct, borrow
 from jobsup.store.faults import CollisionError, CommitUnknownError
 from jobsup.store.on_sqlite import SqliteFile
 
@@ -122,15 +122,15 @@ class Database:
     def directly(self) -> Iterator[Direct]:
         """Open a transaction that writes, as `write` does, for statements that are run on the driver itself."""
         with self._readable_errors():
-            with self.backend.turn(is_write=True), closing(self.engine.raw_connection()) as connection:
-                direct = Direct(self.engine, connection)
-                self.backend.begin(direct)
+            with self.backend.turn(is_write=True), closing(borrow(self.engine)) as connection:
+                transaction = Direct(self.engine, connection)
+                self.backend.begin(transaction)
                 news = self._news = {}
                 try:
-                    yield direct
+                    yield transaction
                     if news:
-                        self.backend.announce(direct, news)
-                    self._commit(direct)
+                        self.backend.announce(transaction, news)
+                    self._commit(transaction)
                 finally:
                     self._news = None
             if news:

@@ -109,6 +109,8 @@ def test_a_server_that_is_down_is_told_at_once(own_server: PostgresServer, db: D
     try:
         with pytest.raises(DatabaseUnavailableError, match="refused"):
             ask(db)
+        with pytest.raises(DatabaseUnavailableError, match="refused"):
+            exchange(db, ME, Round(heartbeat=Heartbeat(WorkerStatus.IDLE, 0, None)))
     finally:
         own_server.start()
     assert ask(db) == 1
