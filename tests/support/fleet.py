@@ -21,7 +21,7 @@ from tests.support import cages
 from tests.support.cages import Cage
 from tests.support.checker import Bounds, Fault, FaultKind, History, JobLaw, Request, Window, dump, ledger_job
 from tests.support.checker.history import read_ledger
-from tests.support.checker.watch import Sampler, Witness
+from tests.support.checker.watch import Sampler, Stillness, Witness
 from tests.support.instance import Instance
 from tests.support.networks import Network, networked
 from tests.support.postgres import PostgresServer, running
@@ -32,6 +32,8 @@ DATABASE = "db"
 """The name of the database's host."""
 REPLICA = "db2"
 IDLE_SECONDS = 60.0
+LOOK_SECONDS = 0.1
+"""Between two looks at a ledger or a database: what is broken must not be kept busy by those who look on."""
 SETTINGS = """\
 [database]
 url = "{url}"
@@ -74,7 +76,7 @@ JOBS = (
     LedgerJob(JobLaw("tick", 1.0, overlap="allow")),
     LedgerJob(JobLaw("steady", 2.0, lines=3), 0.7),
     LedgerJob(JobLaw("long", 5.0), 3.0),
-    LedgerJob(JobLaw("longer", 20.0, lines=2), 12.0),
+    *(LedgerJob(JobLaw(f"vigil-{number}", 30.0, lines=2), 24.0) for number in range(1, 4)),
     LedgerJob(JobLaw("failing", 10.0, attempts_max=2), exit=3, more='retry_backoff = "1s"'),
     LedgerJob(JobLaw("by-hand")),
 )
@@ -151,6 +153,7 @@ class Fleet:
         """Epoch -> who led, and since when."""
         self.hosts = [Host(self, node, workers=workers, concurrency=concurrency, heartbeat=heartbeat) for node in nodes]
         self._witness = Witness(self.ledger)
+        self._stillness = Stillness()
         self._sampler: Sampler | None = None
         self._first = self._begin = self._end = time.time()
 
@@ -164,6 +167,23 @@ class Fleet:
         self._sampler = Sampler(self._look)
         return self
 
+    def add_replica(self, name: str) -> PostgresServer:
+        """Give the database a streaming replica that has all it acknowledged, and name both to the hosts."""
+        replica = PostgresServer(
+            "max_connections=60", address=self.network.address(name), place=lambda: self.network.inside(name)
+        )
+        replica.port = self.server.port
+        replica.copy(self.server)
+        replica.start()
+        self.server.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self.server.execute("SELECT pg_reload_conf()")
+        both = f"{self.server.address}:{self.server.port},{replica.address}:{replica.port}"
+        url = f"postgresql://jobsup@{both}/postgres?target_session_attrs=read-write"
+        for host in self.hosts:
+            host.write(host.config.read_text(encoding="utf-8").replace(f'"{self.url}"', f'"{url}"'), settings=" ")
+        self.url = url
+        return replica
+
     def __getitem__(self, node: str) -> Host:
         return next(host for host in self.hosts if host.node == node)
 
@@ -171,7 +191,7 @@ class Fleet:
         """Read the database as this machine can, whatever becomes of the network."""
         options = f"-c search_path={SCHEMA} -c statement_timeout=5000"
         with psycopg.connect(
-            self.server.near_url(), row_factory=dict_row, autocommit=True, connect_timeout=2, options=options
+            self.server.near_url(), row_factory=dict_row, autocommit=True, connect_timeout=10, options=options
         ) as connection:
             return connection.execute(query.replace("?", "%s").encode(), values).fetchall()
 
@@ -207,29 +227,37 @@ class Fleet:
         self.requests.append(Request(job, "ok" if run is not None else "unknown", at, run))
         return self.requests[-1]
 
-    def wait_busy(self, host: Host, job: str, seconds: float = 60.0) -> int:
-        """Wait until a host runs a job and return the run; the ledger says so, not the tables."""
+    def wait_busy(self, host: Host, job: str = "vigil", seconds: float = 90.0) -> int:
+        """Wait until a host has just begun a run of a job of that kind and return the run, by what the ledger says."""
         number = self.network.number(host.node)
+        asked_at = time.time()
 
         def found() -> int:
-            marks = read_ledger(self.ledger)
-            ended = {mark.run for mark in marks if mark.kind == "end"}
-            begun = [m for m in marks if m.job == job and m.network == number and m.kind == "start"]
-            return begun[-1].run if begun and begun[-1].run not in ended else 0
+            marks = [mark for mark in read_ledger(self.ledger) if mark.real > asked_at]
+            begun = [m for m in marks if m.job.startswith(job) and m.network == number and m.kind == "start"]
+            return begun[0].run if begun else 0
 
-        return until(found, seconds, f"{host.node} to run {job}", self.told)
+        return until(found, seconds, f"{host.node} to run {job}", self.told, every=LOOK_SECONDS)
 
-    def wait_runs(self, host: Host, count: int, since: float, seconds: float) -> None:
-        """Wait until so many runs have begun on a host since an instant."""
-        number = self.network.number(host.node)
+    def wait_begun_anew(self, run: int, seconds: float = 60.0) -> None:
+        """Wait until the attempt that follows a run has begun."""
 
         def begun() -> bool:
-            found = [
-                m for m in read_ledger(self.ledger) if m.network == number and m.kind == "start" and m.real > since
-            ]
-            return len(found) >= count
+            after = self.rows("SELECT id FROM job_dispatch WHERE retry_of = ?", run)
+            return bool(after) and any(mark.run == after[0]["id"] for mark in read_ledger(self.ledger))
 
-        until(begun, seconds, f"{host.node} to begin {count} runs", self.told)
+        until(begun, seconds, f"run {run} to begin anew", self.told, every=LOOK_SECONDS)
+
+    def wait_working(self, *hosts: Host, seconds: float = 60.0) -> None:
+        """Wait until each of these hosts has begun another run."""
+        asked_at = time.time()
+        numbers = {self.network.number(host.node) for host in hosts}
+
+        def begun() -> bool:
+            marks = read_ledger(self.ledger)
+            return numbers <= {mark.network for mark in marks if mark.kind == "start" and mark.real > asked_at}
+
+        until(begun, seconds, f"{', '.join(host.node for host in hosts)} to begin a run", self.told, every=LOOK_SECONDS)
 
     def told(self) -> str:
         return "\n".join(f"--- {host.node}\n{host.log[-3000:]}" for host in self.hosts)
@@ -241,7 +269,7 @@ class Fleet:
         paused = standing.cli("pause", "--all", "--reason", "the end")
         assert paused.returncode == 0, paused.stderr
         with suppress(AssertionError):  # what does not end is for the checker to tell
-            until(self._is_idle, IDLE_SECONDS, "all runs to end")
+            until(self._is_idle, IDLE_SECONDS, "all runs to end", every=LOOK_SECONDS)
         for host in self.hosts:
             if host.process is not None and host.process.poll() is None:
                 host.process.terminate()
@@ -255,7 +283,7 @@ class Fleet:
             attempts=dump.attempts_of_server(self.server.near_url(), SCHEMA),
             marks=read_ledger(self.ledger),
             read_at=time.time(),
-            faults=tuple(self.faults),
+            faults=(*self.faults, *self._stillness.close()),
             requests=tuple(self.requests),
             deaths=self._witness.close(),
             samples=self._sampler.close() if self._sampler else (),
@@ -270,6 +298,7 @@ class Fleet:
         for host in self.hosts:
             host.close()
         self._witness.close()
+        self._stillness.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _look(self) -> dict[int, str]:

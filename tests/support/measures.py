@@ -26,14 +26,17 @@ class Measures:
     """How many runs were lost."""
 
 
-def measure(history: History, terms: dict[int, tuple[str, float]], fault: Fault) -> Measures:
-    """Read what a fault led to."""
+def measure(
+    history: History, terms: dict[int, tuple[str, float]], fault: Fault, *, begin: float | None = None
+) -> Measures:
+    """Read what a fault led to; with a `begin`, what it and those since then led to."""
+    began = fault.begin if begin is None else begin
     lost = [
         row
         for row in history.attempts
         if row.reason in LOST
         and row.completed_at is not None
-        and fault.begin <= row.completed_at <= fault.end + history.bounds.recovery
+        and began <= row.completed_at <= fault.end + history.bounds.recovery
         and (not fault.host or row.host == fault.host)
     ]
     following = {row.retry_of: row for row in history.attempts}
@@ -43,11 +46,11 @@ def measure(history: History, terms: dict[int, tuple[str, float]], fault: Fault)
     deaths = [
         mark.mono - history.death_of(first) for row, mark in again for first in history.starts.get(row.id, [])[:1]
     ]
-    begun = [since for _, since in terms.values() if since >= fault.begin]
+    begun = [since for _, since in terms.values() if since >= began]
     return Measures(
-        takeover=min(begun) - fault.begin if begun else None,
-        closed=max(row.completed_at or 0.0 for row in lost) - fault.begin if lost else None,
-        rerun=max(mark.real for _, mark in again) - fault.begin if again else None,
+        takeover=min(begun) - began if begun else None,
+        closed=max(row.completed_at or 0.0 for row in lost) - began if lost else None,
+        rerun=max(mark.real for _, mark in again) - began if again else None,
         margin=min(deaths, default=None),
         recovery=_recovery(history, fault.end),
         lost=len(lost),

@@ -50,7 +50,7 @@ def statuses_of_file(path: Path) -> dict[int, str]:
 
 def _from_server(url: str, schema: str, query: str) -> list[dict[str, Any]]:
     options = f"-c search_path={schema} -c statement_timeout=5000"
-    with psycopg.connect(url, row_factory=dict_row, connect_timeout=2, options=options) as connection:
+    with psycopg.connect(url, row_factory=dict_row, connect_timeout=10, options=options) as connection:
         return connection.execute(query.encode()).fetchall()
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 
 from tests.support.checker import oracle
 from tests.support.checker.history import Attempt, History, JobLaw
 from tests.support.checker.violation import Violation
+
+WRITTEN_SECONDS = 1.0
+"""That a run has ended is known to others a little later than it did."""
 
 
 def exactly_once(history: History) -> Iterator[Violation]:
@@ -35,7 +37,7 @@ def _skipped_rightly(history: History, job: JobLaw, row: Attempt) -> Iterator[Vi
             "P1", job.name, f"a range says {told} ticks and spans {len(_covered(job, row))}", row.scheduled_for, (row,)
         )
     if row.reason in ("overlap", "queue_full"):
-        is_explained = job.overlap != "allow" and any(_was_live(chain, row) for chain in history.chains)
+        is_explained = job.overlap != "allow" and any(_was_live(history, chain, row) for chain in history.chains)
     elif row.reason == "paused":
         last = row.skipped_until or row.scheduled_for
         is_explained = last is not None and last >= history.window.end - history.bounds.clock
@@ -49,18 +51,14 @@ def _skipped_rightly(history: History, job: JobLaw, row: Attempt) -> Iterator[Vi
         )
 
 
-def _was_live(chain: list[Attempt], row: Attempt) -> bool:
+def _was_live(history: History, chain: list[Attempt], row: Attempt) -> bool:
     """Another run of the job waited, ran, or waited for its retry when this tick was looked at."""
     first, last = chain[0], chain[-1]
-    ended = math.inf if last.completed_at is None else last.completed_at
-    return (
-        first.job == row.job
-        and first.status != "SKIPPED"
-        and first.id != row.id
-        and (
-            first.created_at <= row.created_at <= ended + 1.0  # the row tells when it was made, the look came before
-        )
-    )
+    if first.job != row.job or first.status == "SKIPPED" or first.id == row.id or first.created_at > row.created_at:
+        return False
+    if last.completed_at is None or row.created_at <= last.completed_at + WRITTEN_SECONDS:
+        return True
+    return bool(history.touched(last.completed_at, row.created_at))
 
 
 def nothing_extra(history: History) -> Iterator[Violation]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from tests.support.checker.history import Sample
+from tests.support.checker.history import Fault, FaultKind, Sample
 
 LOOK_SECONDS = 0.01
 
@@ -84,6 +84,32 @@ def _started(pid: int) -> int | None:
     with suppress(OSError):
         return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19])
     return None
+
+
+class Stillness:
+    """Notes when this machine let nobody run: a thread that wants to turn all the time and could not. `close` it."""
+
+    TURN_SECONDS = 0.05
+    WORTH_SECONDS = 0.5
+
+    def __init__(self) -> None:
+        self.faults: list[Fault] = []
+        self._is_closing = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="stillness")
+        self._thread.start()
+
+    def close(self) -> list[Fault]:
+        self._is_closing.set()
+        self._thread.join()
+        return self.faults
+
+    def _look(self) -> None:
+        before = time.time()
+        while not self._is_closing.wait(self.TURN_SECONDS):
+            now = time.time()
+            if now - before > self.WORTH_SECONDS:
+                self.faults.append(Fault(FaultKind.LOAD, before, now))
+            before = now
 
 
 class Sampler:
