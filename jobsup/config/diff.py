@@ -85,8 +85,8 @@ def job_changes(old: JobSpec, new: JobSpec) -> Iterator[Change]:
             continue
         if spec.name == "env":
             yield from _table_changes("env", before, after, is_secret=True)
-        elif spec.name == "kwargs":
-            yield from _table_changes("kwargs", before, after, is_secret=False)
+        elif spec.name in ("kwargs", "secrets"):
+            yield from _table_changes(spec.name, before, after, is_secret=False)
         elif spec.name == "params":
             yield from _table_changes("params", _params(old), _params(new), is_secret=False)
         else:

@@ -357,6 +357,17 @@ def _cgroup(value: Any) -> str:
     return text
 
 
+def _secret(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or len(value) != 1 or not value.keys() & {"file", "command"}:
+        raise Refusal(f'must be {{ file = "..." }} or {{ command = ["...", "..."] }}, not {shown(value)}')
+    if "file" in value:
+        return {"file": _filled_text(value["file"])}
+    words = _argv_or_line(value["command"])
+    if isinstance(words, str):
+        raise Refusal("its command must be a list of words in square brackets; no shell runs it")
+    return {"command": words}
+
+
 def _umask(value: Any) -> str:
     if isinstance(value, int) or not isinstance(value, str) or not _UMASK.fullmatch(value):
         raise Refusal(f'must be octal digits in quotes like "022", not {shown(value)}')
@@ -399,6 +410,7 @@ Weekday = Annotated[str, PlainValidator(_weekday)]
 NamePattern = Annotated[str, PlainValidator(_pattern)]
 WallTime = Annotated[str, PlainValidator(_wall_time)]
 ControlGroup = Annotated[str, PlainValidator(_cgroup)]
+Secret = Annotated[dict[str, Any], PlainValidator(_secret)]
 Umask = Annotated[str, PlainValidator(_umask)]
 Percentage = Annotated[str, PlainValidator(_percentage)]
 JsonTable = Annotated[dict[str, Any], PlainValidator(_json_table)]

@@ -26,13 +26,13 @@ from jobsup.model import IoClass, JobKind, JobSpec, SetSpec
 JOBS_MAX = 100_000
 
 _WORK_KEYS = tuple(kind.value for kind in JobKind)
-_MERGED_TABLES = ("env", "params")
+_MERGED_TABLES = ("env", "secrets", "params")
 _TUPLE_KEYS = ("args", "tags", "requires", "success_exit_codes", "depends_on")
 _EMPTY_MEANS_NONE = ("env_file", "cwd", "user", "group", "umask", "cpu_quota", "pool")
 _COPIED_KEYS = (
     *("name", "script", "args", "python", "kwargs", "description", "enabled", "tags", "queue", "priority"),
     *("timeout", "kill_grace", "max_retries", "retry_backoff", "retry_backoff_max", "retry_on_lost", "overlap"),
-    *("catch_up", "catch_up_limit", "misfire_grace", "env", "env_file", "cwd", "user", "success_exit_codes"),
+    *("catch_up", "catch_up_limit", "misfire_grace", "env", "env_file", "secrets", "cwd", "user", "success_exit_codes"),
     *("stdin", "group", "umask", "nice", "io_scheduling_class", "io_scheduling_priority", "oom_score_adjust"),
     *("memory_max", "tasks_max", "cpu_quota", "limit_nofile", "limit_cpu", "limit_fsize", "limit_core"),
     *("output_limit", "stderr", "queue_limit", "jitter", "pool", "depends_on", "depends_when", "depends_mode"),
@@ -268,9 +268,15 @@ def _param_faults(draft: Draft) -> Iterator[Problem]:
 
 
 def _env_faults(draft: Draft) -> Iterator[Problem]:
-    for variable in draft.own.get("env", {}):
-        if variable in JOB_VARIABLES or variable.startswith(RESERVED_PREFIXES):
-            yield draft.place.problem("is set by jobsup itself: choose another name", "env", variable)
+    for table in ("env", "secrets"):
+        for variable in draft.own.get(table, {}):
+            if variable in JOB_VARIABLES or variable.startswith(RESERVED_PREFIXES):
+                yield draft.place.problem("is set by jobsup itself: choose another name", table, variable)
+    for variable, source in draft.own.get("secrets", {}).items():
+        if "file" in source and not Path(source["file"]).is_file():
+            yield draft.place.problem(f"file {source['file']} does not exist", "secrets", variable)
+        if "command" in source and "python" in draft.own:
+            yield draft.place.problem("a callable's secrets come by file: drop the command", "secrets", variable)
 
 
 def _user_faults(draft: Draft) -> Iterator[Problem]:

@@ -30,6 +30,7 @@ from jobsup.config.fields import (
     PythonCallable,
     RootPath,
     SchemaName,
+    Secret,
     ShortText,
     Text,
     TimeZone,
@@ -193,6 +194,7 @@ class DefaultsTable(Table):
     params: dict[str, Any] = UNSET
     env: dict[Variable, Text] = UNSET
     env_file: ShortText = UNSET
+    secrets: dict[Variable, Secret] = UNSET
     cwd: ShortText = UNSET
     user: ShortText = UNSET
     group: ShortText = UNSET

@@ -79,6 +79,9 @@ def read_sections(source: Source, environ: Mapping[str, str], folder: Path, repo
 def resolve_paths(section: str, values: dict[str, Any], folder: Path) -> None:
     """Make the paths among checked values absolute, from `folder`, in place; an empty one stays empty."""
     for name, value in values.items():
+        if name == "secrets" and value:
+            values[name] = {variable: _resolved(source, folder) for variable, source in value.items()}
+            continue
         key = KEYS.get(f"{section}.{name}")
         if key is None or not value:
             continue
@@ -88,6 +91,11 @@ def resolve_paths(section: str, values: dict[str, Any], folder: Path) -> None:
             values[name] = [places.absolute(each, folder) for each in value]
         elif key.kind is Kind.URL:
             values[name] = urls.absolute(value, folder)
+
+
+def _resolved(source: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Make the file of a secret absolute."""
+    return {**source, "file": places.absolute(source["file"], folder)} if "file" in source else source
 
 
 def database_settings(given: Given, folder: Path) -> DatabaseSettings:

@@ -41,7 +41,11 @@ def _tables(config: Config) -> list[Row]:
         for param in config.defaults.params
     ]
     env = [(f"defaults.env.{name}", words(MASK), _origin(config, "defaults.env")) for name in config.defaults.env]
-    return [*params, *env]
+    secrets = [
+        (f"defaults.secrets.{name}", words(source), _origin(config, "defaults.secrets"))
+        for name, source in config.defaults.secrets.items()
+    ]
+    return [*params, *env, *secrets]
 
 
 def _origin(config: Config, path: str) -> str:

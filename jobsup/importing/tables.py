@@ -48,6 +48,8 @@ def table_of(job: JobSpec, defaults: Iterable[JobSpec] = ()) -> dict[str, Any]:
             table[key] = _written(key, value)
     if job.env:
         table["env"] = dict(job.env)
+    if job.secrets:
+        table["secrets"] = {name: dict(source) for name, source in job.secrets.items()}
     if job.params:
         table["params"] = {param.name: written(param) for param in job.params}
     return table

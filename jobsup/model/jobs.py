@@ -122,6 +122,8 @@ class JobSpec:
     params: tuple[ParamSpec, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     env_file: str | None = None
+    secrets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Variables by name, each with where its value is from: `{"file": path}` or `{"command": [words]}`."""
     cwd: str | None = None
     stdin: str = ""
     """What its process reads from its standard input; empty: nothing, from /dev/null."""

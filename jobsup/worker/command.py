@@ -15,10 +15,11 @@ from jobsup.config.sizes import format_size
 from jobsup.model import Claim, JobKind, JobSpec
 from jobsup.runtime.cgroups import Group
 from jobsup.worker.account import Account, own_home
-from jobsup.worker.confinement import PLAIN, Confinement, confinement_of, read_complaint, wrapped
-from jobsup.worker.environment import job_environment
+from jobsup.worker.confinement import PLAIN, Confinement, Wrapper, confinement_of, wrapped
+from jobsup.worker.environment import base_environment, job_environment
 from jobsup.worker.failure import NotStartedError, explain
 from jobsup.worker.grouping import Grouping
+from jobsup.worker.secrets import secret_commands
 
 SHELL = "/bin/sh"
 SHELL_SIGNAL = 128
@@ -37,10 +38,16 @@ class Start:
     stdin: str = ""
     """What it reads; empty: nothing, from /dev/null."""
     confinement: Confinement = PLAIN
+    secret_commands: list[tuple[str, list[str]]] = field(default_factory=list)
+    """Variables that are still to be had, by these commands."""
     grouping: Grouping = field(default_factory=Grouping)
 
+    @property
+    def needs_wrapper(self) -> bool:
+        return self.confinement.needs_wrapper or bool(self.secret_commands)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Spawned:
     """A process that was started, as itself or as the exec wrapper that becomes it."""
 
@@ -48,14 +55,14 @@ class Spawned:
     start: Start
     group: Group | None = None
     """The control group it is in."""
-    complaint_fd: int = -1
-    """Where a wrapper says why it did not become the job; -1: there is none."""
+    wrapper: Wrapper | None = None
+    """What the exec wrapper has to say; None: there was none."""
 
     def complaint(self) -> NotStartedError | None:
         """Say, once the process has ended, why it never became the job; None: it did."""
-        if self.complaint_fd < 0:
+        if self.wrapper is None:
             return None
-        return read_complaint(self.complaint_fd, lambda error: _explain(error, self.start), self.start.cwd)
+        return self.wrapper.complaint(lambda error: _explain(error, self.start), self.start.cwd)
 
     def ran_out_of_memory(self) -> str:
         """Say, once it has ended, that the kernel has ended a process of it for want of memory; empty: it has not.
@@ -75,20 +82,21 @@ class Spawned:
         """Let go of what was ours of it, once it has ended."""
         if self.group is not None:
             self.start.grouping.close(self.group)
-        if self.complaint_fd >= 0:
-            os.close(self.complaint_fd)
+        if self.wrapper is not None:
+            self.wrapper.close()
 
 
-def prepare(claim: Claim, instance: str, grouping: Grouping) -> Start:
+def prepare(claim: Claim, instance: str, grouping: Grouping, secrets: dict[str, str]) -> Start:
     """Work out how a run is started. NotStartedError when its definition does not fit this machine."""
     job = claim.job
     confinement = confinement_of(job)
     return Start(
         argv=_argv(job),
         cwd=working_folder(job, confinement.account),
-        environment=job_environment(claim, instance, confinement.account),
+        environment=job_environment(claim, instance, confinement.account, secrets),
         stdin=job.stdin,
         confinement=confinement,
+        secret_commands=secret_commands(job),
         grouping=grouping,
     )
 
@@ -106,7 +114,7 @@ def spawn(start: Start, stdout: int, stderr: int, *, keep: tuple[int, ...] = ())
     stdin = _stdin(start.stdin)
     group = start.grouping.open(start.confinement)
     try:
-        if start.confinement.needs_wrapper:
+        if start.needs_wrapper:
             return _spawn_wrapped(start, group, (stdin, stdout, stderr), keep)
         return Spawned(_popen(start.argv, start.cwd, start.environment, (stdin, stdout, stderr), keep), start)
     except BaseException as error:
@@ -131,6 +139,8 @@ def _spawn_wrapped(start: Start, group: Group | None, streams: tuple[int, int, i
             "argv": list(start.argv),
             "cwd": start.cwd,
             "environment": start.environment,
+            "secret_commands": start.secret_commands,
+            "helper_environment": base_environment("", None) if start.secret_commands else {},
         }
         argv, environment, order_fd = wrapped(order, writing)
         process = _popen(argv, "/", environment, streams, (*keep, order_fd, writing))
@@ -141,7 +151,7 @@ def _spawn_wrapped(start: Start, group: Group | None, streams: tuple[int, int, i
         os.close(writing)
         if order_fd >= 0:
             os.close(order_fd)
-    return Spawned(process, start, group, reading)
+    return Spawned(process, start, group, Wrapper(reading))
 
 
 def _popen(

@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +20,9 @@ from jobsup.worker.environment import MARKS
 from jobsup.worker.failure import NotStartedError
 
 UMASK_OF_ANOTHER_USER = 0o077
-COMPLAINT_BYTES_MAX = 4096
+READ_BYTES_MAX = 64 << 10
+LENGTH_BYTES = 4
+"""In front of each message of a wrapper."""
 
 _PROGRAM = str(Path(__file__).with_name("exec_main.py"))
 _IO_CLASSES = {IoClass.REALTIME: 1, IoClass.BEST_EFFORT: 2, IoClass.IDLE: 3}
@@ -109,18 +112,54 @@ def wrapped(order: dict[str, Any], complaint: int) -> tuple[list[str], dict[str,
     return argv, marks, fd
 
 
-def read_complaint(fd: int, of_exec: Callable[[OSError], NotStartedError], cwd: str) -> NotStartedError | None:
-    """Read what a wrapper that has ended says of why it did not become the job; None: it did.
+class Wrapper:
+    """Our end of the pipe on which an exec wrapper speaks until it has become the job."""
 
-    `of_exec` explains what went wrong with the program or its folder, as for a job that needs no wrapper.
-    """
-    data = os.read(fd, COMPLAINT_BYTES_MAX)
-    if not data:
-        return None
-    step, code, text = marshal.loads(data)  # noqa: S302  (our own wrapper's, by a pipe no job ever holds)
-    if step in ("program", "its folder"):
-        return of_exec(OSError(code, text, cwd if step == "its folder" else None))
-    return NotStartedError(f"cannot set {step}: {text}", Reason.INTERNAL if code == 0 else Reason.NOT_RUNNABLE)
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._heard = b""
+        self._secrets: list[str] = []
+        self._complaint: tuple[str, int, str] | None = None
+
+    def secrets(self) -> list[str]:
+        """Return the values of secrets that it has fetched since this was last asked: all, before the job prints."""
+        self._listen()
+        found, self._secrets = self._secrets, []
+        return found
+
+    def complaint(self, of_exec: Callable[[OSError], NotStartedError], cwd: str) -> NotStartedError | None:
+        """Return, once it has ended, why it did not become the job; None: it did.
+
+        `of_exec` explains what went wrong with the program or its folder, as for a job that needs no wrapper.
+        """
+        self._listen()
+        if self._complaint is None:
+            return None
+        step, code, text = self._complaint
+        if step in ("program", "its folder"):
+            return of_exec(OSError(code, text, cwd if step == "its folder" else None))
+        if step.startswith("secret "):
+            return NotStartedError(f"{step}: {text}", Reason.SPAWN)  # whatever has it may be away for a moment
+        return NotStartedError(f"cannot set {step}: {text}", Reason.INTERNAL if code == 0 else Reason.NOT_RUNNABLE)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def _listen(self) -> None:
+        with suppress(BlockingIOError):
+            while data := os.read(self._fd, READ_BYTES_MAX):
+                self._heard += data
+        while len(self._heard) >= LENGTH_BYTES:
+            end = LENGTH_BYTES + int.from_bytes(self._heard[:LENGTH_BYTES])
+            if len(self._heard) < end:
+                return
+            kind, said = marshal.loads(self._heard[LENGTH_BYTES:end])  # noqa: S302  (no job ever holds this pipe)
+            self._heard = self._heard[end:]
+            if kind == "secret":
+                self._secrets.append(said)
+            else:
+                self._complaint = said
 
 
 def _ioprio(job: JobSpec) -> int | None:

@@ -15,6 +15,9 @@ import resource
 import sys
 from typing import Any
 
+NOT_FOUND = 127
+SECRET_BYTES_MAX = 16 << 10
+"""All that is said on the pipe before the job begins has to fit into it: nobody may be reading yet."""
 NOT_STARTED = 126
 """The exit code of a wrapper that did not become the job; the pipe says why."""
 
@@ -39,6 +42,10 @@ def main(arguments: list[str]) -> int:
     try:
         with os.fdopen(order_fd, "rb") as file:
             order: dict[str, Any] = marshal.loads(file.read())  # noqa: S302  (its worker's own, by descriptor)
+        for name, words in order["secret_commands"]:
+            step = f'secret "{name}"'
+            order["environment"][name] = value = _output_of(words, order["helper_environment"])
+            _say(complaint_fd, "secret", value)
         for name, do in _STEPS:
             step = name
             do(order)
@@ -52,6 +59,8 @@ def main(arguments: list[str]) -> int:
         os.execvpe(order["argv"][0], order["argv"], order["environment"])
     except OSError as error:
         _complain(complaint_fd, step, error.errno or 0, str(error.strerror))
+    except RefusedError as error:
+        _complain(complaint_fd, step, 0, str(error))
     except BaseException as error:  # noqa: BLE001  (whatever it is, the worker must hear of it)
         _complain(complaint_fd, step, 0, f"{type(error).__name__}: {error}")
     return NOT_STARTED
@@ -170,8 +179,45 @@ def _last_error() -> OSError:
     return OSError(code, os.strerror(code))
 
 
+def _output_of(words: list[str], environment: dict[str, str]) -> str:
+    """Run a command and return what it prints, without the line's end; its own errors go to the run's output."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _become_helper(words, environment, writing)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as file:
+        data = file.read(SECRET_BYTES_MAX + 1)
+    _, status = os.waitpid(child, 0)
+    if len(data) > SECRET_BYTES_MAX:
+        raise RefusedError(f"its command printed more than {SECRET_BYTES_MAX} bytes")
+    if status:
+        code = os.waitstatus_to_exitcode(status)
+        raise RefusedError(f"its command ended with exit code {code}" if code >= 0 else f"its command: signal {-code}")
+    if b"\0" in data:
+        raise RefusedError("its command printed a NUL character, which no variable can hold")
+    return os.fsdecode(data.rstrip(b"\n"))
+
+
+def _become_helper(words: list[str], environment: dict[str, str], stdout: int) -> None:
+    try:
+        os.dup2(stdout, 1)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        _restore_signals({})
+        os.execvpe(words[0], words, environment)
+    except OSError as error:
+        os.write(2, os.fsencode(f"{words[0]}: {error.strerror}\n"))
+    finally:
+        os._exit(NOT_FOUND)
+
+
 def _complain(fd: int, step: str, code: int, text: str) -> None:
-    os.write(fd, marshal.dumps((step, code, text)))
+    _say(fd, "complaint", (step, code, text))
+
+
+def _say(fd: int, kind: str, what: Any) -> None:
+    message = marshal.dumps((kind, what))
+    os.write(fd, len(message).to_bytes(4) + message)
 
 
 _STEPS = (

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from jobsup.clock import Clock
 from jobsup.model import STDERR, STDOUT, Claim, JobKind
 from jobsup.worker import command
+from jobsup.worker.account import find_account
 from jobsup.worker.command import Spawned
 from jobsup.worker.failure import explain
 from jobsup.worker.grouping import Grouping
+from jobsup.worker.mask import Mask
 from jobsup.worker.output import Capture
 from jobsup.worker.run import Run
 from jobsup.worker.runner import Runner, Runners
+from jobsup.worker.secrets import secret_variables
 
 
 @dataclass(slots=True)
@@ -34,9 +37,10 @@ class Handles:
 def launch(claim: Claim, *, clock: Clock, instance: str, runners: Runners, grouping: Grouping) -> tuple[Run, Handles]:
     """Start a claimed dispatch; NotStartedError or OSError when it does not come to that, with nothing left open."""
     streams = (STDOUT,) if claim.job.stderr == "merge" else (STDOUT, STDERR)
+    secrets = secret_variables(claim.job, find_account(claim.job.user, claim.job.group))
     reading, writing = _pipes(len(streams))
     try:
-        handles = _spawn(claim, (writing[0], writing[-1]), instance, runners, grouping)
+        handles = _spawn(claim, (writing[0], writing[-1]), instance, runners, grouping=grouping, secrets=secrets)
     except BaseException:
         _close(reading)
         raise
@@ -48,6 +52,7 @@ def launch(claim: Claim, *, clock: Clock, instance: str, runners: Runners, group
         claim=claim,
         capture=Capture(claim.dispatch_id, claim.job.output_limit),
         pid=handles.process.pid,
+        mask=_mask(secrets, handles.spawned),
         group=None if handles.runner else handles.spawned.group,
         process_started=handles.runner.process_started if handles.runner else None,
         started_at=clock.now(),
@@ -58,14 +63,27 @@ def launch(claim: Claim, *, clock: Clock, instance: str, runners: Runners, group
     return run, handles
 
 
-def _spawn(claim: Claim, streams: tuple[int, int], instance: str, runners: Runners, grouping: Grouping) -> Handles:
+def _spawn(
+    claim: Claim,
+    streams: tuple[int, int],
+    instance: str,
+    runners: Runners,
+    *,
+    grouping: Grouping,
+    secrets: dict[str, str],
+) -> Handles:
     if claim.job.kind is JobKind.PYTHON:
-        runner = runners.call(claim, *streams)
+        runner = runners.call(claim, *streams, secrets)
         return Handles(runner.spawned, runner.pidfd, runner)
-    start = command.prepare(claim, instance, grouping)
+    start = command.prepare(claim, instance, grouping, secrets)
     spawned = command.spawn(start, *streams)
     grouping.tell_what_holds_nothing(claim.job.name, start.confinement, spawned.group)
     return Handles(spawned, command.open_handle(spawned.process))
+
+
+def _mask(secrets: dict[str, str], spawned: Spawned) -> Mask | None:
+    learn = spawned.wrapper.secrets if spawned.wrapper is not None and spawned.start.secret_commands else None
+    return Mask(secrets.values(), learn) if secrets or learn else None
 
 
 def _pipes(count: int) -> tuple[list[int], list[int]]:

@@ -13,6 +13,7 @@ from jobsup.config.durations import format_duration
 from jobsup.model import Claim, Reason, RunResult, Status
 from jobsup.runtime.cgroups import Group
 from jobsup.worker.failure import clean
+from jobsup.worker.mask import Mask
 from jobsup.worker.output import Capture
 
 MAX_RSS_UNIT = 1024
@@ -75,6 +76,8 @@ class Run:
     started: float
     """On the monotonic clock, as all floats here."""
     deadline: float | None
+    mask: Mask | None = None
+    """What takes its secrets out of its output; None: it has none."""
     group: Group | None = None
     """The control group of its processes; None for a call, whose runner has its own."""
     pipes: dict[int, int] = field(default_factory=dict)
@@ -95,6 +98,17 @@ class Run:
     left_behind: set[int] = field(default_factory=set)
     """Processes that outlived it and were ended."""
     notes: list[str] = field(default_factory=list)
+
+    def take(self, stream: int, data: bytes) -> None:
+        """Take what was read next of a stream."""
+        shown = data if self.mask is None else self.mask.feed(stream, data)
+        if shown:
+            self.capture.add(stream, shown)
+
+    def end_stream(self, stream: int) -> None:
+        """Nothing more will be read of a stream."""
+        if self.mask is not None and (rest := self.mask.rest(stream)):
+            self.capture.add(stream, rest)
 
     @property
     def dispatch_id(self) -> int:
@@ -147,7 +161,9 @@ def result_of(run: Run) -> RunResult:
     parts = [text, *run.notes]
     if run.left_behind:
         parts.append(_left_behind(len(run.left_behind)))
-    message = "; ".join(part for part in parts if part)
+    message, result = "; ".join(part for part in parts if part), ending.result
+    if run.mask is not None:
+        message, result = run.mask.text(message), None if result is None else run.mask.text(result)
     return RunResult(
         dispatch_id=run.dispatch_id,
         status=status,
@@ -159,7 +175,7 @@ def result_of(run: Run) -> RunResult:
         signal=ending.signal,
         pid=run.pid,
         output=run.capture.result(),
-        result=ending.result,
+        result=result,
         cpu_user=ending.cpu_user,
         cpu_system=ending.cpu_system,
         max_rss=ending.max_rss,

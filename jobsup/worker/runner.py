@@ -89,11 +89,11 @@ class Runners:
         """Return the processes that wait for a call."""
         return {runner.pid for runner in self._idle}
 
-    def call(self, claim: Claim, stdout: int, stderr: int) -> Runner:
+    def call(self, claim: Claim, stdout: int, stderr: int, secrets: dict[str, str]) -> Runner:
         """Begin a call and return the runner that does it; NotStartedError says why there is none."""
         job = claim.job
         confinement = confinement_of(job)
-        call = self._call_file(claim, confinement)
+        call = self._call_file(claim, confinement, secrets)
         try:
             for _ in range(DELIVERIES_MAX):
                 runner = self._take((confinement, job.cwd)) or self._start(job, confinement)
@@ -171,14 +171,14 @@ class Runners:
         pidfd = command.open_handle(spawned.process)
         return Runner((confinement, job.cwd), spawned, procs.start_time(spawned.process.pid), pidfd, ours)
 
-    def _call_file(self, claim: Claim, confinement: Confinement) -> int:
+    def _call_file(self, claim: Claim, confinement: Confinement, secrets: dict[str, str]) -> int:
         """Write the call to a memory file: of any size, and without waiting for the runner to read it."""
         job = claim.job
         call = {
             "python": job.python,
             "kwargs": job.kwargs,
             "params": job_params(claim),
-            "environment": job_environment(claim, self._instance, confinement.account),
+            "environment": job_environment(claim, self._instance, confinement.account, secrets),
             "path": [*self._python_path, command.working_folder(job, confinement.account)],
         }
         fd = os.memfd_create("jobsup-call", os.MFD_CLOEXEC)

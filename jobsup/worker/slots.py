@@ -165,7 +165,7 @@ class Slots:
         except BlockingIOError:
             return False
         if data:
-            run.capture.add(run.pipes[fd], data)
+            run.take(run.pipes[fd], data)
             return True
         self._close_pipe(run, fd)
         if run.phase is Phase.DRAINING:
@@ -307,6 +307,8 @@ class Slots:
 
     def _finish(self, run: Run) -> None:
         run.phase = Phase.ENDED
+        for stream in run.pipes.values():
+            run.end_stream(stream)  # held open by somebody else
         self._release(run)
         self._ended(run.claim, result_of(run), self.loop.monotonic() - run.started)
 
@@ -337,7 +339,7 @@ class Slots:
 
     def _close_pipe(self, run: Run, fd: int) -> None:
         self.loop.unwatch(fd)
-        del run.pipes[fd]
+        run.end_stream(run.pipes.pop(fd))
         os.close(fd)
 
     def _known(self) -> set[int]:

@@ -42,7 +42,11 @@ def test_an_empty_file_gives_every_default_and_no_warning(folder: Folder) -> Non
 def test_every_key_of_the_schema_can_be_set_by_environment_and_every_setting_is_in_the_schema() -> None:
     for section, table in schema.SECTIONS.items():
         known = {key.name for key in KEYS.values() if key.section == section}
-        assert known == {field.alias or name for name, field in table.model_fields.items()} - {"env", "params"}
+        assert known == {field.alias or name for name, field in table.model_fields.items()} - {
+            "env",
+            "params",
+            "secrets",
+        }
     sections = {spec.name: spec.type for spec in fields(Config) if "Settings" in str(spec.type)}
     defaults = Config(path="")
     for section in sections:

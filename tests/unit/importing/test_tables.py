@@ -81,7 +81,7 @@ def test_a_plain_job_is_written_in_two_lines() -> None:
 
 
 def test_every_field_of_a_definition_is_written() -> None:
-    known = {"name", "kind", "command", "script", "args", "python", "kwargs", "schedule", "env", "params"}
+    known = {"name", "kind", "command", "script", "args", "python", "kwargs", "schedule", "env", "secrets", "params"}
     assert {field.name for field in fields(JobSpec)} == known | set(tables.POLICIES)
 
 

@@ -9,13 +9,19 @@ from typing import Any
 import pytest
 
 from jobsup.model import Claim, JobKind, JobSpec, ParamSpec, Source
-from jobsup.worker.environment import job_environment, job_params
+from jobsup.worker import environment
+from jobsup.worker.environment import job_params
 from jobsup.worker.failure import NotStartedError
+from jobsup.worker.secrets import secret_variables
 
 
 def claim(*, params: dict[str, Any] | None = None, scheduled_for: datetime | None = None, **spec: Any) -> Claim:
     job = JobSpec("backup", JobKind.COMMAND, command="true", **spec)
     return Claim(12, 3, job, "hash", Source.MANUAL, 2, scheduled_for, params or {})
+
+
+def job_environment(of: Claim, instance: str, account: None) -> dict[str, str]:
+    return environment.job_environment(of, instance, account, secret_variables(of.job, account))
 
 
 def test_only_named_variables_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,3 +101,14 @@ def test_an_env_file_that_is_missing_or_no_file_is_refused(tmp_path: Path) -> No
         job_environment(claim(env_file=str(tmp_path / "missing")), "tag", None)
     with pytest.raises(NotStartedError, match="Is a directory"):
         job_environment(claim(env_file=str(tmp_path)), "tag", None)
+
+
+def test_a_secret_is_what_its_file_says_without_the_lines_end(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("two\nlines\n")
+    path.chmod(0o600)
+    found = job_environment(claim(env={"TOKEN": "x"}, secrets={"TOKEN": {"file": str(path)}}), "tag", None)
+    assert found["TOKEN"] == "two\nlines"
+    path.chmod(0o604)
+    with pytest.raises(NotStartedError, match=f'secret "TOKEN": file {path}: others may read or change it'):
+        job_environment(claim(secrets={"TOKEN": {"file": str(path)}}), "tag", None)
