@@ -125,6 +125,8 @@ def pages(wanted: dict[str, int]) -> dict[str, str]:
         "jobs": "/jobs",
         "job": "/jobs/backup-database",
         "slots": "/jobs/vacuum/slots",
+        "job-config": "/jobs/vacuum/config",
+        "edit": "/jobs/vacuum/edit",
         "run-now": "/jobs/backup-database/run",
         "runs": "/runs",
         "run-live": f"/runs/{wanted['live']}",
@@ -134,6 +136,12 @@ def pages(wanted: dict[str, int]) -> dict[str, str]:
         "calendar": "/calendar",
         "new-job": "/jobs/new",
         "retention": "/admin/retention",
+        "search": f"/runs/{wanted['failed']}?q=rows",
+        "users": "/admin",
+        "tokens": "/admin/tokens",
+        "audit": "/admin/audit",
+        "configuration": "/admin/config",
+        "account": "/account",
     }
 
 

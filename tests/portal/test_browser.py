@@ -9,21 +9,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobsup.model import Status
+from jobsup.config.settings import PortalSettings
+from jobsup.model import Role, Status
 from jobsup.portal.gate import COOKIE
 from jobsup.store import overview
 from jobsup.store.engine import Database
 from jobsup.store.jobs import get_job
 from tests.portal.screenshots import fill, pages
+from tests.support.axe import violations
 from tests.support.chromium import SIZES, THEMES, Complaints, chromium
 from tests.support.pages import served
-from tests.support.store import add_chunk, add_dispatch, add_job, create_database
+from tests.support.store import add_chunk, add_dispatch, add_job, add_log, create_database
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 WAIT_MILLISECONDS = 8000
 PAGE_BYTES_MAX = 150_000
+JUDGED = (("desktop", "light"), ("phone", "dark"))
+"""Both widths and both themes, in the two of four pairs that take half the time."""
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +62,27 @@ def portal(tmp_path: Path, chrome: Browser) -> Iterator[Portal]:
         yield Portal(database, address, cookie, chrome)
 
 
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory, chrome: Browser) -> Iterator[tuple[Portal, dict[str, str]]]:
+    """A portal with a life-like database, seen by an admin, and its pages."""
+    folder = tmp_path_factory.mktemp("filled")
+    with closing(create_database(folder / "jobsup.db")) as database:
+        wanted = fill(database)
+        may_all = PortalSettings(allow_edit_commands=True)
+        with served(database, folder, Role.ADMIN, may_all) as (address, cookie):
+            yield Portal(database, address, cookie, chrome), pages(wanted)
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("theme", THEMES)
-def test_every_page_fits_its_screen_and_the_browser_has_no_complaint(portal: Portal, size: str, theme: str) -> None:
-    wanted = fill(portal.database)
+def test_every_page_fits_its_screen_and_neither_browser_nor_axe_complains(
+    filled: tuple[Portal, dict[str, str]], size: str, theme: str
+) -> None:
+    portal, paths = filled
     page = portal.page(size, theme)
     complaints = Complaints(page)
-    for name, path in pages(wanted).items():
+    faults = []
+    for name, path in paths.items():
         answer = page.goto(portal.address + path)
         assert answer is not None
         assert answer.status == 200, name
@@ -72,7 +90,11 @@ def test_every_page_fits_its_screen_and_the_browser_has_no_complaint(portal: Por
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, f"{name} is {wide} pixels too wide"
         assert page.locator("h1").count() == 1, name
+        if (size, theme) in JUDGED:
+            faults += [f"{name}: {fault}" for fault in violations(page)]
+    page.context.close()
     assert complaints.told == []
+    assert faults == []
 
 
 def test_a_run_is_started_watched_live_and_seen_to_fail_and_retried(portal: Portal) -> None:
@@ -162,3 +184,101 @@ def _set(database: Database, run_id: int, **values: object) -> None:
 
     with database.write() as connection:
         connection.execute(update(JobDispatch).where(JobDispatch.id == run_id).values(**values))
+
+
+def test_a_long_output_comes_in_by_scrolling_each_line_once_and_its_hits_by_keys(portal: Portal) -> None:
+    run = add_dispatch(portal.database, add_job(portal.database, "backup"), Status.COMPLETED)
+    lines = [f"line {number:05}" + (" needle" if number in (40, 4000) else "") for number in range(4500)]
+    add_log(portal.database, run, "".join(f"{line}\n" for line in lines).encode())
+    page = portal.page()
+    complaints = Complaints(page)
+    page.goto(f"{portal.address}/runs/{run}")
+    assert page.locator("#output li").count() < len(lines)
+    page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
+    page.wait_for_function(
+        "() => { window.scrollTo(0, 1); return document.getElementById('p0') !== null; }", polling=100
+    )
+    assert page.locator("#output li").all_inner_texts() == lines
+    page.keyboard.press("/")
+    page.keyboard.type("needle\n")
+    page.get_by_text("2 lines hold").wait_for()
+    page.locator("main").focus()
+    page.keyboard.press("n")
+    page.wait_for_url(f"**#p{40 * 11}")
+    page.locator("li:target").get_by_text("line 00040 needle").wait_for()
+    page.keyboard.press("n")
+    page.locator("li:target").get_by_text("line 04000 needle").wait_for()
+    page.keyboard.press("N")
+    page.locator("li:target").get_by_text("line 00040 needle").wait_for()
+    page.goto(f"{portal.address}/runs/{run}#p{11}")  # a line that is not on the last page
+    page.locator("li:target").get_by_text("line 00001").wait_for()
+    page.keyboard.press("w")
+    page.locator("#output.nowrap").wait_for()
+    assert complaints.told == []
+
+
+def test_a_list_is_walked_ticked_and_paused_by_keys(portal: Portal) -> None:
+    for name in ("backup", "report", "stock"):
+        add_job(portal.database, name)
+    page = portal.page()
+    page.goto(f"{portal.address}/jobs")
+    page.keyboard.press("?")
+    page.get_by_role("dialog").get_by_text("down and up a list").wait_for()
+    page.keyboard.press("Escape")
+    for key in "jjxjx":
+        page.keyboard.press(key)
+    page.keyboard.press("p")
+    page.get_by_text("2 done: report, stock").wait_for()
+    assert [bool(get_job(portal.database, name).paused_at) for name in ("backup", "report", "stock")] == [
+        False,
+        True,
+        True,
+    ]
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/jobs/backup")
+
+
+def test_times_are_ages_or_in_utc_or_on_the_browsers_clock(portal: Portal, chrome: Browser) -> None:
+    run = add_dispatch(portal.database, add_job(portal.database, "backup"), Status.FAILED)
+    context = chrome.new_context(timezone_id="Asia/Tokyo", locale="en-GB")
+    context.add_cookies(portal.page().context.cookies())
+    page = context.new_page()
+    page.goto(f"{portal.address}/runs/{run}")
+    made = page.locator("dl.cards time").first
+    assert "ago" in made.inner_text() or made.inner_text() == "now"
+    switch = page.locator("[data-clock-switch]")
+    switch.click()
+    utc = made.inner_text()
+    switch.click()
+    local = made.inner_text()
+    page.reload()
+    assert page.locator("[data-clock-switch]").inner_text() == "local"
+    hours = (int(local.split()[2][:2]) - int(utc.split()[2][:2])) % 24
+    assert hours == 9
+    context.close()
+
+
+def test_a_job_is_made_and_changed_without_scripts(filled: tuple[Portal, dict[str, str]], chrome: Browser) -> None:
+    portal, _ = filled
+    context = chrome.new_context(java_script_enabled=False)
+    context.add_cookies(portal.page().context.cookies())
+    context.set_default_timeout(WAIT_MILLISECONDS)
+    page = context.new_page()
+    page.goto(f"{portal.address}/jobs/new")
+    page.get_by_label("Name").fill("by-hand")
+    page.get_by_label("Expression").fill("61 2 * * *")
+    page.get_by_role("button", name="Check the form").click()
+    page.get_by_text("1 problem").wait_for()
+    page.locator("#e-toml").fill(page.locator("#e-toml").input_value().replace("61 2", "15 2"))
+    page.get_by_role("button", name="Check the TOML").click()
+    page.get_by_role("button", name="Save the job").click()
+    page.get_by_text("by-hand is saved.").wait_for()
+    page.get_by_role("link", name="Edit").click()
+    page.get_by_label("Expression").fill("45 2 * * *")
+    page.get_by_role("button", name="Check the form").click()
+    page.locator(".patch .minus", has_text="15 2").wait_for()
+    page.get_by_role("button", name="Save the change").click()
+    page.get_by_text("by-hand is saved.").wait_for()
+    assert get_job(portal.database, "by-hand").spec.schedule.cron == "45 2 * * *"
+    context.close()
