@@ -9,7 +9,7 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
-import selectors
+import select
 import signal
 import sys
 import time
@@ -68,25 +68,28 @@ class Service(Protocol):
 
 
 class Loop:
-    """One selector in one thread; `watch` what should interrupt the wait."""
+    """One epoll in one thread; `watch` what should interrupt the wait."""
 
     def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
+        self._epoll = select.epoll()
+        self._callbacks: dict[int, Callable[[], None]] = {}
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.watch(self._wake_fd, self._drain_wake)
 
     def watch(self, fd: int, callback: Callable[[], None], *, writable: bool = False) -> None:
         """Call `callback` on each turn that finds `fd` readable (or writable); a second call replaces the first."""
-        events = selectors.EVENT_WRITE if writable else selectors.EVENT_READ
-        with suppress(KeyError):
-            self._selector.modify(fd, events, callback)
-            return
-        self._selector.register(fd, events, callback)
+        events = select.EPOLLOUT if writable else select.EPOLLIN
+        if fd in self._callbacks:
+            self._epoll.modify(fd, events)
+        else:
+            self._epoll.register(fd, events)
+        self._callbacks[fd] = callback
 
     def unwatch(self, fd: int) -> None:
         """Stop watching; call it before closing the descriptor. Not watched is fine."""
-        with suppress(KeyError, ValueError):
-            self._selector.unregister(fd)
+        if self._callbacks.pop(fd, None) is not None:
+            with suppress(OSError, ValueError):  # it was closed, which has ended the watch as well
+                self._epoll.unregister(fd)
 
     def wake(self) -> None:
         """End the wait now; safe from any thread and from a signal handler."""
@@ -99,14 +102,15 @@ class Loop:
 
     def turn(self, seconds: float) -> None:
         """Wait at most so long for what is watched, and call back for all of it."""
-        for key, _ in self._selector.select(max(TURN_SECONDS_MIN, seconds)):
-            # A callback may have stopped watching one that became ready in the same turn.
-            if self._selector.get_map().get(key.fd) is key:
-                key.data()
+        ready = [(fd, self._callbacks.get(fd)) for fd, _ in self._epoll.poll(max(TURN_SECONDS_MIN, seconds))]
+        for fd, callback in ready:
+            # A callback may have stopped watching one that became ready in the same turn, or watch another there.
+            if callback is not None and self._callbacks.get(fd) is callback:
+                callback()
 
     def close(self) -> None:
         """Let go of the descriptors; in a forked child that leaves the parent's loop as it is."""
-        self._selector.close()
+        self._epoll.close()
         os.close(self._wake_fd)
 
     def _drain_wake(self) -> None:

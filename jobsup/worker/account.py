@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import grp
 import os
 import pwd
@@ -46,6 +47,7 @@ def find_account(user: str | None, group: str | None = None) -> Account | None:
     return account
 
 
+@functools.cache
 def own_home() -> str:
     """Return the home of whoever we are, as the system's database has it: what `HOME` says is not asked."""
     try:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,11 +12,13 @@ from jobsup.config.scripts import script_argv
 from jobsup.config.sizes import format_size
 from jobsup.model import Claim, JobKind, JobSpec
 from jobsup.runtime.cgroups import Group
+from jobsup.worker import process
 from jobsup.worker.account import Account, own_home
 from jobsup.worker.confinement import PLAIN, Confinement, Wrapper, confinement_of, wrapped
 from jobsup.worker.environment import base_environment, job_environment
 from jobsup.worker.failure import NotStartedError, explain
 from jobsup.worker.grouping import Grouping
+from jobsup.worker.process import Process
 from jobsup.worker.secrets import secret_commands
 
 SHELL = "/bin/sh"
@@ -51,7 +51,7 @@ class Start:
 class Spawned:
     """A process that was started, as itself or as the exec wrapper that becomes it."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     start: Start
     group: Group | None = None
     """The control group it is in."""
@@ -116,7 +116,8 @@ def spawn(start: Start, stdout: int, stderr: int, *, keep: tuple[int, ...] = ())
     try:
         if start.needs_wrapper:
             return _spawn_wrapped(start, group, (stdin, stdout, stderr), keep)
-        return Spawned(_popen(start.argv, start.cwd, start.environment, (stdin, stdout, stderr), keep), start)
+        child = process.spawn(start.argv, start.cwd, start.environment, (stdin, stdout, stderr), keep)
+        return Spawned(child, start)
     except BaseException as error:
         if group is not None:
             start.grouping.close(group)
@@ -143,7 +144,7 @@ def _spawn_wrapped(start: Start, group: Group | None, streams: tuple[int, int, i
             "helper_environment": base_environment("", None) if start.secret_commands else {},
         }
         argv, environment, order_fd = wrapped(order, writing)
-        process = _popen(argv, "/", environment, streams, (*keep, order_fd, writing))
+        child = process.spawn(argv, "/", environment, streams, (*keep, order_fd, writing))
     except BaseException:
         os.close(reading)
         raise
@@ -151,26 +152,7 @@ def _spawn_wrapped(start: Start, group: Group | None, streams: tuple[int, int, i
         os.close(writing)
         if order_fd >= 0:
             os.close(order_fd)
-    return Spawned(process, start, group, Wrapper(reading))
-
-
-def _popen(
-    argv: Sequence[str], cwd: str, environment: dict[str, str], streams: tuple[int, int, int], keep: tuple[int, ...]
-) -> subprocess.Popen[bytes]:
-    """Start a process; of its streams the first may be -1, for nothing to read."""
-    stdin, stdout, stderr = streams
-    # No preexec_fn, no user or group: each would turn the cheap vfork into a fork of the whole worker.
-    return subprocess.Popen(
-        argv,
-        cwd=cwd,
-        env=environment,
-        stdin=subprocess.DEVNULL if stdin < 0 else stdin,
-        stdout=stdout,
-        stderr=stderr,
-        start_new_session=True,
-        close_fds=True,
-        pass_fds=keep,
-    )
+    return Spawned(child, start, group, Wrapper(reading))
 
 
 def _stdin(text: str) -> int:
@@ -184,13 +166,13 @@ def _stdin(text: str) -> int:
     return fd
 
 
-def open_handle(process: subprocess.Popen[bytes]) -> int:
+def open_handle(child: Process) -> int:
     """Open the descriptor that tells when the process exits; without one the process must not stay."""
     try:
-        return os.pidfd_open(process.pid)
+        return os.pidfd_open(child.pid)
     except OSError as error:
-        process.kill()
-        process.wait()
+        child.kill()
+        child.wait()
         raise explain(error, "the run") from None
 
 

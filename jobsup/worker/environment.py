@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any
 
@@ -43,11 +44,7 @@ def job_environment(claim: Claim, instance: str, account: Account | None, secret
 
 def base_environment(instance: str, account: Account | None) -> dict[str, str]:
     """Build what every job of an account starts from."""
-    environment = {
-        name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIX)
-    }
-    environment.setdefault("PATH", PATH_DEFAULT)
-    environment[INSTANCE_VARIABLE] = instance
+    environment = {**_passed_on(), INSTANCE_VARIABLE: instance}
     if account is not None:
         environment |= {
             "HOME": account.home,
@@ -55,6 +52,16 @@ def base_environment(instance: str, account: Account | None) -> dict[str, str]:
             "LOGNAME": account.name,
             "SHELL": SHELL,
         }
+    return environment
+
+
+@functools.cache
+def _passed_on() -> dict[str, str]:
+    """Return what of our own environment every job sees; it does not change while we live."""
+    environment = {
+        name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIX)
+    }
+    environment.setdefault("PATH", PATH_DEFAULT)
     return environment
 
 

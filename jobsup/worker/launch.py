@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from dataclasses import dataclass
 
 from jobsup.clock import Clock
@@ -15,6 +14,7 @@ from jobsup.worker.failure import explain
 from jobsup.worker.grouping import Grouping
 from jobsup.worker.mask import Mask
 from jobsup.worker.output import Capture
+from jobsup.worker.process import Process
 from jobsup.worker.run import Run
 from jobsup.worker.runner import Runner, Runners
 from jobsup.worker.secrets import secret_variables
@@ -30,7 +30,7 @@ class Handles:
     """The runner that does the call; it owns all of this then."""
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self) -> Process:
         return self.spawned.process
 
 

@@ -9,6 +9,7 @@ from jobsup.clock import Clock
 from jobsup.model import Heartbeat, OutputChunk, RunResult
 from jobsup.store.rounds import Round
 from jobsup.worker import heartbeat
+from jobsup.worker.ahead import Ahead
 from jobsup.worker.appetite import Appetite
 from jobsup.worker.heartbeat import Pulse
 from jobsup.worker.slots import Slots
@@ -30,6 +31,7 @@ class Outbox:
     appetite: Appetite
     clock: Clock
     concurrency: int
+    ahead: Ahead
     is_draining: bool = False
     unsent: list[RunResult] = field(default_factory=list)
     """Ends that are not in the database, also those that are on their way there."""
@@ -63,7 +65,9 @@ class Outbox:
             self._watch_at = max(self.clock.monotonic(), self._composed_at + WATCH_SECONDS_MIN)
 
     def collect(self) -> None:
-        """Take the ends of runs over from the slots."""
+        """Take the ends of runs over from the slots, and give back what has waited for one too long."""
+        self.ahead.ended(len(self.slots.results))
+        self._release += [claim.dispatch_id for claim in self.ahead.overdue()]
         for result in self.slots.results:
             self._unreported.pop(result.dispatch_id, None)
             self.unsent.append(result)
@@ -81,6 +85,8 @@ class Outbox:
         moments = [self.pulse.due_at, self._live_at(), *self._unreported.values()]
         if self.free:
             moments.append(now + self.appetite.seconds())
+        if self.ahead.give_back_at is not None:
+            moments.append(self.ahead.give_back_at)
         if self._watch_at is not None and len(self.slots):
             moments.append(self._watch_at)
         return min(moments)
@@ -94,7 +100,8 @@ class Outbox:
         is_beat_due = self.pulse.is_due(now)
         if is_beat_due:
             self.slots.sweep()
-        claim = self.free if self.unsent or self.appetite.seconds() <= 0 else 0
+        wants = not self.is_draining and (self.unsent or self.appetite.seconds() <= 0)
+        claim = self.free + self.ahead.wanted() if wants else 0
         if claim:
             self.appetite.asked()
         chunks, dropped = self._live(now)
@@ -108,7 +115,14 @@ class Outbox:
             # The picture others have of us is put right whenever a lasting run is reported, or the last one ended.
             heartbeat=self._beat(now, is_worth_it=bool(unreported) or not runs),
             # What this very round claims cannot have been cancelled before: only older runs are asked about.
-            known=frozenset(run.dispatch_id for run in runs) | {result.dispatch_id for result in self.unsent},
+            known=frozenset(
+                (
+                    *(run.dispatch_id for run in runs),
+                    *(result.dispatch_id for result in self.unsent),
+                    *self.ahead.ids,
+                    *release,
+                )
+            ),
             watch_cancels=bool(runs) and (watch_at is not None or is_beat_due),
         )
 

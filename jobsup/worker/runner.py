@@ -20,6 +20,7 @@ from jobsup.worker.confinement import Confinement, confinement_of
 from jobsup.worker.environment import base_environment, job_environment, job_params
 from jobsup.worker.failure import NotStartedError
 from jobsup.worker.grouping import Grouping
+from jobsup.worker.process import Process
 
 REPLY_BYTES_MAX = 1 << 20
 DISCARD_SECONDS_MAX = 0.2
@@ -46,7 +47,7 @@ class Runner:
     """It died without having taken its call: the call never began."""
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self) -> Process:
         return self.spawned.process
 
     @property

@@ -25,6 +25,7 @@ from jobsup.store.engine import Database
 from jobsup.store.notifier import Listener
 from jobsup.store.rounds import Answer, Worker
 from jobsup.worker import report
+from jobsup.worker.ahead import Ahead
 from jobsup.worker.appetite import Appetite
 from jobsup.worker.database import DatabaseThread
 from jobsup.worker.grouping import Grouping
@@ -125,7 +126,8 @@ class WorkerService:
             poll_seconds=settings.poll_interval.total_seconds(),
             poll_seconds_max=settings.max_poll_interval.total_seconds(),
         )
-        self._outbox = Outbox(self._slots, self._pulse, self._appetite, self._clock, settings.concurrency)
+        self._ahead = Ahead(self._clock)
+        self._outbox = Outbox(self._slots, self._pulse, self._appetite, self._clock, settings.concurrency, self._ahead)
         self._thread = DatabaseThread(
             database,
             Worker(worker_id, self._config.supervisor.node, settings.queues, settings.tags),
@@ -141,6 +143,7 @@ class WorkerService:
         self._take_reply()
         self._slots.tick()
         self._outbox.collect()
+        self._fill()
         self._fence()
         self._send()
         self._see_to_leaving()
@@ -155,10 +158,12 @@ class WorkerService:
 
     def drain(self) -> None:
         self._outbox.is_draining = True
+        self._give_back()
         self._pulse.hurry(self._loop.monotonic())
 
     def cancel(self) -> None:
         self._outbox.is_draining = True
+        self._give_back()
         self._leave_at = self._leave_at or self._loop.monotonic() + LEAVE_SECONDS_MAX
         for one in self._slots.runs:
             self._slots.end(one, _SHUTDOWN, grace=min(one.claim.job.kill_grace, CANCEL_GRACE_MAX))
@@ -218,6 +223,7 @@ class WorkerService:
             self._fail(reply.error or ExpelledError(f"{self._worker_id}: the database gave no answer"))
             return
         self._outbox.written(reply.request)
+        self._ahead.answered(self._loop.monotonic() - self._sent_at)
         _tell_refused(reply.answer)
         if reply.is_starved:
             self._appetite.starved()
@@ -228,30 +234,44 @@ class WorkerService:
             return
         if reply.request.heartbeat is not None:
             self._pulse.renewed(self._sent_at)
-        self._start_claims(reply.answer)
+        self._take_claims(reply.answer)
         self._cancel_runs(reply.answer)
 
-    def _start_claims(self, answer: Answer) -> None:
+    def _take_claims(self, answer: Answer) -> None:
         for claim in answer.claims:
             failpoints.reach("worker.claimed")
             report.claimed(claim)
-            if self._outbox.is_draining or self._is_past_fence:
-                self._outbox.give_back(claim.dispatch_id)
-            else:
-                self._slots.start(claim)
-                self._outbox.started(claim.dispatch_id)
+            self._ahead.add(claim)
+
+    def _fill(self) -> None:
+        """Start what has been claimed, as far as there are slots; give it back when it may not be started any more."""
+        if len(self._ahead) and (self._outbox.is_draining or self._is_past_fence):
+            self._give_back()
+        while self._outbox.free and len(self._ahead):
+            claim = self._ahead.take()
+            self._slots.start(claim)
+            self._outbox.started(claim.dispatch_id)
+
+    def _give_back(self) -> None:
+        """Let others have what was not started."""
+        for claim in self._ahead.clear():
+            self._outbox.give_back(claim.dispatch_id)
 
     def _cancel_runs(self, answer: Answer) -> None:
         for dispatch_id, reason in answer.cancels.items():
-            one = self._slots.get(dispatch_id)
+            text = "replaced by a newer run" if reason is Reason.REPLACED else "cancelled"
+            cause = Cause(Status.CANCELLED, reason, text)
+            one, waiting = self._slots.get(dispatch_id), self._ahead.withdraw(dispatch_id)
             if one is not None:
-                text = "replaced by a newer run" if reason is Reason.REPLACED else "cancelled"
-                self._slots.end(one, Cause(Status.CANCELLED, reason, text))
+                self._slots.end(one, cause)
+            elif waiting is not None:
+                self._slots.refuse(waiting, cause)
 
     def _fail(self, error: Exception) -> None:
         """Leave with an error: what runs is killed, for it is no longer ours to finish."""
         self._error = self._error or error
         self._outbox.is_draining = True
+        self._ahead.clear()
         self._leave_at = self._loop.monotonic()
         for one in self._slots.runs:
             self._slots.end(one, _CUT_OFF, grace=timedelta())

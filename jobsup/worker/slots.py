@@ -33,6 +33,8 @@ DRAIN_SECONDS_MAX = 1.5
 """How long output is waited for that something outside the run holds open after its exit."""
 LEFT_BEHIND_GRACE_SECONDS = 1.0
 """Between TERM and KILL for what a run left behind."""
+ATTEND_SECONDS = 0.01
+"""A run that lasts longer has its output watched; before that its pipes hold what it prints."""
 LOOK_SECONDS = 0.02
 """Between two looks at processes we have no descriptor of."""
 KILL_AGAIN_SECONDS = 0.1
@@ -54,6 +56,8 @@ class Slots:
     processed: int = 0
     _runs: dict[int, Run] = field(default_factory=dict)
     _handles: dict[int, Handles] = field(default_factory=dict)
+    _unattended: dict[int, Run] = field(default_factory=dict)
+    """Runs so young that their output is not watched yet."""
     _tree: Tree = field(init=False)
 
     def __post_init__(self) -> None:
@@ -103,13 +107,17 @@ class Slots:
 
     def tick(self) -> None:
         """Do what is due of each run: its deadline, the end of its grace, another look at what it left."""
+        self._tree.look_again()
+        self._attend()
         for run in self.runs:
             if run.due_at is not None and run.due_at <= self.loop.monotonic():
                 _DUE[run.phase](self, run)
 
     def next_at(self) -> float:
         """Return when the next thing is due, on the monotonic clock."""
-        return min((run.due_at for run in self._runs.values() if run.due_at is not None), default=math.inf)
+        first = min((run.due_at for run in self._runs.values() if run.due_at is not None), default=math.inf)
+        oldest = next(iter(self._unattended.values()), None)
+        return first if oldest is None else min(first, oldest.started + ATTEND_SECONDS)
 
     def sweep(self) -> None:
         """Clear away processes of runs long ended, as long as no run is there."""
@@ -141,11 +149,27 @@ class Slots:
         self._tree.sweep(set())
 
     def _watch(self, run: Run, handles: Handles) -> None:
-        for fd in run.pipes:
-            self.loop.watch(fd, partial(self._pipe_readable, run, fd))
+        """Watch for its end; its output only once it lasts, for what a short run prints is read at its end."""
+        self._unattended[run.dispatch_id] = run
         self.loop.watch(handles.pidfd, partial(self._process_exited, run))
         if handles.runner is not None:
             self.loop.watch(handles.runner.socket.fileno(), partial(self._call_returned, run))
+
+    def _attend(self) -> None:
+        """Begin to read what the runs print that have lasted for a while; they are kept in the order of their start."""
+        now = self.loop.monotonic()
+        while self._unattended:
+            run = next(iter(self._unattended.values()))
+            if run.started + ATTEND_SECONDS > now:
+                return
+            del self._unattended[run.dispatch_id]
+            for fd in run.pipes:
+                self.loop.watch(fd, partial(self._pipe_readable, run, fd))
+
+    def refuse(self, claim: Claim, cause: Cause) -> None:
+        """End a claim that was not started."""
+        now = self.clock.now()
+        self._ended(claim, RunResult(claim.dispatch_id, cause.status, cause.reason, now, error_message=cause.text))
 
     def _not_started(self, claim: Claim, error: NotStartedError) -> None:
         now = self.clock.now()
@@ -230,6 +254,7 @@ class Slots:
     def _exited(self, run: Run, ending: Exit) -> None:
         run.exit = ending
         now = self.loop.monotonic()
+        is_attended = self._unattended.pop(run.dispatch_id, None) is None
         if run.cause is not None:
             # Its other processes have heard TERM as well, and keep what is left of their grace.
             run.kill_left_at = run.act_at if run.phase is Phase.TERMINATING else now
@@ -238,6 +263,9 @@ class Slots:
             for _ in range(REST_READS_MAX):
                 if not self._read(run, fd):
                     break
+        if not is_attended:  # whatever still holds its output is heard from now on
+            for fd in run.pipes:
+                self.loop.watch(fd, partial(self._pipe_readable, run, fd))
         run.drain_until = now + DRAIN_SECONDS_MAX
         self._drain(run)
 
@@ -325,6 +353,7 @@ class Slots:
         handles.pidfd = -1
 
     def _release(self, run: Run) -> None:
+        self._unattended.pop(run.dispatch_id, None)
         for fd in list(run.pipes):
             self._close_pipe(run, fd)
         del self._runs[run.dispatch_id]

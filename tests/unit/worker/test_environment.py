@@ -15,6 +15,12 @@ from jobsup.worker.failure import NotStartedError
 from jobsup.worker.secrets import secret_variables
 
 
+@pytest.fixture(autouse=True)
+def _another_process() -> None:
+    """Look at the process's own environment anew: a worker does so once in its life."""
+    environment._passed_on.cache_clear()
+
+
 def claim(*, params: dict[str, Any] | None = None, scheduled_for: datetime | None = None, **spec: Any) -> Claim:
     job = JobSpec("backup", JobKind.COMMAND, command="true", **spec)
     return Claim(12, 3, job, "hash", Source.MANUAL, 2, scheduled_for, params or {})

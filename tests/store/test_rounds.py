@@ -1,0 +1,103 @@
+"""A worker's round is one transaction: all of it is written, or nothing, whoever writes at the same moment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from jobsup.model import CapturedOutput, Overlap, Reason, RunResult, Source, Status
+from jobsup.store import claiming, rescue
+from jobsup.store.engine import Database
+from jobsup.store.rounds import Answer, Round, Worker, exchange
+from tests.store.test_races import at_once
+from tests.support.store import add_dispatch, add_job, add_worker, connect, dispatch_row, dispatches_of, log_row
+
+RUNS = 30
+A, B = Worker("worker-aaaaa", "here"), Worker("worker-bbbbb", "here")
+
+
+def ended(db: Database, ids: list[int], status: Status = Status.COMPLETED) -> list[RunResult]:
+    reason = Reason.NONE if status is Status.COMPLETED else Reason.EXIT_CODE
+    return [RunResult(each, status, reason, finished_at=db.now(), started_at=db.now(), exit_code=0) for each in ids]
+
+
+def test_a_round_that_fails_at_its_claim_has_written_no_end(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = add_job(db, overlap=Overlap.ALLOW)
+    add_worker(db)
+    ids = [add_dispatch(db, job, Status.IN_PROGRESS) for _ in range(3)]
+    results = [*ended(db, ids[:2]), *ended(db, ids[2:], Status.FAILED)]
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no claim")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(claiming, "claim", fail)
+        with pytest.raises(RuntimeError, match="no claim"):
+            exchange(db, A, Round(results=results, claim=1))
+    assert [dispatch_row(db, each)["status"] for each in ids] == [Status.IN_PROGRESS] * 3
+    assert [log_row(db, each) for each in ids] == [None] * 3
+    assert len(dispatches_of(db, job)) == 3
+    exchange(db, A, Round(results=results, claim=1))
+    assert [dispatch_row(db, each)["status"] for each in ids] == [Status.COMPLETED] * 2 + [Status.FAILED]
+    assert [row["source"] for row in dispatches_of(db, job)][3:] == [Source.RETRY]
+
+
+def test_rounds_of_two_workers_and_a_rescue_end_each_run_once(db: Database) -> None:
+    job = add_job(db, overlap=Overlap.ALLOW)
+    add_worker(db, A.worker_id)
+    add_worker(db, B.worker_id)
+    theirs = {
+        worker: [add_dispatch(db, job, Status.IN_PROGRESS, worker_id=worker.worker_id) for _ in range(RUNS)]
+        for worker in (A, B)
+    }
+    waiting = [add_dispatch(db, job) for _ in range(RUNS)]
+    answers: dict[Worker, Answer] = {}
+
+    def work(worker: Worker) -> None:
+        own = connect(db)
+        answers[worker] = exchange(own, worker, Round(results=ended(db, theirs[worker]), claim=RUNS))
+        own.close()
+
+    def give_up() -> None:
+        own = connect(db)
+        rescue.close_lost(own, [B.worker_id])
+        own.close()
+
+    with at_once(lambda: work(A), lambda: work(B), give_up):
+        pass
+    assert answers[A].refused == frozenset()
+    assert {dispatch_row(db, each)["status"] for each in theirs[A]} == {Status.COMPLETED}
+    for each in theirs[B]:
+        row, log = dispatch_row(db, each), log_row(db, each)
+        assert log is not None
+        assert row["status"] == log["status"] == (Status.TIMEOUT if each in answers[B].refused else Status.COMPLETED)
+    claimed = [claim.dispatch_id for answer in answers.values() for claim in answer.claims]
+    assert len(claimed) == len(set(claimed))
+    assert set(claimed) <= {*waiting, *(row["id"] for row in dispatches_of(db, job) if row["source"] == Source.RETRY)}
+
+
+def test_many_ends_in_one_round_keep_each_its_own_output(db: Database) -> None:
+    job = add_job(db, overlap=Overlap.ALLOW)
+    add_worker(db)
+    ids = [add_dispatch(db, job, Status.IN_PROGRESS) for _ in range(RUNS)]
+    results = [
+        RunResult(
+            each,
+            Status.COMPLETED,
+            Reason.NONE,
+            finished_at=db.now(),
+            started_at=db.now(),
+            exit_code=0,
+            output=CapturedOutput(bytes([each % 256, 0, 255]), 3, 0, None, ((3, 1),)),
+            result=None if each % 2 else f'{{"run": {each}, "said": "ö\\\\n\\""}}',
+            cpu_user=0.25,
+        )
+        for each in ids
+    ]
+    exchange(db, A, Round(results=results))
+    for each, result in zip(ids, results, strict=True):
+        log = log_row(db, each)
+        assert log is not None
+        assert bytes(log["log_output"]) == bytes([each % 256, 0, 255])
+        assert (log["stream_marks"], log["result"], log["cpu_user"]) == ([[3, 1]], result.result, 0.25)
