@@ -103,9 +103,13 @@ class Problem:
     warning: bool = False
 
     def __str__(self) -> str:
-        place = self.file if self.line is None else f"{self.file}:{self.line}"
         where = " ".join(part for part in (self.table, self.key) if part)
-        return ": ".join(part for part in (place, where, self.message) if part)
+        return ": ".join(part for part in (self.place, where, self.message) if part)
+
+    @property
+    def place(self) -> str:
+        """The file, and the line where it is known."""
+        return self.file if self.line is None else f"{self.file}:{self.line}"
 
 
 class ConfigError(JobsupError):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from jobsup.clock import SystemClock, rfc3339
 from jobsup.config.places import socket_path
+from jobsup.config.report import told_together
 from jobsup.config.settings import Config
 from jobsup.config.urls import masked
 from jobsup.errors import ConflictError, DatabaseUnavailableError
@@ -57,8 +58,8 @@ def prepare(config_path: str, old: Prepared | None) -> Prepared:
 
     logging.getLogger("alembic").setLevel(logging.WARNING)  # which plugins it has is nobody's business here
     config = load(config_path)
-    for warning in config.warnings:
-        emit("config.warning", str(warning), level=logging.WARNING)
+    for text in told_together(config.warnings):
+        emit("config.warning", text.removeprefix("warning: "), level=logging.WARNING)
     if old is None or old.config.database.url == config.database.url:
         _ready_database(config)  # another database is made ready by the restart that a change needs
     lines = _beginning(config) if old is None else _changes(old.config, config)
@@ -165,7 +166,7 @@ def _next_run(config: Config) -> tuple[datetime, str] | None:
 def _changes(old: Config, new: Config) -> list[str]:
     from jobsup.config.diff import diff
 
-    return [*diff(old, new).lines(), *(f"warning: {warning}" for warning in new.warnings)]
+    return [*diff(old, new).lines(), *told_together(new.warnings)]
 
 
 def _tell(synced: Synced) -> None:

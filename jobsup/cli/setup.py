@@ -61,7 +61,8 @@ def init(here: Here, file: str | None) -> None:
 def check(ctx: click.Context, here: Here, strict: bool, as_json: bool) -> None:
     """Read the configuration as a start would, without starting anything.
 
-    Problems go to standard error, one a line, with their place; the next runs to standard output.
+    Problems go to standard error, one a line, with their place; the next runs to standard output. A warning that
+    many jobs get is one line; --json lists each.
     """
     config: Config | None = None
     try:
@@ -83,9 +84,10 @@ def check(ctx: click.Context, here: Here, strict: bool, as_json: bool) -> None:
 
 
 def _print_problems(problems: tuple[Problem, ...]) -> None:
-    for problem in problems:
-        prefix = "warning: " if problem.warning else ""
-        say("\n".join(f"{prefix}{clean(line)}" for line in str(problem).splitlines()))
+    from jobsup.config.report import told_together
+
+    for text in told_together(problems):
+        say("\n".join(clean(line) for line in text.splitlines()))
 
 
 def _preview(config: Config) -> list[tuple[datetime, str]]:

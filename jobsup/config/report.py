@@ -68,6 +68,21 @@ def environment_problem(variable: str, message: str, *, warning: bool = False) -
     return Problem(message, ENVIRONMENT, key=variable, warning=warning)
 
 
+def told_together(problems: Iterable[Problem]) -> list[str]:
+    """Write each problem on a line; a warning that many jobs get is written once, with how many others there are."""
+    groups: dict[tuple[object, ...], list[Problem]] = {}
+    for problem in problems:
+        alike = (problem.message, problem.key) if problem.warning else (problem,)
+        groups.setdefault(alike, []).append(problem)
+    return [_line(*group) for group in groups.values()]
+
+
+def _line(first: Problem, *others: Problem) -> str:
+    prefix = "warning: " if first.warning else ""
+    rest = f" (and {len(others)} more like it, the next at {others[0].place})" if others else ""
+    return f"{prefix}{first}{rest}"
+
+
 def dotted(keys: Iterable[str | int]) -> str:
     """Write a path as a person does: `params.size.choices[2]`."""
     text = ""

@@ -48,6 +48,18 @@ def test_init_writes_a_file_that_check_accepts_and_never_overwrites(tmp_path: Pa
     assert (tmp_path / "jobsup.toml").read_text() == written
 
 
+def test_a_warning_that_many_jobs_get_is_one_line(tmp_path: Path) -> None:
+    job = '[[job]]\nname = "job-{}"\ncommand = "true"\ncron = "{}"\n'
+    crons = ["*/7 * * * *", "0 3 * * *", "*/7 * * * *", "*/9 * * * *", "*/7 * * * *"]
+    (tmp_path / "jobsup.toml").write_text("".join(job.format(n, cron) for n, cron in enumerate(crons)))
+    sevens, nines = [line for line in jobsup("check", cwd=tmp_path).stderr.splitlines() if "is not every" in line]
+    assert sevens.startswith('warning: jobsup.toml:4: [[job]] 1 "job-0" cron: minute */7 is not every 7 minutes')
+    assert sevens.endswith("(and 2 more like it, the next at jobsup.toml:12)")
+    assert nines.startswith('warning: jobsup.toml:16: [[job]] 4 "job-3" cron: minute */9')
+    assert "more like it" not in nines
+    assert len(json.loads(jobsup("check", "--json", cwd=tmp_path).stdout)["problems"]) == 4
+
+
 def test_init_writes_where_it_is_told(tmp_path: Path) -> None:
     assert jobsup("init", "deep/er/x.toml", cwd=tmp_path).returncode == 0
     assert jobsup("init", "-c", "y.toml", cwd=tmp_path).returncode == 0
