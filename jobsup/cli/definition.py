@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from collections.abc import Iterator
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -22,10 +23,32 @@ _KINDS = ("cron", "every", "calendar", "on_calendar", "at")
 
 
 def schedule_from_json(document: dict[str, Any], default_zone: str) -> ScheduleSpec:
-    """Return the schedule an object holds; ScheduleError names the key and what it must be."""
-    if all(document.get(kind) is None for kind in _KINDS):
+    """Return the schedule an object holds, or its several; ScheduleError names the key and what it must be."""
+    further = [_one(document | each, default_zone) for each in _further(document)]
+    has_own = any(document.get(kind) is not None for kind in _KINDS)
+    if not has_own and not further:
         raise ScheduleError(f"no schedule: give one of {', '.join(_KINDS)}")
-    zone = _text(document, "timezone") or default_zone
+    first, *others = [*([_one(document, default_zone)] if has_own else []), *further]
+    return replace(first, also=tuple(others))
+
+
+def _further(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what each table of `schedules` says in place of the job's own schedule."""
+    tables = document.get("schedules")
+    if tables is None:
+        return
+    if not isinstance(tables, list):
+        raise ScheduleError(f"schedules: must be a list of objects, not {tables!r:.60}")
+    for number, table in enumerate(tables):
+        if not isinstance(table, dict) or all(table.get(kind) is None for kind in _KINDS):
+            raise ScheduleError(f"schedules[{number}]: must be an object with one of {', '.join(_KINDS)}")
+        yield {**dict.fromkeys((*_KINDS, "anchor")), **table}
+
+
+def _one(document: dict[str, Any], default_zone: str) -> ScheduleSpec:
+    zone = _text(document, "timezone")
+    if zone is None:
+        zone = default_zone
     dst = _text(document, "dst") or Dst.CRON
     if dst not in tuple(Dst):
         raise ScheduleError(f"dst: must be one of {', '.join(Dst)}, not {dst!r}")
@@ -57,7 +80,7 @@ def question_from_json(document: dict[str, Any], now: datetime) -> tuple[datetim
 
 def unknown_keys(document: dict[str, Any]) -> list[str]:
     """Return the keys that neither a job nor a question has, in the order they stand."""
-    known = {*QUESTION_KEYS, *SCHEDULE_KEYS, *_JOB_KEYS}
+    known = {*QUESTION_KEYS, *SCHEDULE_KEYS, *_JOB_KEYS, "schedules"}
     return [key for key in document if key not in known]
 
 

@@ -53,7 +53,7 @@ def explain(
     """Say what a schedule means, when it fires next, and what is odd about it.
 
     With --batch each line of standard input is an object with the keys of a [[job]] (cron, every, anchor,
-    calendar, on_calendar, at, timezone, dst), `after` and `n`; each answer is {"next": [...]} or {"error": "..."}.
+    calendar, on_calendar, at, schedules, timezone, dst), `after` and `n`; each answer is {"next": [...]} or {"error": "..."}.
     """
     given = {"cron": expression, "every": every, "on_calendar": on_calendar, "timezone": timezone, "dst": dst}
     question = {key: value for key, value in given.items() if value is not None}
@@ -94,6 +94,8 @@ def explain_one(document: dict[str, Any], now: datetime) -> dict[str, Any]:
     name = document.get("name")
     told = explain_schedule(spec, after, n, name=name if isinstance(name, str) else "")
     odd = [f"unknown key {key!r:.60} is passed over" for key in unknown_keys(document)]
+    if document.get("use_calendar") is not None:
+        odd.append("use_calendar is passed over: calendars stand in a configuration, and none is read here")
     answer: dict[str, Any] = {
         "next": [rfc3339(tick) for tick in told.next],
         "words": told.words,

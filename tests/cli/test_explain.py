@@ -66,6 +66,11 @@ def test_a_bad_expression_is_one_line_and_the_code_for_configurations() -> None:
         ({"at": "2026-06-01T12:00:00", "timezone": "Asia/Tokyo"}, ["2026-06-01T03:00:00Z"]),
         ({"at": "2025-01-01T00:00:00Z"}, []),
         ({"cron": "* * * * *", "n": 0}, []),
+        ({"cron": "0 5 * * *", "schedules": [{"every": "4h"}]}, ["2026-01-01T04:00:00Z", "2026-01-01T05:00:00Z"]),
+        (
+            {"schedules": [{"cron": "0 5 * * *", "timezone": "Asia/Tokyo"}, {"cron": "0 5 * * *"}]},
+            ["2026-01-01T05:00:00Z", "2026-01-01T20:00:00Z"],
+        ),
     ],
 )
 def test_every_kind_of_schedule_is_answered(question: dict[str, Any], expected: list[str]) -> None:
@@ -98,6 +103,10 @@ def test_every_kind_of_schedule_is_answered(question: dict[str, Any], expected: 
         ({"calendar": {"days": "1"}}, "calendar.days: must be a whole number"),
         ({"on_calendar": "never"}, "never"),
         ({"at": "yesterday"}, "at: 'yesterday' is no time"),
+        ({"cron": "0 3 * * *", "timezone": ""}, "timezone '' is unknown"),
+        ({"cron": "0 3 * * *", "schedules": "0 4 * * *"}, "schedules: must be a list of objects"),
+        ({"schedules": [{"timezone": "UTC"}]}, "schedules[0]: must be an object with one of cron"),
+        ({"schedules": [{"cron": "0 4 * * *", "every": "1h"}]}, "both"),
     ],
 )
 def test_what_is_wrong_is_the_answer_and_the_next_question_is_still_answered(question: Any, words: str) -> None:
@@ -110,6 +119,10 @@ def test_what_is_wrong_is_the_answer_and_the_next_question_is_still_answered(que
 def test_an_unknown_key_is_told_and_a_jobs_other_keys_are_not() -> None:
     [answer] = batch({"cron": "0 3 * * *", "timezon": "UTC", "name": "x", "command": "true"})
     assert answer["warnings"] == ["unknown key 'timezon' is passed over"]
+    [answer] = batch({"cron": "0 3 * * *", "use_calendar": "closed"})
+    assert answer["warnings"] == [
+        "use_calendar is passed over: calendars stand in a configuration, and none is read here"
+    ]
 
 
 def test_each_answer_comes_before_the_next_question_is_asked() -> None:
