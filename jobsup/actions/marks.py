@@ -45,9 +45,9 @@ def mark(facts: JobFacts, schedule: Schedule, blackouts: Sequence[BlackoutSpec],
     starts = tick + jitter_of(facts.name, tick, facts.spec.jitter)
     window = blackout_at(blackouts, facts.spec, starts) if blackouts else None
     if window is not None and window.policy is BlackoutPolicy.SKIP:
-        return Mark(None, (f'skipped by blackout "{window.name}" until {rfc3339(window.end)}', *words))
+        return Mark(None, (f"skipped by {window.words}", *words))
     if window is not None:
-        words.append(f'held by blackout "{window.name}" until {rfc3339(window.end)}')
+        words.append(f"held by {window.words}")
         starts = window.end
     elif starts > tick:
         words.append(f"jitter {(starts - tick).total_seconds():.1f} s")

@@ -35,6 +35,7 @@ class Teller:
 
 
 def say_origin(teller: Teller, facts: JobFacts, run: RunRow, at: datetime | None) -> None:
+    note = run.note
     if run.source is Source.DEPENDENCY:
         teller.say(f"Run {run.id} was started by the end of run {run.parent_id} at {rfc3339(run.created_at)}.")
     elif run.source is Source.BACKFILL:
@@ -45,11 +46,11 @@ def say_origin(teller: Teller, facts: JobFacts, run: RunRow, at: datetime | None
         where = f" on {run.target}" if run.target else ""
         teller.say(f"Run {run.id} is the tick of {rfc3339(tick)}{where}.")
         note = run.note or _note(facts, tick)
-        if note:
-            teller.say(f"What is special about it: {note}.")
     else:
         by = f" by {run.requested_by}" if run.requested_by else ""
         teller.say(f"Run {run.id} was asked for{by} at {rfc3339(run.created_at)}.")
+    if note:
+        teller.say(f"What is special about it: {note}.")
 
 
 def _note(facts: JobFacts, tick: datetime | None) -> str | None:
@@ -117,10 +118,10 @@ def _say_waiting(teller: Teller, facts: JobFacts, run: RunRow, subject: str) -> 
 
 def _delay(run: RunRow) -> str:
     """Say what a run waits for that may not start yet."""
-    if run.retry_of:
-        return f"its retry delay: attempt {run.retry_count + 1} starts"
     if run.note and "held by" in run.note:
         return f"the end of a blackout ({run.note}): it starts"
+    if run.retry_of:
+        return f"its retry delay: attempt {run.retry_count + 1} starts"
     if run.source is Source.SCHEDULE:
         return "its jitter: it starts"
     return "its time: it starts"

@@ -52,8 +52,8 @@ def explain(
 ) -> None:
     """Say what a schedule means, when it fires next, and what is odd about it.
 
-    With --batch each line of standard input is an object with the keys of a [[job]] (cron, every, anchor,
-    calendar, on_calendar, at, schedules, timezone, dst), `after` and `n`; each answer is {"next": [...]} or {"error": "..."}.
+    With --batch each line of standard input is an object with the keys of a [[job]] (cron, every, anchor, calendar,
+    on_calendar, at, schedules, timezone, dst), `after` and `n`; each answer is {"next": [...]} or {"error": "..."}.
     """
     given = {"cron": expression, "every": every, "on_calendar": on_calendar, "timezone": timezone, "dst": dst}
     question = {key: value for key, value in given.items() if value is not None}

@@ -131,6 +131,8 @@ def _announce(database: Database, made: RunRow, *, is_quiet: bool) -> None:
         begins = f", to start {away(made.available_at, database.now())}" if made.available_at > database.now() else ""
         where = f" on {clean(made.target)}" if made.target else ""
         say(f"run {made.id} of {made.job}{where}{begins}: `jobsup logs -f {made.id}` follows it")
+    if made.note:
+        say(f"note: {clean(made.note)}")
     present = serving.living(database)
     missing = serving.lack(present, serving.asked_by(made))
     if missing is not None:

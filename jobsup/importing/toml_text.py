@@ -27,6 +27,11 @@ def write(drafts: Sequence[Draft], faults: Iterable[Fault] = (), *, header: Sequ
     return "\n".join(part for part in parts if part)
 
 
+def document(values: dict[str, Any]) -> str:
+    """Return tables of any kind."""
+    return tomli_w.dumps(values)
+
+
 def table(values: dict[str, Any]) -> str:
     """Return one `[[job]]` table."""
     # tomli-w would turn a CR LF into a LF in a text of several lines.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
+from jobsup.clock import rfc3339
 from jobsup.model import BlackoutPolicy, BlackoutSpec, JobSpec
 from jobsup.schedule.compiler import compile  # noqa: A004 - schedules are compiled
 
@@ -26,13 +27,21 @@ class Window:
     start: datetime
     end: datetime
 
+    @property
+    def words(self) -> str:
+        return f'blackout "{self.name}" until {rfc3339(self.end)}'
+
 
 def blackout_at(blackouts: Sequence[BlackoutSpec], job: JobSpec, instant: datetime) -> Window | None:
     """Return the window that covers a job's tick, None when it may run.
 
     Where several do, one whose policy is `skip` decides; else it is the one that ends last.
     """
-    ours = [blackout for blackout in blackouts if covers(blackout, job)]
+    return window_over([blackout for blackout in blackouts if covers(blackout, job)], instant)
+
+
+def window_over(ours: Sequence[BlackoutSpec], instant: datetime) -> Window | None:
+    """Return what `blackout_at` does, of blackouts that are all meant for the job."""
     found = [window for blackout in ours if (window := window_at(blackout, instant))]
     if not found:
         return None

@@ -73,7 +73,7 @@ def plan(
     skips += _skips(schedule, too_late, Reason.MISFIRE_GRACE)
     skips += [replace(skip, text=_pause_text(job)) for skip in _skips(schedule, [paused], Reason.PAUSED)]
     for window, span in barred:
-        skips += [replace(skip, text=_window_text(window)) for skip in _skips(schedule, [span], Reason.BLACKOUT)]
+        skips += [replace(skip, text=window.words) for skip in _skips(schedule, [span], Reason.BLACKOUT)]
     skips += _left_out(schedule, due)
     arranged = _arrange(job, schedule, sorted(runs), now, watched_since)
     skips += arranged.skips
@@ -115,18 +115,16 @@ def _arrange(
         window = blackout_at(job.blackouts, job.spec, start) if job.blackouts else None
         words = []
         if window is not None and window.policy is BlackoutPolicy.SKIP:
-            made.skips.append(Skip(tick, tick, 1, Reason.BLACKOUT, _window_text(window)))
+            made.skips.append(Skip(tick, tick, 1, Reason.BLACKOUT, window.words))
             continue
         if window is not None:
             first = first_until.setdefault(window.end, tick)
             if first != tick:
-                _stand_in(
-                    made.skips, tick, f"{_window_text(window)}: the tick of {rfc3339(first)} runs for all it held"
-                )
+                _stand_in(made.skips, tick, f"{window.words}: the tick of {rfc3339(first)} runs for all it held")
                 continue
             start = window.end
             made.held.append(tick)
-            words.append(f"held by {_window_text(window)}")
+            words.append(f"held by {window.words}")
         if schedule.may_have_notes(tick - MOMENT, tick):
             words += [note] if (note := schedule.note(tick)) else []
         if words:
@@ -144,10 +142,6 @@ def _stand_in(skips: list[Skip], tick: datetime, text: str) -> None:
         skips.append(Skip(last.first, tick, last.count + 1, Reason.BLACKOUT, text))
     else:
         skips.append(Skip(tick, tick, 1, Reason.BLACKOUT, text))
-
-
-def _window_text(window: Window) -> str:
-    return f'blackout "{window.name}" until {rfc3339(window.end)}'
 
 
 def _down_text(down_since: datetime | None, watched_since: datetime) -> str:

@@ -17,6 +17,7 @@ from jobsup.runtime.link import Link
 from jobsup.runtime.service import Loop, serve
 from jobsup.scheduler import dispatcher, identity
 from jobsup.scheduler.cleaner import Cleaner
+from jobsup.scheduler.holder import Holder
 from jobsup.scheduler.leader import Leader
 from jobsup.scheduler.rescuer import Rescuer
 from jobsup.scheduler.watch import HANDOVER_MAX, LAPSE_MAX, Watch
@@ -70,6 +71,7 @@ class SchedulerService:
             self._database, self._clock, here=self._here, threshold=config.scheduler.job_timeout_threshold
         )
         self._cleaner = Cleaner(self._database, self._clock, config.scheduler, boot_id=self._here.boot_id)
+        self._holder = Holder(self._database)
         self._role = ""
         self._epoch = 0
         self._next_due: datetime | None = None
@@ -149,6 +151,7 @@ class SchedulerService:
         self._follow_leadership()
         if self._leader.lease is not None:
             self._postpone_deadlines()
+            self._holder.attend()
             self._dispatch()
         self._rescuer.attend(is_leading=self._leader.lease is not None)
         if self._leader.lease is not None and self._cleaner.seconds_left == 0:
@@ -183,6 +186,7 @@ class SchedulerService:
         """Take a hint: definitions have changed, or the leader has resigned."""
         if self._listener is not None and self._listener.drain():
             self._read_at = -math.inf
+            self._holder.forget()
             self._leader.look_now()
 
     def _follow_leadership(self) -> None:
@@ -198,6 +202,7 @@ class SchedulerService:
             handover = self._config.scheduler.dispatch_lock_duration + HANDOVER_MAX
             self._watch.begin(self._database.now(), self._leader.predecessor_seen, max(LAPSE_MAX, handover))
             self._read_at = -math.inf
+            self._holder.forget()
             self._recompute()
         if not self._role and lease is None:
             emit("leader.standby", "Standing by: another scheduler leads")
@@ -232,6 +237,7 @@ class SchedulerService:
             if jump > timedelta(0):
                 self._jumps.append((jump, self._looked[0]))
             self._read_at = -math.inf
+            self._holder.forget()
         self._looked = (now, monotonic)
 
     def _back_off(self, error: DatabaseError) -> float:
@@ -255,7 +261,8 @@ class SchedulerService:
         """Sleep until the first of all that is waited for."""
         waits = [CLOCK_CHECK_SECONDS, self._leader.seconds_left, self._rescuer.seconds_left]
         if self._leader.lease is not None:
-            waits += [self._cleaner.seconds_left, self._read_at - self._clock.monotonic()]
+            waits += [self._cleaner.seconds_left, self._holder.seconds_left]
+            waits.append(self._read_at - self._clock.monotonic())
             if self._next_due is not None:
                 waits.append((self._next_due - self._database.now()).total_seconds())
         return max(0.0, min(waits))

@@ -31,7 +31,7 @@ from sqlalchemy.types import TypeEngine
 
 from jobsup.config.document import jobspec_from_dict
 from jobsup.model import CapturedOutput, JobSpec, OutputChunk, Reason, RunResult, Source, Status
-from jobsup.store import dependencies, ranks, tables
+from jobsup.store import dependencies, holds, ranks, tables
 from jobsup.store.direct import Direct, Given, Statement
 from jobsup.store.rows import IN_PROGRESS, Job, JobDependency, JobDispatch, JobExecutionLog
 from jobsup.store.tables import FreeText, UtcDateTime
@@ -250,10 +250,14 @@ def _insert_retry(
 ) -> tuple[int | None, datetime | None]:
     if result.status not in (Status.FAILED, Status.TIMEOUT) or row["cancel_requested_at"] is not None:
         return None, None
-    following = _following(jobspec_from_dict(row["job_payload"]), row["retry_count"], result, now)
-    if following is None or not _is_there(connection, row["job_id"]):
+    job = jobspec_from_dict(row["job_payload"])
+    following = _following(job, row["retry_count"], result, now)
+    if following is None or (set_name := _set_of(connection, row["job_id"])) is None:
         return None, None
     retry_count, available_at = following
+    window = holds.window_of(connection, set_name, job, available_at)
+    if window is not None:
+        available_at = window.end
     values: dict[str, Any] = {key: row[key] for key in _CARRIED}
     retry_id = connection.execute(
         insert(JobDispatch)
@@ -266,16 +270,17 @@ def _insert_retry(
             available_at=available_at,
             claim_rank=ranks.moved_rank(row["claim_rank"], row["available_at"], available_at),
             created_at=now,
+            note=None if window is None else holds.held_note(window),
         )
         .returning(JobDispatch.id)
     ).scalar_one()
     return retry_id, available_at
 
 
-def _is_there(connection: Connection, job_id: int) -> bool:
-    """Say whether a job still is in its file, and let nobody take it out before the transaction ends."""
-    statement = select(Job.id).where(Job.id == job_id, Job.retired_at.is_(None)).with_for_update(read=True)
-    return connection.execute(statement).first() is not None
+def _set_of(connection: Connection, job_id: int) -> str | None:
+    """Return the set of a job, and let nobody take it out before the transaction ends; None: it is out already."""
+    statement = select(Job.set_name).where(Job.id == job_id, Job.retired_at.is_(None)).with_for_update(read=True)
+    return connection.execute(statement).scalar_one_or_none()
 
 
 _CARRIED = (

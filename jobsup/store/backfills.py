@@ -9,9 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, and_, func, or_, select, update
 
+from jobsup.config.document import jobspec_from_dict
 from jobsup.errors import ConflictError, NotFoundError
 from jobsup.model import Overlap, Reason, Source, Status
-from jobsup.store import admission, notifier
+from jobsup.schedule.blackouts import Window
+from jobsup.store import admission, holds, notifier
 from jobsup.store.dialect import insert_new
 from jobsup.store.engine import Database
 from jobsup.store.rows import LIVE, Job, JobDispatch
@@ -55,10 +57,11 @@ def create(
         targets = admission.targets(connection, [job], now)[job_id]
         if not targets:
             raise ConflictError(f"nothing is filled in: {admission.no_host(job)}")
+        window = holds.window_of(connection, job["set_name"], jobspec_from_dict(job["payload"]), now)
         newest = connection.execute(select(func.coalesce(func.max(JobDispatch.id), 0))).scalar_one()
         slots = [number % max_parallel if max_parallel > 1 else None for number in range(len(ticks))]
         rows = [
-            _row(job, tick, target, requested_by, now=now, slot=slot)
+            _row(job, tick, target, requested_by, window, now=now, slot=slot)
             for tick, slot in zip(ticks, slots, strict=True)
             for target in targets
         ]
@@ -107,7 +110,9 @@ def _ours(job_id: int) -> Any:
 
 
 def _job(connection: Connection, job_id: int) -> RowMapping:
-    statement = select(*admission.JOB_COLUMNS).where(Job.id == job_id, Job.retired_at.is_(None))
+    statement = select(*admission.JOB_COLUMNS, Job.set_name, Job.payload).where(
+        Job.id == job_id, Job.retired_at.is_(None)
+    )
     job = connection.execute(statement).mappings().one_or_none()
     if job is None:
         raise NotFoundError("the job has been removed from its file")
@@ -115,9 +120,16 @@ def _job(connection: Connection, job_id: int) -> RowMapping:
 
 
 def _row(
-    job: RowMapping, tick: datetime, target: str, requested_by: str, *, now: datetime, slot: int | None
+    job: RowMapping,
+    tick: datetime,
+    target: str,
+    requested_by: str,
+    window: Window | None,
+    *,
+    now: datetime,
+    slot: int | None,
 ) -> dict[str, Any]:
-    inherited = admission.inherited(job, now)
+    inherited = admission.inherited(job, now if window is None else window.end)
     shares = slot is None and job["overlap"] != Overlap.ALLOW
     return {
         **inherited,
@@ -131,4 +143,5 @@ def _row(
         "concurrency_key": admission.concurrency_key(job, target)
         if shares
         else f"job:{job['id']}@{target}:backfill:{slot or 0}",
+        "note": None if window is None else holds.held_note(window),
     }

@@ -14,21 +14,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, delete, insert, select, update
 
 from jobsup.config.document import jobspec_from_dict
-from jobsup.model import (
-    BlackoutPolicy,
-    BlackoutSpec,
-    DependsMode,
-    DependsWhen,
-    JobSpec,
-    On,
-    Overlap,
-    Reason,
-    SetSpec,
-    Source,
-    Status,
-)
-from jobsup.schedule.blackouts import blackout_at
-from jobsup.store import admission, sets
+from jobsup.model import BlackoutPolicy, DependsMode, DependsWhen, JobSpec, On, Overlap, Reason, Source, Status
+from jobsup.store import admission, holds
 from jobsup.store.admission import LiveRun
 from jobsup.store.dialect import insert_new
 from jobsup.store.rows import Job, JobDependency, JobDispatch
@@ -143,11 +130,11 @@ def _start(connection: Connection, job: RowMapping, spec: JobSpec, parent: RowMa
     }
     available_at = now
     refused = _paused(job, now)
-    window = blackout_at(_blackouts(connection, job["set_name"]), spec, now)
+    window = holds.window_of(connection, job["set_name"], spec, now)
     if window is not None and window.policy is BlackoutPolicy.SKIP:
-        refused = refused or (Reason.BLACKOUT, f'blackout "{window.name}" until {window.end.isoformat()}')
+        refused = refused or (Reason.BLACKOUT, window.words)
     elif window is not None:
-        available_at, row["note"] = window.end, f'held by blackout "{window.name}" until {window.end.isoformat()}'
+        available_at, row["note"] = window.end, holds.held_note(window)
     targets = _targets(connection, job, parent, now)
     if not targets:
         targets, refused = [""], refused or (Reason.NO_HOST, admission.no_host(job))
@@ -192,7 +179,3 @@ def _paused(job: RowMapping, now: datetime) -> tuple[Reason, str | None] | None:
         return None
     by = f"by {job['paused_by']}" if job["paused_by"] else ""
     return Reason.PAUSED, ": ".join(part for part in (by, job["paused_reason"]) if part) or None
-
-
-def _blackouts(connection: Connection, set_name: str) -> tuple[BlackoutSpec, ...]:
-    return sets.shared(connection).get(set_name, SetSpec()).blackouts

@@ -10,9 +10,11 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from jobsup.clock import rfc3339
+from jobsup.config.document import jobspec_from_dict
 from jobsup.errors import ConflictError, NotFoundError
-from jobsup.model import Overlap, Reason, Source, Status
-from jobsup.store import admission, dependencies, notifier
+from jobsup.model import Overlap, Reason, SetSpec, Source, Status
+from jobsup.schedule.blackouts import blackout_at
+from jobsup.store import admission, dependencies, notifier, sets
 from jobsup.store.engine import Database
 from jobsup.store.rows import Job, JobDispatch
 
@@ -143,6 +145,8 @@ def latest_attempt(database: Database, dispatch_id: int) -> tuple[int, Status]:
 _JOB = select(
     *admission.JOB_COLUMNS,
     Job.name,
+    Job.set_name,
+    Job.payload,
     Job.is_active,
     Job.retired_at,
     Job.paused_at,
@@ -190,6 +194,7 @@ def _create(
         "created_at": now,
         "requested_by": requested_by,
         "params": params or None,
+        "note": _blackout_note(connection, job, at or now),
     }
     live = admission.beside(job, admission.live_runs(connection, [job["id"]]).get(job["id"], []), target)
     refused = admission.refusal(job, live)
@@ -225,9 +230,17 @@ def _insert_retry(connection: Connection, row: RowMapping, job: RowMapping, by: 
         "created_at": now,
         "params": row["params"],
         "requested_by": by,
+        "note": _blackout_note(connection, job, now),
         "concurrency_key": admission.concurrency_key(job, row["target"]),
     }
     return connection.execute(insert(JobDispatch).values(**values).returning(JobDispatch.id)).scalar_one()
+
+
+def _blackout_note(connection: Connection, job: RowMapping, at: datetime) -> str | None:
+    """Say which blackout a run starts in all the same, because a person wants it to."""
+    blackouts = sets.shared(connection).get(job["set_name"], SetSpec()).blackouts
+    window = blackout_at(blackouts, jobspec_from_dict(job["payload"]), at) if blackouts else None
+    return None if window is None else f"asked for within {window.words}"
 
 
 def _row(connection: Connection, dispatch_id: int, *, keep: bool = False) -> RowMapping:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jobsup.model import Overlap, PoolSpec, ScheduleSpec, SetSpec, Status
+from jobsup.model import BlackoutSpec, Overlap, PoolSpec, ScheduleSpec, SetSpec, Status
 from jobsup.store import jobs
 from jobsup.store.engine import Database
 from tests.support.command import JOBSUP, jobsup
@@ -65,6 +65,20 @@ def test_the_forecast_rests_on_medians_and_names_collisions_and_full_pools(folde
     assert text.startswith("3 jobs, at most 3.0 runs at a time")
     assert "█" in text
     assert "tapes  2       3.0" in text
+
+
+def test_a_blackout_moves_the_load_to_its_end(folder: Path, rows: Database) -> None:
+    hour = rows.now().replace(minute=0, second=0, microsecond=0) + timedelta(hours=2)
+    window = BlackoutSpec("inventory", start=hour, end=hour + timedelta(hours=3, minutes=30), jobs=("shop-*",))
+    specs = [job_spec(name, schedule=HOURLY) for name in ("shop-orders", "shop-stock", "report")]
+    shared = SetSpec(blackouts=(window,))
+    jobs.sync(rows, "default", specs, content_hash="", node="", path="", shared=shared)
+    found = json.loads(jobsup("forecast", "--days", "1", "--json", cwd=folder).stdout)
+    begin = datetime.fromisoformat(found["start"])
+    starts = {begin + timedelta(minutes=minute): count for minute, count in enumerate(found["starts"]) if count}
+    assert [starts[hour + timedelta(hours=n)] for n in range(-1, 5)] == [3, 1, 1, 1, 1, 3]
+    assert starts[window.end] == 2
+    assert sum(found["starts"]) == 72 - 8 + 2
 
 
 def test_a_job_that_has_not_run_yet_is_told_and_a_paused_one_left_out(folder: Path, rows: Database) -> None:

@@ -2,16 +2,19 @@
 
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from jobsup.model import BlackoutPolicy, BlackoutSpec, JobKind, JobSpec, ScheduleSpec
-from jobsup.schedule.blackouts import blackout_at, covers, ends, windows_between
+from jobsup.schedule import Schedule
+from jobsup.schedule.blackouts import blackout_at, covers, ends, window_over, windows_between
+from jobsup.schedule.held import HeldSchedule
 from jobsup.schedule.jitter import jitter_of
-from tests.support.schedules import instant
+from tests.support.schedules import backward, counted, forward, instant, schedule
 
 HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 NIGHT = BlackoutSpec("night", schedule=ScheduleSpec(cron="0 1 * * *", timezone="Europe/Berlin"), duration=2 * HOUR)
 MOVE = BlackoutSpec("move", start=instant("2026-05-04T02:30Z"), end=instant("2026-05-04T06:00Z"))
 JOB = JobSpec("db-backup", JobKind.COMMAND, tags=("nightly",), queue="slow")
@@ -109,3 +112,42 @@ def test_jitter_is_spread_evenly_from_nothing_to_its_whole() -> None:
     microsecond = timedelta(microseconds=1)
     assert {jitter_of(str(n), tick, microsecond) for n in range(64)} == {timedelta(0), microsecond}
     assert jitter_of("a", tick, timedelta(0)) == timedelta(0)
+
+
+def plain_starts(made: Schedule, blackouts: list[BlackoutSpec], start: datetime, end: datetime) -> list[datetime]:
+    """Say when runs start, tick by tick."""
+    found: set[datetime] = set()
+    for tick in forward(made, start - 3 * DAY, end):
+        window = window_over(blackouts, tick)
+        if window is None:
+            found.add(tick)
+        elif window.policy is BlackoutPolicy.HOLD:
+            found.add(window.end)
+    return sorted(each for each in found if start <= each < end)
+
+
+@pytest.mark.parametrize("policy", list(BlackoutPolicy))
+@pytest.mark.parametrize(
+    "made",
+    [
+        schedule(cron="*/7 * * * *"),
+        schedule(cron="0 * * * *"),
+        schedule(cron="30 22 * * *"),
+        schedule(cron="0 6 * * 1"),
+        schedule(every=timedelta(seconds=90)),
+    ],
+)
+def test_a_held_schedule_starts_where_its_blackouts_let_it(made: Schedule, policy: BlackoutPolicy) -> None:
+    blackouts = [
+        BlackoutSpec("night", schedule=ScheduleSpec(cron="0 22 * * *"), duration=timedelta(hours=8), policy=policy),
+        BlackoutSpec("touching", schedule=ScheduleSpec(cron="0 6 * * 1"), duration=timedelta(hours=1), policy=policy),
+        BlackoutSpec("once", start=instant("2026-05-06T10:07Z"), end=instant("2026-05-06T11:00:30Z"), policy=policy),
+    ]
+    held = HeldSchedule(made, blackouts)
+    start, end = instant("2026-05-03T12:00Z"), instant("2026-05-09T03:00Z")
+    wanted = plain_starts(made, blackouts, start, end)
+    assert forward(held, start, end) == wanted
+    assert backward(held, start, end) == wanted
+    assert counted(held, start, end) == len(wanted)
+    middle = start + timedelta(hours=53)
+    assert counted(held, start, middle) + counted(held, middle, end) == len(wanted)
