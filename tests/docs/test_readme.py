@@ -17,6 +17,7 @@ from jobsup.config.keys import SETTING_KEYS
 from jobsup.config.load import load
 from jobsup.errors import ExitCode
 from jobsup.model import Reason, Status
+from tests.portal.screenshots import PICTURE_BYTES_MAX, PICTURES, PICTURES_FOLDER, picture
 from tests.support.config_folder import FixedClock
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -175,3 +176,12 @@ def test_the_test_command_is_what_the_automation_runs() -> None:
     assert found == [test]
     assert run.startswith("python3 -m venv .venv && ")
     assert run.endswith("jobsup start -c jobsup.toml.example")
+
+
+def test_its_pictures_are_those_that_the_tests_make_and_small() -> None:
+    shown = set(re.findall(r"docs/portal/([a-z-]+\.png)", README))
+    assert shown == {picture(name, size) for name, size, _ in PICTURES}
+    for name in shown:
+        data = (PICTURES_FOLDER / name).read_bytes()
+        assert data.startswith(b"\x89PNG\r\n")
+        assert len(data) < PICTURE_BYTES_MAX, name

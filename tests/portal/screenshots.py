@@ -1,4 +1,8 @@
-"""Pictures of the pages with a life-like database: `python -m tests.portal.screenshots FOLDER`."""
+"""Pictures of the pages with a life-like database.
+
+`python -m tests.portal.screenshots` renews those of the README, with a folder it takes all pages at each width in each
+theme.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobsup.config.settings import PortalSettings
 from jobsup.model import ParamSpec, Role, ScheduleSpec, Status, WorkerStatus
 from jobsup.portal.gate import COOKIE
 from jobsup.store import leases
@@ -31,6 +36,17 @@ JOBS = (
 )
 FAILING = ("invoice-mails", "vacuum")
 RUNS_EACH = 30
+PICTURES_FOLDER = Path(__file__).parents[2] / "docs" / "portal"
+PICTURES = (
+    ("overview", "desktop", "light"),
+    ("run-failed", "desktop", "dark"),
+    ("new-job", "desktop", "light"),
+    ("timeline", "desktop", "dark"),
+    ("jobs", "phone", "dark"),
+    ("run-live", "phone", "light"),
+)
+"""What the README shows: page, width, theme."""
+PICTURE_BYTES_MAX = 150_000
 OUTPUT = b"""\
 \x1b[1mdump of shop\x1b[0m
 reading 214 tables
@@ -162,17 +178,45 @@ def take(browser: Browser, address: str, cookie: str, wanted: dict[str, int], fo
     return taken
 
 
-def main(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+def take_for_readme(browser: Browser, address: str, cookie: str, wanted: dict[str, int]) -> list[Path]:
+    """Take the pictures that the README shows, as large as one looks at a page; returns the files."""
+    PICTURES_FOLDER.mkdir(parents=True, exist_ok=True)
+    taken = []
+    for name, size, theme in PICTURES:
+        width, height = SIZES[size]
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)  # type: ignore[arg-type]
+        context.add_cookies([{"name": COOKIE, "value": cookie, "url": address}])
+        page = context.new_page()
+        page.goto(address + pages(wanted)[name], wait_until="load")
+        file = PICTURES_FOLDER / picture(name, size)
+        page.screenshot(path=str(file))
+        taken.append(file)
+        context.close()
+    return taken
+
+
+def picture(name: str, size: str) -> str:
+    """Return the file of a picture: `overview-desktop.png`."""
+    return f"{name}-{size}.png"
+
+
+def main(folder: Path | None) -> None:
+    """Take all pictures into a folder, or those of the README into theirs."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place:
         database = create_database(Path(place) / "jobsup.db")
         try:
             wanted = fill(database)
-            with served(database, Path(place), Role.ADMIN) as (address, cookie), chromium() as browser:
-                take(browser, address, cookie, wanted, folder)
+            may_all = PortalSettings(allow_edit_commands=True)
+            with served(database, Path(place), Role.ADMIN, may_all) as (address, cookie), chromium() as browser:
+                if folder is not None:
+                    take(browser, address, cookie, wanted, folder)
+                else:
+                    take_for_readme(browser, address, cookie, wanted)
         finally:
             database.close()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)

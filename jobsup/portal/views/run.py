@@ -14,7 +14,7 @@ from jobsup.portal.render import lasted, size
 from jobsup.portal.views import log
 from jobsup.portal.views.log import Hits, LogPage
 from jobsup.portal.views.phases import Phase, phases
-from jobsup.portal.views.words import why as end_words
+from jobsup.portal.views.words import signal_name
 from jobsup.store import history
 from jobsup.store.engine import Database
 from jobsup.store.history import RunLine, Wanted
@@ -104,7 +104,7 @@ def _differences(run: RunRow, good: RunRow) -> Iterator[Difference]:
     if run.host != good.host:
         yield Difference("Host", run.host or "–", good.host or "–")
     if run.exit_code != good.exit_code or run.signal != good.signal:
-        yield Difference("Exit", end_words(run) or str(run.exit_code), end_words(good) or str(good.exit_code))
+        yield Difference("Exit", _exit(run), _exit(good))
     if run.params != good.params:
         yield Difference("Parameters", str(words(run.params or {})), str(words(good.params or {})))
     took, took_then = _took(run), _took(good)
@@ -114,6 +114,12 @@ def _differences(run: RunRow, good: RunRow) -> Iterator[Difference]:
         yield Difference("Memory", size(run.max_rss), size(good.max_rss))
     if _is_different(run.output_bytes, good.output_bytes):
         yield Difference("Output", size(run.output_bytes), size(good.output_bytes))
+
+
+def _exit(run: RunRow) -> str:
+    if run.signal is not None:
+        return signal_name(run.signal)
+    return "–" if run.exit_code is None else f"exit {run.exit_code}"
 
 
 def _took(run: RunRow) -> float | None:
