@@ -1,4 +1,4 @@
-"""jobsup, the scheduled-job supervisor: its tables and its database, for Python programs that query them.
+"""jobsup, the scheduled-job supervisor: what a job's own code asks and tells, and the tables for programs that query.
 
 The names below are loaded when they are first used, so that `import jobsup` costs nothing.
 """
@@ -9,8 +9,10 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jobsup.current import CurrentRun, NoRunError, current_run, progress
     from jobsup.store.models import (
         Job,
+        JobDay,
         JobDispatch,
         JobExecutionLog,
         JobOutputChunk,
@@ -22,21 +24,31 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "CurrentRun",
     "Job",
+    "JobDay",
     "JobDispatch",
     "JobExecutionLog",
     "JobOutputChunk",
+    "NoRunError",
     "SchedulerLock",
     "WorkerRegistration",
     "__version__",
+    "current_run",
     "get_db_url",
     "get_engine",
+    "progress",
 ]
 
 _HOMES = {
+    "CurrentRun": "jobsup.current",
+    "NoRunError": "jobsup.current",
+    "current_run": "jobsup.current",
+    "progress": "jobsup.current",
     "get_db_url": "jobsup.store.urls",
     "get_engine": "jobsup.store.urls",
     "Job": "jobsup.store.models",
+    "JobDay": "jobsup.store.models",
     "JobDispatch": "jobsup.store.models",
     "JobExecutionLog": "jobsup.store.models",
     "JobOutputChunk": "jobsup.store.models",

@@ -82,6 +82,10 @@ SETTING_KEYS = (
     Key("worker", "heartbeat_interval", Kind.DURATION, ("WORKER_HEARTBEAT_INTERVAL",)),
     Key("worker", "job_timeout", Kind.DURATION, ("WORKER_JOB_TIMEOUT",)),
     Key("worker", "python_path", Kind.PATHS),
+    Key("worker", "preload", Kind.TEXTS),
+    Key("worker", "runner_max_calls", Kind.INTEGER),
+    Key("worker", "runner_max_age", Kind.DURATION),
+    Key("worker", "runner_max_memory", Kind.SIZE),
     Key("portal", "enabled", Kind.BOOLEAN),
     Key("portal", "host", Kind.TEXT),
     Key("portal", "port", Kind.INTEGER),
@@ -161,6 +165,8 @@ RESERVED_VARIABLES = frozenset(
         "RUN_ID",
         "ATTEMPT",
         "SCHEDULED_FOR",
+        "DEADLINE",
+        "PARAMS",
         "QUEUE",
     )
 )
@@ -175,6 +181,8 @@ JOB_VARIABLES = (
     "JOBSUP_ATTEMPT",
     "JOBSUP_SCHEDULED_FOR",
     "JOBSUP_PARENT_RUN_ID",
+    "JOBSUP_DEADLINE",
+    "JOBSUP_PARAMS",
 )
 """What jobsup sets for a job, so that a job's own `env` may not."""
 

@@ -62,6 +62,8 @@ POOL_PLACES_MAX = 100_000
 RETENTION_DAYS_MAX = 36_500
 OUTPUT_LIMIT_MIN = 1 << 10
 OUTPUT_LIMIT_MAX = 64 << 20
+RUNNER_CALLS_MAX = 1_000_000_000
+RUNNER_MEMORY_MIN, RUNNER_MEMORY_MAX = 32 << 20, 1 << 50
 FREE_SPACE_MAX = 1 << 50
 TAGS_MAX = 16
 MEMORY_MIN = 4 << 20
@@ -133,6 +135,10 @@ class WorkerTable(Table):
     heartbeat_interval: Annotated[timedelta, duration_between(100 * _TICK, _HOUR)] = UNSET
     job_timeout: Annotated[timedelta | None, duration_or_none(_TICK)] = UNSET
     python_path: Annotated[list[FilledText], items()] = UNSET
+    preload: Annotated[list[FilledText], items()] = UNSET
+    runner_max_calls: Annotated[int, whole_number(1, RUNNER_CALLS_MAX)] = UNSET
+    runner_max_age: Annotated[timedelta, duration_between(_SECOND, 365 * _DAY)] = UNSET
+    runner_max_memory: Annotated[int, size_between(RUNNER_MEMORY_MIN, RUNNER_MEMORY_MAX)] = UNSET
 
 
 class PortalTable(Table):

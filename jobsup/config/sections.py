@@ -120,7 +120,7 @@ def scheduler_settings(given: Given) -> SchedulerSettings:
 def worker_settings(given: Given) -> WorkerSettings:
     """Return `[worker]`; a poll interval above the default maximum raises that maximum with it."""
     said = given.section("worker")
-    for name in ("queues", "tags", "python_path"):
+    for name in ("queues", "tags", "python_path", "preload"):
         said[name] = tuple(said.get(name, ()))
     if "poll_interval" in said and "max_poll_interval" not in said:
         said["max_poll_interval"] = max(said["poll_interval"], WorkerSettings().max_poll_interval)

@@ -85,6 +85,14 @@ class WorkerSettings:
     job_timeout: timedelta | None = timedelta(seconds=600)
     python_path: tuple[str, ...] = ()
     """Absolute folders put first on the import path of Python callables."""
+    preload: tuple[str, ...] = ()
+    """Modules that each runner of Python callables imports before its first call."""
+    runner_max_calls: int = 100_000
+    """A runner is replaced after so many calls,"""
+    runner_max_age: timedelta = timedelta(hours=1)
+    """or so long,"""
+    runner_max_memory: int = 512 << 20
+    """or when it holds so many bytes after a call."""
 
 
 @dataclass(frozen=True, slots=True)

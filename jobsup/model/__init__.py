@@ -20,7 +20,7 @@ from jobsup.model.policies import (
     Origin,
     Overlap,
 )
-from jobsup.model.runs import STDERR, STDOUT, CapturedOutput, Claim, OutputChunk, RunResult
+from jobsup.model.runs import STDERR, STDOUT, CapturedOutput, Claim, OutputChunk, Progress, RunResult
 from jobsup.model.sets import BlackoutSpec, PoolSpec, SetSpec
 from jobsup.model.states import Reason, Source, Status
 from jobsup.model.ticks import DueJob, Lease, Skip, TickPlan
@@ -53,6 +53,7 @@ __all__ = [
     "Overlap",
     "ParamSpec",
     "PoolSpec",
+    "Progress",
     "Reason",
     "Role",
     "RunResult",

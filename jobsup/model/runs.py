@@ -42,6 +42,15 @@ class OutputChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run says it is."""
+
+    fraction: float | None = None
+    """From 0 to 1; None: it told only a text."""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CapturedOutput:
     """What is kept of a run's output, and how much is not."""
 
@@ -74,3 +83,8 @@ class RunResult:
     cpu_user: float | None = None
     cpu_system: float | None = None
     max_rss: int | None = None
+    io_read: int | None = None
+    """Bytes it read from storage, not from the kernel's cache."""
+    io_write: int | None = None
+    progress: Progress | None = None
+    """What it last said of how far it is, if the database has not heard of that."""

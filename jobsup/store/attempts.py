@@ -31,7 +31,7 @@ from sqlalchemy.types import TypeEngine
 
 from jobsup.config.document import jobspec_from_dict
 from jobsup.model import CapturedOutput, JobSpec, OutputChunk, Reason, RunResult, Source, Status
-from jobsup.store import dependencies, holds, ranks, tables
+from jobsup.store import dependencies, holds, job_days, ranks, tables
 from jobsup.store.direct import Direct, Given, Statement
 from jobsup.store.rows import IN_PROGRESS, Job, JobDependency, JobDispatch, JobExecutionLog
 from jobsup.store.tables import FreeText, UtcDateTime
@@ -85,6 +85,7 @@ def end(direct: Direct, results: Sequence[RunResult], *, worker_id: str, node: s
     if logs:
         direct.run_many(_LOG, logs)
     direct.run(_DROP_CHUNKS, {"runs": [each.id for each in held]})
+    job_days.count_late(direct, {each.id: each.job_id for each in held}, results, now)
     return {each.id: _follow(direct, each, wanted[each.id], now) for each in held}
 
 
@@ -228,6 +229,8 @@ def _log_of(held: _Held, result: RunResult, worker_id: str, node: str) -> dict[s
         "cpu_user": result.cpu_user,
         "cpu_system": result.cpu_system,
         "max_rss": result.max_rss,
+        "io_read": result.io_read,
+        "io_write": result.io_write,
         "config_hash": held.config_hash or "",
     }
 

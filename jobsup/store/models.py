@@ -13,7 +13,7 @@ terminal the row never changes again.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String
@@ -145,6 +145,9 @@ class JobDispatch(Base):
     """The tags that a worker must have to claim it, as its job had them when it was made."""
     config_hash: Mapped[str | None]
     """Which definition of the job was claimed."""
+    progress: Mapped[float | None]
+    """How far it last said it is, from 0 to 1."""
+    progress_text: Mapped[str | None]
 
     job: Mapped[Job] = relationship(back_populates="dispatches", viewonly=True)
     log: Mapped[JobExecutionLog | None] = relationship(back_populates="dispatch", viewonly=True)
@@ -184,6 +187,9 @@ class JobExecutionLog(Base):
     cpu_system: Mapped[float | None]
     max_rss: Mapped[int | None]
     """Bytes."""
+    io_read: Mapped[int | None]
+    """Bytes that came from storage, not from the kernel's cache."""
+    io_write: Mapped[int | None]
     config_hash: Mapped[str]
 
     dispatch: Mapped[JobDispatch] = relationship(back_populates="log", viewonly=True)
@@ -298,6 +304,44 @@ class JobRequirement(Base):
     requires: Mapped[str]
     """All of them, as `job.requires` has them."""
     tag: Mapped[str]
+
+
+class JobDay(Base):
+    """What became of a job's runs that ended on one day, in UTC; kept when the runs are deleted."""
+
+    __tablename__ = "job_day"
+    __table__ = tables.job_day
+
+    job_id: Mapped[int]
+    day: Mapped[date]
+    completed: Mapped[int]
+    failed: Mapped[int]
+    timed_out: Mapped[int]
+    cancelled: Mapped[int]
+    skipped: Mapped[int]
+    """Ticks that did not run."""
+    durations: Mapped[dict[str, int]]
+    """How many completed runs took how long: class n holds those of up to 1.1 to the n milliseconds."""
+    p50_seconds: Mapped[float | None]
+    p95_seconds: Mapped[float | None]
+    """What 95 of 100 completed runs took at most, right to 5 per cent."""
+    cpu_seconds: Mapped[float]
+    """Of all its runs together."""
+    max_rss: Mapped[int | None]
+    """Bytes, of the largest."""
+    io_read: Mapped[int]
+    io_write: Mapped[int]
+
+
+class JobDayMark(Base):
+    """How far the days are counted: one row, or none yet."""
+
+    __tablename__ = "job_day_mark"
+    __table__ = tables.job_day_mark
+
+    id: Mapped[int]
+    counted_until: Mapped[datetime]
+    """Runs that ended before it are counted in their days."""
 
 
 class JobDependency(Base):

@@ -9,13 +9,14 @@ from sqlalchemy import bindparam, delete, exists, func, select
 from jobsup.model import WorkerStatus
 from jobsup.store.engine import Database
 from jobsup.store.made import fetch
-from jobsup.store.rows import LIVE, JobDispatch, JobOutputChunk, WorkerRegistration, aliased
+from jobsup.store.rows import LIVE, JobDayMark, JobDispatch, JobOutputChunk, WorkerRegistration, aliased
 
 
 def delete_ended(database: Database, before: datetime, limit: int) -> int:
     """Delete up to `limit` runs that ended before that instant, with their output; return how many there were.
 
-    Never one that waits or runs, one whose retry still does, or the newest row of all: ids are not given twice.
+    Never one that waits or runs, one whose retry still does, one that its day does not count yet, or the newest row of
+    all: ids are not given twice.
     """
     with database.write() as connection:
         ids = list(fetch(connection, _ENDED, {"before": before, "wanted": limit}).scalars())
@@ -56,6 +57,7 @@ _ENDED = (
     select(JobDispatch.id)
     .where(
         JobDispatch.completed_at < bindparam("before"),
+        JobDispatch.completed_at < select(JobDayMark.counted_until).scalar_subquery(),
         JobDispatch.id < select(func.max(JobDispatch.id)).scalar_subquery(),
         ~exists().where(_retry.retry_of == JobDispatch.id, _retry.completed_at.is_(None)),
     )

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Connection, String, Update, bindparam, delete, literal_column, select, update
+from sqlalchemy import BigInteger, Connection, Float, String, Update, bindparam, delete, literal_column, select, update
 
-from jobsup.model import Claim, Heartbeat, OutputChunk, Reason, RunResult, Status, WorkerStatus
+from jobsup.model import Claim, Heartbeat, OutputChunk, Progress, Reason, RunResult, Status, WorkerStatus
 from jobsup.store import attempts, claiming, notifier, tables
 from jobsup.store.dialect import insert_new
 from jobsup.store.direct import Direct, Given, Statement
 from jobsup.store.engine import Database
 from jobsup.store.rows import IN_PROGRESS, LIVE, JobOutputChunk, WorkerRegistration
-from jobsup.store.tables import UtcDateTime
+from jobsup.store.tables import FreeText, UtcDateTime
 
 _D = tables.job_dispatch
 
@@ -40,6 +40,8 @@ class Round:
     """Live output to add."""
     dropped: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Dispatch -> live output from one offset up to another that is past its cap and goes."""
+    progress: dict[int, Progress] = field(default_factory=dict)
+    """Dispatch -> how far it says it is."""
     results: Sequence[RunResult] = ()
     release: Sequence[int] = ()
     """Claimed and not started: to be given back without counting an attempt."""
@@ -79,7 +81,7 @@ def exchange(database: Database, worker: Worker, request: Round) -> Answer:
 
     def exchange_all(direct: Direct) -> Answer:
         answer = _exchange(direct, worker, request, database.now())
-        if request.results or request.chunks or request.started:
+        if request.results or request.chunks or request.started or request.progress:
             notifier.wake(database, "follower")
         if request.release or answer.makes_work or (request.results and not request.claim):
             notifier.wake(database, "worker")  # there is work, or a key is free, that this worker may not take
@@ -94,6 +96,7 @@ def _exchange(direct: Direct, worker: Worker, request: Round, now: datetime) -> 
         began = [{"row_id": dispatch_id, "began_at": at} for dispatch_id, at in sorted(request.started.items())]
         direct.run_many(_STARTED, began, by_worker=worker.worker_id)
     _write_chunks(direct, request)
+    _write_progress(direct, worker, request)
     ends = attempts.end(direct, request.results, worker_id=worker.worker_id, node=worker.node, now=now)
     refused = {result.dispatch_id for result in request.results} - set(ends)
     if request.is_repeated:
@@ -171,6 +174,10 @@ _STARTED = Statement(
     lambda given: _ours(given).values(started_at=given.each("began_at")),
     each={"row_id": BigInteger(), "began_at": UtcDateTime()},
 )
+_PROGRESS = Statement(
+    lambda given: _ours(given).values(progress=given.each("fraction"), progress_text=given.each("words")),
+    each={"row_id": BigInteger(), "fraction": Float(), "words": FreeText(200)},
+)
 _GIVEN_BACK = Statement(
     lambda given: (
         _ours(given)
@@ -204,6 +211,16 @@ def _written_before(connection: Connection, worker: Worker, results: Sequence[Ru
     if written:
         connection.execute(delete(JobOutputChunk).where(JobOutputChunk.dispatch_id.in_(written)))
     return written
+
+
+def _write_progress(direct: Direct, worker: Worker, request: Round) -> None:
+    told = {result.dispatch_id: result.progress for result in request.results if result.progress is not None}
+    rows = [
+        {"row_id": dispatch_id, "fraction": each.fraction, "words": each.text or None}
+        for dispatch_id, each in sorted({**request.progress, **told}.items())
+    ]
+    if rows:
+        direct.run_many(_PROGRESS, rows, by_worker=worker.worker_id)
 
 
 def _write_chunks(direct: Direct, request: Round) -> None:

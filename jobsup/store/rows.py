@@ -16,6 +16,8 @@ from jobsup.store import tables
 if TYPE_CHECKING:
     from jobsup.store.models import (
         Job,
+        JobDay,
+        JobDayMark,
         JobDependency,
         JobDispatch,
         JobExecutionLog,
@@ -33,6 +35,8 @@ __all__ = [
     "TROUBLE",
     "WAITING",
     "Job",
+    "JobDay",
+    "JobDayMark",
     "JobDependency",
     "JobDispatch",
     "JobExecutionLog",
@@ -75,6 +79,8 @@ if not TYPE_CHECKING:
     JobSet = _Rows(tables.job_set)
     JobPool = _Rows(tables.job_pool)
     JobRequirement = _Rows(tables.job_requirement)
+    JobDay = _Rows(tables.job_day)
+    JobDayMark = _Rows(tables.job_day_mark)
     JobDependency = _Rows(tables.job_dependency)
 
 LIVE: ColumnElement[bool] = JobDispatch.completed_at.is_(None)

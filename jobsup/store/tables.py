@@ -15,6 +15,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     Dialect,
     Float,
@@ -172,6 +173,8 @@ job_dispatch = Table(
     Column("pool_key", String(136)),
     Column("requires", Text),
     Column("config_hash", String(64)),
+    Column("progress", Float()),
+    Column("progress_text", FreeText(200)),
     Index(
         "uq_job_dispatch_one_per_tick",
         "job_id",
@@ -282,6 +285,8 @@ job_execution_log = Table(
     Column("cpu_user", Float()),
     Column("cpu_system", Float()),
     Column("max_rss", BigInteger()),
+    Column("io_read", BigInteger()),
+    Column("io_write", BigInteger()),
     Column("config_hash", String(64), nullable=False),
 )
 
@@ -363,6 +368,31 @@ job_dependency = Table(
     Column("job_id", ForeignKey("job.id"), primary_key=True),
     Column("upstream_id", ForeignKey("job.id"), primary_key=True, index=True),
     Column("ended_by", Id),
+)
+
+job_day = Table(
+    "job_day",
+    metadata,
+    Column("job_id", ForeignKey("job.id"), primary_key=True),
+    Column("day", Date(), primary_key=True),
+    *(
+        Column(name, BigInteger(), default=0, server_default="0", nullable=False)
+        for name in ("completed", "failed", "timed_out", "cancelled", "skipped")
+    ),
+    Column("durations", JSON(), nullable=False),
+    Column("p50_seconds", Float()),
+    Column("p95_seconds", Float()),
+    Column("cpu_seconds", Float(), default=0.0, server_default="0", nullable=False),
+    Column("max_rss", BigInteger()),
+    Column("io_read", BigInteger(), default=0, server_default="0", nullable=False),
+    Column("io_write", BigInteger(), default=0, server_default="0", nullable=False),
+)
+
+job_day_mark = Table(
+    "job_day_mark",
+    metadata,
+    Column("id", Integer(), primary_key=True, autoincrement=False),
+    Column("counted_until", UtcDateTime(), nullable=False),
 )
 
 STORAGE = {

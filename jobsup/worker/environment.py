@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 from typing import Any
 
-from jobsup.clock import rfc3339
-from jobsup.model import Claim
+from jobsup.clock import SystemClock, rfc3339
+from jobsup.model import Claim, JobSpec
 from jobsup.runtime.procs import INSTANCE_VARIABLE
 from jobsup.worker.account import SHELL, Account
 
@@ -18,6 +19,7 @@ PATH_DEFAULT = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 RUN_VARIABLE = "JOBSUP_RUN_ID"
 """Marks every process of a run with it, together with the instance's own mark."""
 MARKS = (INSTANCE_VARIABLE, RUN_VARIABLE)
+DEADLINE_VARIABLE = "JOBSUP_DEADLINE"
 
 
 def job_environment(claim: Claim, instance: str, account: Account | None, secrets: dict[str, str]) -> dict[str, str]:
@@ -25,21 +27,35 @@ def job_environment(claim: Claim, instance: str, account: Account | None, secret
 
     Later wins: what is passed on, the account's, `env`, the secrets, the JOBSUP_ variables.
     """
-    job = claim.job
+    environment = fixed_environment(claim.job, instance, account, secrets) | run_variables(claim)
+    if claim.job.timeout is not None:
+        # By this machine's clock, whatever the database's says: it is what the job will compare it with.
+        environment[DEADLINE_VARIABLE] = rfc3339(SystemClock().now() + claim.job.timeout) or ""
+    return environment
+
+
+def fixed_environment(job: JobSpec, instance: str, account: Account | None, secrets: dict[str, str]) -> dict[str, str]:
+    """Build what all runs of a job have in common; as `job_environment`."""
     environment = base_environment(instance, account)
     environment |= job.env
     environment |= secrets
-    environment |= {
-        INSTANCE_VARIABLE: instance,
+    return environment | {INSTANCE_VARIABLE: instance, "JOBSUP_JOB": job.name}
+
+
+def run_variables(claim: Claim) -> dict[str, str]:
+    """Return what names the run, and its parameters."""
+    variables = {
         RUN_VARIABLE: str(claim.dispatch_id),
-        "JOBSUP_JOB": job.name,
         "JOBSUP_ATTEMPT": str(claim.retry_count + 1),
         "JOBSUP_SCHEDULED_FOR": rfc3339(claim.scheduled_for) or "",
         "JOBSUP_PARENT_RUN_ID": "" if claim.parent_id is None else str(claim.parent_id),
     }
-    for name, value in job_params(claim).items():
-        environment[f"JOBSUP_PARAM_{name.upper()}"] = _text(value)
-    return environment
+    params = job_params(claim)
+    if params:
+        variables["JOBSUP_PARAMS"] = json.dumps(params)
+    for name, value in params.items():
+        variables[f"JOBSUP_PARAM_{name.upper()}"] = _text(value)
+    return variables
 
 
 def base_environment(instance: str, account: Account | None) -> dict[str, str]:

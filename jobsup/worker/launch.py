@@ -1,4 +1,4 @@
-"""Starting a run: its pipes, its process or its call, and the handles the kernel gives for it."""
+"""Starting a run: its pipes, its process, and the handles the kernel gives for it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 from jobsup.clock import Clock
-from jobsup.model import STDERR, STDOUT, Claim, JobKind
+from jobsup.model import STDERR, STDOUT, Claim
 from jobsup.worker import command
 from jobsup.worker.account import find_account
 from jobsup.worker.command import Spawned
@@ -16,7 +16,6 @@ from jobsup.worker.mask import Mask
 from jobsup.worker.output import Capture
 from jobsup.worker.process import Process
 from jobsup.worker.run import Run
-from jobsup.worker.runner import Runner, Runners
 from jobsup.worker.secrets import secret_variables
 
 
@@ -26,21 +25,19 @@ class Handles:
 
     spawned: Spawned
     pidfd: int
-    runner: Runner | None = None
-    """The runner that does the call; it owns all of this then."""
 
     @property
     def process(self) -> Process:
         return self.spawned.process
 
 
-def launch(claim: Claim, *, clock: Clock, instance: str, runners: Runners, grouping: Grouping) -> tuple[Run, Handles]:
+def launch(claim: Claim, *, clock: Clock, instance: str, grouping: Grouping) -> tuple[Run, Handles]:
     """Start a claimed dispatch; NotStartedError or OSError when it does not come to that, with nothing left open."""
     streams = (STDOUT,) if claim.job.stderr == "merge" else (STDOUT, STDERR)
     secrets = secret_variables(claim.job, find_account(claim.job.user, claim.job.group))
     reading, writing = _pipes(len(streams))
     try:
-        handles = _spawn(claim, (writing[0], writing[-1]), instance, runners, grouping=grouping, secrets=secrets)
+        handles = _spawn(claim, (writing[0], writing[-1]), instance, grouping, secrets)
     except BaseException:
         _close(reading)
         raise
@@ -53,8 +50,8 @@ def launch(claim: Claim, *, clock: Clock, instance: str, runners: Runners, group
         capture=Capture(claim.dispatch_id, claim.job.output_limit),
         pid=handles.process.pid,
         mask=_mask(secrets, handles.spawned),
-        group=None if handles.runner else handles.spawned.group,
-        process_started=handles.runner.process_started if handles.runner else None,
+        group=handles.spawned.group,
+        process_started=None,
         started_at=clock.now(),
         started=now,
         deadline=None if timeout is None else now + timeout.total_seconds(),
@@ -63,18 +60,30 @@ def launch(claim: Claim, *, clock: Clock, instance: str, runners: Runners, group
     return run, handles
 
 
+def waiting_call(claim: Claim, clock: Clock) -> Run:
+    """Make the run of a callable: its process, its pipes and the begin of its time are its runner's business.
+
+    NotStartedError when its secrets cannot be read.
+    """
+    job = claim.job
+    has_secrets = job.env_file is not None or bool(job.secrets)
+    secrets = secret_variables(job, find_account(job.user, job.group)) if has_secrets else {}
+    return Run(
+        claim=claim,
+        capture=Capture(claim.dispatch_id, job.output_limit),
+        pid=0,
+        mask=Mask(secrets.values()) if secrets else None,
+        secrets=secrets,
+        process_started=None,
+        started_at=clock.now(),
+        started=clock.monotonic(),
+        deadline=None,
+    )
+
+
 def _spawn(
-    claim: Claim,
-    streams: tuple[int, int],
-    instance: str,
-    runners: Runners,
-    *,
-    grouping: Grouping,
-    secrets: dict[str, str],
+    claim: Claim, streams: tuple[int, int], instance: str, grouping: Grouping, secrets: dict[str, str]
 ) -> Handles:
-    if claim.job.kind is JobKind.PYTHON:
-        runner = runners.call(claim, *streams, secrets)
-        return Handles(runner.spawned, runner.pidfd, runner)
     start = command.prepare(claim, instance, grouping, secrets)
     spawned = command.spawn(start, *streams)
     grouping.tell_what_holds_nothing(claim.job.name, start.confinement, spawned.group)

@@ -104,11 +104,13 @@ class Outbox:
         claim = self.free + self.ahead.wanted() if wants else 0
         if claim:
             self.appetite.asked()
+        is_live_due = now >= self._live_at()
         chunks, dropped = self._live(now)
         return Round(
             started={run.dispatch_id: run.started_at for run in runs if run.dispatch_id in unreported},
             chunks=chunks,
             dropped=dropped,
+            progress=self.slots.take_progress() if is_live_due else {},
             results=tuple(self.unsent),
             release=tuple(release),
             claim=claim,

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import Enum
 from resource import struct_rusage
 from signal import Signals
-from typing import Any
 
+from jobsup.clock import Clock
 from jobsup.config.durations import format_duration
-from jobsup.model import Claim, Reason, RunResult, Status
+from jobsup.model import Claim, JobKind, Progress, Reason, RunResult, Status
 from jobsup.runtime.cgroups import Group
 from jobsup.worker.failure import clean
 from jobsup.worker.mask import Mask
 from jobsup.worker.output import Capture
+from jobsup.worker.progress import ProgressReader
 
 MAX_RSS_UNIT = 1024
 """The kernel counts `ru_maxrss` in KiB."""
+BLOCK_BYTES = 512
+"""The kernel counts `ru_inblock` and `ru_oublock` in these."""
 
 
 class Phase(Enum):
@@ -60,6 +63,18 @@ class Exit:
     cpu_user: float | None = None
     cpu_system: float | None = None
     max_rss: int | None = None
+    io_read: int | None = None
+    io_write: int | None = None
+
+    def less(self, cpu_user: float, cpu_system: float) -> Exit:
+        """Take off what was used before: a runner's end is told with all that its calls have cost."""
+        return replace(
+            self,
+            cpu_user=None if self.cpu_user is None else max(0.0, self.cpu_user - cpu_user),
+            cpu_system=None if self.cpu_system is None else max(0.0, self.cpu_system - cpu_system),
+            io_read=None,
+            io_write=None,
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -78,6 +93,8 @@ class Run:
     deadline: float | None
     mask: Mask | None = None
     """What takes its secrets out of its output; None: it has none."""
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    """A call: the variables that its runner must be told and nobody else."""
     group: Group | None = None
     """The control group of its processes; None for a call, whose runner has its own."""
     pipes: dict[int, int] = field(default_factory=dict)
@@ -98,12 +115,40 @@ class Run:
     left_behind: set[int] = field(default_factory=set)
     """Processes that outlived it and were ended."""
     notes: list[str] = field(default_factory=list)
+    deliveries: int = 0
+    """A call: to how many runners it was given."""
+    progress: Progress | None = None
+    """How far it last said it is."""
+    is_progress_new: bool = False
+    """Nobody was told of that yet."""
+    _readers: dict[int, ProgressReader] = field(default_factory=dict)
+
+    def begin(self, clock: Clock, now: float) -> None:
+        """Count its time from now on."""
+        timeout = self.claim.job.timeout
+        self.started, self.started_at = now, clock.now()
+        self.deadline = None if timeout is None else now + timeout.total_seconds()
+
+    def begin_at(self, at: datetime, now: float, began: float) -> None:
+        """Put right when it began: it is `at`, and `now` on the clock that says when it `began`."""
+        self.started, self.started_at = began, at - timedelta(seconds=max(0.0, now - began))
+
+    @property
+    def is_call(self) -> bool:
+        return self.claim.job.kind is JobKind.PYTHON
 
     def take(self, stream: int, data: bytes) -> None:
-        """Take what was read next of a stream."""
+        """Keep what was read next of a stream, and look whether it tells how far it is."""
         shown = data if self.mask is None else self.mask.feed(stream, data)
-        if shown:
-            self.capture.add(stream, shown)
+        if not shown:
+            return
+        self.capture.add(stream, shown)
+        reader = self._readers.get(stream)
+        if reader is None:
+            reader = self._readers[stream] = ProgressReader()
+        told = reader.read(shown)
+        if told is not None:
+            self.progress, self.is_progress_new = told, True
 
     def end_stream(self, stream: int) -> None:
         """Nothing more will be read of a stream."""
@@ -137,20 +182,8 @@ def exit_of(status: int, usage: struct_rusage, at: datetime) -> Exit:
         cpu_user=usage.ru_utime,
         cpu_system=usage.ru_stime,
         max_rss=usage.ru_maxrss * MAX_RSS_UNIT,
-    )
-
-
-def exit_of_call(reply: dict[str, Any], at: datetime) -> Exit:
-    """Read what a runner said of a call."""
-    return Exit(
-        at=at,
-        code=reply.get("exit_code"),
-        reason=Reason(reply.get("reason", Reason.NONE)),
-        error=reply.get("error"),
-        result=reply.get("result"),
-        cpu_user=reply.get("cpu_user"),
-        cpu_system=reply.get("cpu_system"),
-        max_rss=reply.get("max_rss"),
+        io_read=usage.ru_inblock * BLOCK_BYTES,
+        io_write=usage.ru_oublock * BLOCK_BYTES,
     )
 
 
@@ -179,6 +212,9 @@ def result_of(run: Run) -> RunResult:
         cpu_user=ending.cpu_user,
         cpu_system=ending.cpu_system,
         max_rss=ending.max_rss,
+        io_read=ending.io_read,
+        io_write=ending.io_write,
+        progress=run.progress if run.is_progress_new else None,
     )
 
 

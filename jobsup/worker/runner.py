@@ -1,32 +1,43 @@
-"""The worker's end of its runners: processes that import Python callables once and call them one at a time."""
+"""The worker's end of its runners: processes that import Python callables once and call them one after another."""
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from jobsup.model import Claim, JobSpec, Reason
+from jobsup.config.settings import WorkerSettings
+from jobsup.model import JobSpec
 from jobsup.runtime import procs, trees
 from jobsup.runtime.service import Loop
 from jobsup.worker import command
+from jobsup.worker.board import STDERR, STDOUT, Board
 from jobsup.worker.command import Spawned
-from jobsup.worker.confinement import Confinement, confinement_of
-from jobsup.worker.environment import base_environment, job_environment, job_params
-from jobsup.worker.failure import NotStartedError
+from jobsup.worker.confinement import Confinement
+from jobsup.worker.environment import base_environment
+from jobsup.worker.failure import explain
 from jobsup.worker.grouping import Grouping
 from jobsup.worker.process import Process
+from jobsup.worker.run import Run
 
-REPLY_BYTES_MAX = 1 << 20
+MESSAGE_BYTES_MAX = 128 << 10
+PAYLOAD_BYTES_MAX = 48 << 10
+"""A longer message goes as a memory file: of any size, and without waiting for the runner to read it."""
+READ_BYTES_MAX = 64 << 10
+FRAMES_MAX = 1000
+"""A runner that knows the definitions of so many jobs is replaced before it learns one more."""
 DISCARD_SECONDS_MAX = 0.2
 """How long ending a runner may hold up the loop."""
-DELIVERIES_MAX = 2
-"""A runner may have died while it was idle; the second try has a fresh one."""
+AGE_JITTER = 0.2
+"""Each runner's limits are lower by up to this share, so that those started together are not replaced together."""
 
 Key = tuple[Confinement, str | None]
 """User, limits and folder: what a process cannot change, and what decides which module a name means."""
@@ -34,17 +45,39 @@ Key = tuple[Confinement, str | None]
 
 @dataclass(slots=True, eq=False)
 class Runner:
-    """One runner process."""
+    """One runner process, and the calls it was handed."""
 
     key: Key
     spawned: Spawned
     process_started: int | None
     pidfd: int
     socket: socket.socket
+    board: Board
+    pipes: dict[int, int]
+    """STDOUT | STDERR -> the descriptor its output is read from; empty once they were handed on."""
+    born: float
+    """On the monotonic clock."""
+    allowance: float
+    """The share of the limits after which this one is replaced."""
+    queue: deque[tuple[int, Run]] = field(default_factory=deque)
+    """The calls that have not been answered, by number; the first of them runs."""
+    is_ready: bool = False
+    """It has begun to serve."""
+    is_done_for: bool = False
+    """It takes no further call: it is being ended, or is to be replaced."""
     calls: int = 0
-    """How many it has been given."""
-    is_unread: bool = False
-    """It died without having taken its call: the call never began."""
+    """How many it has been handed; the number of the next."""
+    answered: int = 0
+    rss: int = 0
+    cpu_user: float = 0.0
+    """What its answered calls took."""
+    cpu_system: float = 0.0
+    head_since: float = 0.0
+    """Since when the first of its calls may run."""
+    frames: dict[object, str] = field(default_factory=dict)
+    """What calls have in common and it knows already -> its name for it."""
+    held: dict[int, bytearray] = field(default_factory=lambda: {STDOUT: bytearray(), STDERR: bytearray()})
+    """Output that was read, and is not known to be whose."""
 
     @property
     def process(self) -> Process:
@@ -54,71 +87,119 @@ class Runner:
     def pid(self) -> int:
         return self.process.pid
 
-    def reply(self) -> dict[str, Any] | None:
-        """Read the answer to the call; None when the runner has died instead."""
+    @property
+    def head(self) -> Run | None:
+        """The call that runs, or will as soon as it is ready."""
+        return self.queue[0][1] if self.queue else None
+
+    def send(self, message: dict[str, Any]) -> bool:
+        """Hand a message over; False when it is dead, or has so much before it that there is no room."""
+        data = json.dumps(message).encode()
         try:
-            data = self.socket.recv(REPLY_BYTES_MAX)
-        except ConnectionResetError:  # the kernel says so when a socket is closed with something unread in it
-            self.is_unread = True
-            return None
+            if len(data) <= PAYLOAD_BYTES_MAX:
+                self.socket.send(data)
+            else:
+                self._send_as_file(data)
         except OSError:
-            return None
-        return json.loads(data) if data else None
+            return False
+        return True
+
+    def _send_as_file(self, data: bytes) -> None:
+        fd = os.memfd_create("jobsup-call", os.MFD_CLOEXEC)
+        try:
+            with os.fdopen(os.dup(fd), "wb") as file:
+                file.write(data)
+            socket.send_fds(self.socket, [b"f"], [fd])
+        finally:
+            os.close(fd)
+
+    def answers(self) -> Iterator[dict[str, Any]]:
+        """Yield what it has said and nobody has read; ends also when it is dead."""
+        while True:
+            try:
+                data = self.socket.recv(MESSAGE_BYTES_MAX)
+            except OSError:
+                return
+            if not data:
+                return
+            yield json.loads(data)
+
+    def read(self, stream: int) -> int:
+        """Read once from a pipe into `held`; returns how much, 0 when there is nothing for now, -1 at its end."""
+        try:
+            data = self.board.read(stream, self.pipes[stream], READ_BYTES_MAX)
+        except BlockingIOError:
+            return 0
+        if not data:
+            return -1
+        self.held[stream] += data
+        return len(data)
+
+    def owed(self, stream: int, written: int) -> bytes:
+        """Return, of what was ever written into a pipe, all up to that byte that nobody was given yet."""
+        missing = written - self.board.amount_read(stream)
+        while missing > 0 and (got := self.read(stream)) > 0:
+            missing -= got
+        held = self.held[stream]
+        length = len(held) - max(0, self.board.amount_read(stream) - written)
+        data = bytes(memoryview(held)[:length])
+        del held[:length]
+        return data
+
+    def rest(self, stream: int) -> bytes:
+        """Return all that was read and nobody was given yet."""
+        data = bytes(self.held[stream])
+        self.held[stream].clear()
+        return data
 
 
 class Runners:
-    """All runners of a worker: the idle ones wait here, the busy ones are with their runs."""
+    """Starts runners and lets go of them; what they are handed, and what becomes of it, is `calls`' business."""
 
-    def __init__(
-        self,
-        loop: Loop,
-        *,
-        instance: str,
-        python_path: tuple[str, ...],
-        idle_max: int,
-        grouping: Grouping | None = None,
-    ) -> None:
+    def __init__(self, loop: Loop, settings: WorkerSettings, *, instance: str, grouping: Grouping) -> None:
         self._loop = loop
+        self._settings = settings
         self._instance = instance
-        self._python_path = python_path
-        self._idle_max = idle_max
-        self._grouping = grouping or Grouping()
-        self._idle: list[Runner] = []
+        self._grouping = grouping
+        self._all: dict[int, Runner] = {}
+
+    @property
+    def all(self) -> list[Runner]:
+        """Every runner that has not been let go of, the oldest first."""
+        return list(self._all.values())
 
     @property
     def pids(self) -> set[int]:
-        """Return the processes that wait for a call."""
-        return {runner.pid for runner in self._idle}
+        return set(self._all)
 
-    def call(self, claim: Claim, stdout: int, stderr: int, secrets: dict[str, str]) -> Runner:
-        """Begin a call and return the runner that does it; NotStartedError says why there is none."""
-        job = claim.job
-        confinement = confinement_of(job)
-        call = self._call_file(claim, confinement, secrets)
+    def start(self, job: JobSpec, confinement: Confinement, heard: Callable[[Runner, int], None]) -> Runner:
+        """Start one for a job and its like; NotStartedError says why it could not be.
+
+        `heard(runner, fd)` is called whenever one of its descriptors has something to say.
+        """
         try:
-            for _ in range(DELIVERIES_MAX):
-                runner = self._take((confinement, job.cwd)) or self._start(job, confinement)
-                try:
-                    socket.send_fds(runner.socket, [b"c"], [call, stdout, stderr])
-                except OSError:
-                    self.discard(runner)
-                else:
-                    runner.calls += 1
-                    return runner
-        finally:
-            os.close(call)
-        raise NotStartedError("its Python runner ended as soon as it was started", Reason.INTERNAL)
+            runner = self._spawn(job, confinement)
+        except OSError as error:
+            raise explain(error, "its Python runner") from None
+        self._all[runner.pid] = runner
+        for fd in (runner.pidfd, runner.socket.fileno(), *runner.pipes.values()):
+            self._loop.watch(fd, lambda fd=fd: heard(runner, fd))  # type: ignore[misc]  # the default binds it
+        return runner
 
-    def give_back(self, runner: Runner) -> None:
-        """Keep a runner whose call has returned for the next one; the longest idle leaves when there are too many."""
-        self._idle.append(runner)
-        self._loop.watch(runner.pidfd, lambda: self._died(runner))
-        if len(self._idle) > self._idle_max:
-            self.discard(self._idle.pop(0))
+    def is_worn(self, runner: Runner) -> bool:
+        """Say whether it has served its time, by calls, age or memory."""
+        settings, share = self._settings, runner.allowance
+        age = self._loop.monotonic() - runner.born
+        return (
+            runner.answered >= settings.runner_max_calls * share
+            or age >= settings.runner_max_age.total_seconds() * share
+            or runner.rss >= settings.runner_max_memory
+            or len(runner.frames) >= FRAMES_MAX
+        )
 
     def discard(self, runner: Runner) -> None:
         """End a runner for good, with everything below it."""
-        self._loop.unwatch(runner.pidfd)
+        self.unwatch(runner)
         trees.kill_tree([runner.pid], deadline_seconds=DISCARD_SECONDS_MAX)
         with suppress(subprocess.TimeoutExpired):  # stuck in the kernel: swept away once it lets go
             runner.process.wait(DISCARD_SECONDS_MAX)
@@ -126,63 +207,74 @@ class Runners:
 
     def forget(self, runner: Runner) -> None:
         """Let go of a runner that has been reaped."""
-        self._loop.unwatch(runner.pidfd)
-        os.close(runner.pidfd)
+        if self._all.pop(runner.pid, None) is None:
+            return
+        self.unwatch(runner)
+        for fd in (runner.pidfd, *runner.pipes.values()):
+            os.close(fd)
+        runner.pipes.clear()
         runner.socket.close()
+        runner.board.close()
         runner.spawned.close()
 
-    def close(self) -> None:
-        """End the idle runners."""
-        while self._idle:
-            self.discard(self._idle.pop())
+    def unwatch(self, runner: Runner) -> None:
+        """Hear nothing more of it."""
+        for fd in (runner.pidfd, runner.socket.fileno(), *runner.pipes.values()):
+            if fd >= 0:
+                self._loop.unwatch(fd)
 
-    def _take(self, key: Key) -> Runner | None:
-        for runner in reversed(self._idle):  # the last used is the warmest
-            if runner.key == key:
-                self._idle.remove(runner)
-                self._loop.unwatch(runner.pidfd)
-                return runner
-        return None
+    def _spawn(self, job: JobSpec, confinement: Confinement) -> Runner:
+        opened: list[int] = []
+        try:
+            reading, writing = {}, []
+            for stream in (STDOUT, STDERR):
+                reading[stream], end = os.pipe2(os.O_CLOEXEC)
+                opened += (reading[stream], end)
+                os.set_blocking(reading[stream], False)
+                writing.append(end)
+            page = Board.open_file()
+            opened.append(page)
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours.setblocking(False)
+            try:
+                start = self._start_of(job, confinement, theirs.fileno(), page)
+                spawned = command.spawn(start, writing[0], writing[1], keep=(theirs.fileno(), page))
+            except BaseException:
+                ours.close()
+                raise
+            finally:
+                theirs.close()
+            self._grouping.tell_what_holds_nothing(job.name, confinement, spawned.group)
+            pidfd = command.open_handle(spawned.process)
+            board = Board(page)
+        except BaseException:
+            for fd in opened:
+                os.close(fd)
+            raise
+        for fd in (*writing, page):
+            os.close(fd)
+        return Runner(
+            key=(confinement, job.cwd),
+            spawned=spawned,
+            process_started=procs.start_time(spawned.process.pid),
+            pidfd=pidfd,
+            socket=ours,
+            board=board,
+            pipes=reading,
+            born=self._loop.monotonic(),
+            allowance=random.uniform(1 - AGE_JITTER, 1),  # noqa: S311
+        )
 
-    def _died(self, runner: Runner) -> None:
-        self._idle.remove(runner)
-        self.discard(runner)
-
-    def _start(self, job: JobSpec, confinement: Confinement) -> Runner:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        start = command.Start(
+    def _start_of(self, job: JobSpec, confinement: Confinement, fd: int, page: int) -> command.Start:
+        folder = command.working_folder(job, confinement.account)
+        preload = {"path": [*self._settings.python_path, folder], "modules": self._settings.preload}
+        return command.Start(
             argv=(
                 *(sys.executable, "-P", "-X", "utf8", "-m", "jobsup.worker.runner_main"),
-                *(str(theirs.fileno()), str(os.getpid())),
+                *(str(fd), str(page), str(os.getpid()), json.dumps(preload)),
             ),
-            cwd=command.working_folder(job, confinement.account),
+            cwd=folder,
             environment=base_environment(self._instance, confinement.account),
             confinement=confinement,
             grouping=self._grouping,
         )
-        try:
-            spawned = command.spawn(start, subprocess.DEVNULL, subprocess.DEVNULL, keep=(theirs.fileno(),))
-        except NotStartedError:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        self._grouping.tell_what_holds_nothing(job.name, confinement, spawned.group)
-        pidfd = command.open_handle(spawned.process)
-        return Runner((confinement, job.cwd), spawned, procs.start_time(spawned.process.pid), pidfd, ours)
-
-    def _call_file(self, claim: Claim, confinement: Confinement, secrets: dict[str, str]) -> int:
-        """Write the call to a memory file: of any size, and without waiting for the runner to read it."""
-        job = claim.job
-        call = {
-            "python": job.python,
-            "kwargs": job.kwargs,
-            "params": job_params(claim),
-            "environment": job_environment(claim, self._instance, confinement.account, secrets),
-            "path": [*self._python_path, command.working_folder(job, confinement.account)],
-        }
-        fd = os.memfd_create("jobsup-call", os.MFD_CLOEXEC)
-        with os.fdopen(os.dup(fd), "wb") as file:
-            file.write(json.dumps(call).encode())
-        return fd

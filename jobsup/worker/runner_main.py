@@ -1,103 +1,159 @@
-"""The runner process: imports callables once and calls them one at a time, with fresh output pipes for each call.
+"""The runner process: imports callables once and calls them one after another.
 
-It is started by a worker over a socket pair. One message is one call: a memory file with the call as JSON, and the
-pipes for its stdout and stderr; the answer is one JSON message. It never imports SQLAlchemy, pydantic or click.
+A worker starts it with the pipes of the output as its stdout and stderr, a socket, and the page that both share
+(`board`). A message holds what some calls have in common (`frames`) and the calls; each call is answered at once by
+a JSON message of its own, which says how much was ever written to the pipes when it ended: there its output ends.
+It never imports SQLAlchemy, pydantic or click.
 """
 
 from __future__ import annotations
 
+import array
 import importlib
 import inspect
 import json
+import logging
 import mmap
 import os
-import resource
 import signal
 import socket
 import sys
+import time
 import traceback
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
 from typing import Any, TextIO
 
+from jobsup import current
+from jobsup.clock import rfc3339
 from jobsup.runtime import procs
+from jobsup.worker import driving
+from jobsup.worker.board import STDERR, STDOUT, Board
+from jobsup.worker.costs import Meter
+from jobsup.worker.driving import ProgressError
 
+MESSAGE_BYTES_MAX = 128 << 10
 RESULT_BYTES_MAX = 32 << 10
 """A longer result is cut and noted; the answer must fit into one message."""
 ERROR_CHARS_MAX = 4_000
 REPR_CHARS_MAX = 1_000
-CALL_FDS = 3
-"""The call itself, stdout, stderr."""
+LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
+
+_OURS = (str(Path(__file__).parent), str(Path(current.__file__)), str(Path(os.__file__).parent / "asyncio"))
+"""Where the frames of a traceback lie that tell nobody anything of his own code."""
 
 
 class NotCallableError(Exception):
     """The module cannot be imported, or holds no such function."""
 
 
+@dataclass(slots=True)
+class Frame:
+    """What calls have in common."""
+
+    python: str
+    kwargs: dict[str, Any]
+    environment: dict[str, str]
+    path: list[str]
+    timeout: float | None
+    is_merged: bool
+    """Its stderr goes where its stdout goes."""
+
+
 def main(arguments: list[str]) -> int:
-    """Serve calls on the inherited socket until the worker closes it; arguments: descriptor, worker's pid."""
-    fd, worker = int(arguments[0]), int(arguments[1])
+    """Serve calls until the worker closes the socket; arguments: socket, board, the worker's pid, what to import."""
+    fd, board, worker = map(int, arguments[:3])
     procs.set_pdeathsig(signal.SIGKILL)
     if os.getppid() != worker:
         return 1
-    os.set_inheritable(fd, False)
-    _Runner(socket.socket(fileno=fd)).serve()
+    for each in (fd, board):
+        os.set_inheritable(each, False)
+    procs.set_subreaper()  # what a call leaves behind by a double fork comes to us, and is seen
+    runner = _Runner(socket.socket(fileno=fd), Board(board))
+    _preload(**json.loads(arguments[3]))
+    runner.serve()
     return 0
 
 
 class _Runner:
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, board: Board) -> None:
         self._socket = sock
+        self._board = board
+        self._pipes = {STDOUT: os.dup(1), STDERR: os.dup(2)}
+        self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._base_environment = dict(os.environ)
         self._base_path = list(sys.path)
         self._base_folder = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        self._environment = self._base_environment
+        self._environment_as_left = _environment_now()
         self._functions: dict[str, Callable[..., Any]] = {}
-        self._output = _line_writer(1)
-        self._errors = _line_writer(2)
+        self._frames: dict[str, Frame] = {}
+        self._output, self._errors = _line_writer(1), _line_writer(2)
+        self._meter = Meter()
+        self._is_spent = False
+        """A call has left processes behind: the worker ends us with them, and no other call must meet them."""
+        _configure_logging()
 
     def serve(self) -> None:
-        self._detach()
-        while True:
-            message, fds, _, _ = socket.recv_fds(self._socket, 1, CALL_FDS)
-            if not message:
-                return
-            self._socket.send(json.dumps(self._handle(fds)).encode())
+        self._socket.send(b'{"ready": true}')
+        while message := self._receive():
+            for name, frame in message.get("frames", {}).items():
+                self._frames[name] = Frame(**frame)
+            for number, frame, own, params in message["calls"]:
+                if self._board.begin(number) and not self._is_spent:
+                    answer = self._answer(self._frames[frame], own, params)
+                else:
+                    answer = {"void": True}
+                answer["number"] = number
+                self._socket.send(json.dumps(answer).encode())
 
-    def _handle(self, fds: list[int]) -> dict[str, Any]:
-        call_fd, stdout, stderr = fds
-        with mmap.mmap(call_fd, 0, prot=mmap.PROT_READ) as memory:
-            call = json.loads(memory[:])
-        os.dup2(stdout, 1)
-        os.dup2(stderr, 2)
-        for fd in fds:
-            os.close(fd)
-        before = _costs()
+    def _receive(self) -> dict[str, Any] | None:
+        """Take the next message; before a wait for one, nothing is left open that belongs to a call."""
+        size = socket.CMSG_SPACE(array.array("i", [0]).itemsize)
         try:
-            return {**self._call(call), **_costs_since(before)}
-        finally:
-            self._detach()
+            data, attached, _, _ = self._socket.recvmsg(MESSAGE_BYTES_MAX, size, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            self._rest()
+            data, attached, _, _ = self._socket.recvmsg(MESSAGE_BYTES_MAX, size, socket.MSG_CMSG_CLOEXEC)
+        for _, _, fds in attached:
+            data = _read_memory(array.array("i", fds)[0])
+        return json.loads(data) if data else None
 
-    def _call(self, call: dict[str, Any]) -> dict[str, Any]:
-        sys.stdout, sys.stderr = self._streams()
-        os.environ.clear()
-        os.environ.update(call["environment"])
-        sys.path[:] = [*call["path"], *self._base_path]
+    def _answer(self, frame: Frame, own: dict[str, str], params: dict[str, Any]) -> dict[str, Any]:
+        self._enter(frame, own)
+        self._meter.begin()
+        began = time.monotonic()
+        with warnings.catch_warnings():  # on the way in and out it forgets which were shown already
+            answer = self._call(frame, params)
+        answer["began"], answer["ended"] = began, time.monotonic()
+        self._flush()
+        answer["out"], answer["err"] = (self._board.amount_written(each, fd) for each, fd in self._pipes.items())
+        answer.update(self._meter.end(answer["ended"] - began))
+        if _has_children():
+            answer["children"] = True
+            self._is_spent = True
+        return answer
+
+    def _call(self, frame: Frame, params: dict[str, Any]) -> dict[str, Any]:
         try:
-            function = self._find(call["python"])
-            value = function(**_keywords(function, call["kwargs"], call["params"]))
-            if inspect.iscoroutine(value):
-                value.close()
-                return _fault("exception", f"{call['python']} is async: give it a plain function to call")
-            return {"exit_code": 0, "result": _as_json(value)}
+            function = self._find(frame.python)
+            value = function(**_keywords(function, frame.kwargs, params))
+            return {"exit_code": 0, "result": _as_json(driving.drive(value))}
         except NotCallableError as error:
             _say(str(error))
             return _fault("not_runnable", str(error))
+        except ProgressError as error:
+            _say(f"{frame.python}: {error}")
+            return _fault("exception", f"{frame.python}: {error}")
         except SystemExit as error:
             return {"exit_code": _exit_code(error)}
         except BaseException as error:  # noqa: BLE001  (whatever a callable raises ends the call, not the runner)
-            below_ours = error.__traceback__.tb_next if error.__traceback__ else None
-            _say("".join(traceback.format_exception(type(error), error, below_ours)).rstrip("\n"))
+            _say(_story(error))
             return _fault("exception", _line(error))
 
     def _find(self, name: str) -> Callable[..., Any]:
@@ -105,25 +161,67 @@ class _Runner:
             self._functions[name] = _import(name)
         return self._functions[name]
 
-    def _streams(self) -> tuple[TextIO, TextIO]:
+    def _enter(self, frame: Frame, own: dict[str, str]) -> None:
+        """Make the process the call's: its output, environment, import path and folder, and nothing of the last one."""
+        os.dup2(self._pipes[STDOUT], 1)
+        os.dup2(self._pipes[STDOUT if frame.is_merged else STDERR], 2)
+        self._be_heard()
+        environment = {**frame.environment, **own}
+        if frame.timeout is not None:
+            deadline = datetime.now(UTC) + timedelta(seconds=frame.timeout)
+            environment["JOBSUP_DEADLINE"] = rfc3339(deadline) or ""
+        self._set_environment(environment)
+        path = [*frame.path, *self._base_path]
+        if sys.path != path:
+            sys.path[:] = path
+        with suppress(OSError):
+            os.fchdir(self._base_folder)
+        current.begin_call()
+
+    def _be_heard(self) -> None:
         if self._output.closed:
             self._output = _line_writer(1)
         if self._errors.closed:
             self._errors = _line_writer(2)
-        return self._output, self._errors
+        sys.stdout, sys.stderr = self._output, self._errors
 
-    def _detach(self) -> None:
-        """Between calls nothing is open that belongs to one; what is printed then goes nowhere."""
+    def _set_environment(self, wanted: dict[str, str]) -> None:
+        if _environment_now() != self._environment_as_left:
+            os.environ.clear()  # the last call has changed it
+            os.environ.update(wanted)
+        else:
+            for name in self._environment.keys() - wanted.keys():
+                del os.environ[name]
+            for name, value in wanted.items() - self._environment.items():
+                os.environ[name] = value
+        self._environment = wanted
+        self._environment_as_left = _environment_now()
+
+    def _flush(self) -> None:
         for stream in (sys.stdout, sys.stderr, self._output, self._errors):
             with suppress(Exception):
                 stream.flush()
+
+    def _rest(self) -> None:
+        """While no call runs, what is printed goes nowhere."""
         os.dup2(self._null, 1)
         os.dup2(self._null, 2)
-        os.environ.clear()
-        os.environ.update(self._base_environment)
-        sys.path[:] = self._base_path
-        with suppress(OSError):
-            os.fchdir(self._base_folder)
+        self._set_environment(self._base_environment)
+
+
+def _environment_now() -> dict[bytes, bytes]:
+    # What lies below `os.environ`: to go through it by its own methods would cost more than many a call.
+    return dict(os.environ._data)  # type: ignore[attr-defined]  # as it has been in every Python 3
+
+
+def _preload(path: list[str], modules: list[str]) -> None:
+    """Import modules before a call asks for them; one that cannot be is told by the call that wants it."""
+    base = list(sys.path)
+    sys.path[:0] = path
+    for module in modules:
+        with suppress(Exception, SystemExit):
+            importlib.import_module(module)
+    sys.path[:] = base
 
 
 def _import(name: str) -> Callable[..., Any]:
@@ -136,7 +234,7 @@ def _import(name: str) -> Callable[..., Any]:
             raise NotCallableError(f"no module {error.name!r} for {name!r}: set [worker] python_path or cwd") from None
         raise NotCallableError(f"module {module_name!r} cannot be imported: {error}") from error
     except Exception as error:
-        traceback.print_exc()
+        _say(_story(error))
         raise NotCallableError(f"module {module_name!r} cannot be imported: {_line(error)}") from error
     for part in path.split("."):
         try:
@@ -150,6 +248,8 @@ def _import(name: str) -> Callable[..., Any]:
 
 def _keywords(function: Callable[..., Any], kwargs: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
     """Pass all kwargs, and of the parameters those the function takes."""
+    if not params:
+        return kwargs
     try:
         accepted = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -194,6 +294,18 @@ def _line(error: BaseException) -> str:
     return traceback.format_exception_only(error)[-1].strip()
 
 
+def _story(error: BaseException) -> str:
+    """Return the traceback from the caller's own code on."""
+    lines = traceback.format_exception(type(error), error, _from_theirs(error.__traceback__))
+    return "".join(lines).rstrip("\n")
+
+
+def _from_theirs(trace: TracebackType | None) -> TracebackType | None:
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith((*_OURS, "<frozen ")):
+        trace = trace.tb_next
+    return trace
+
+
 def _say(text: str) -> None:
     with suppress(Exception):  # the callable may have closed its streams
         print(text, file=sys.stderr, flush=True)  # noqa: T201  (the run's own stderr)
@@ -204,15 +316,28 @@ def _line_writer(fd: int) -> TextIO:
     return open(fd, "w", buffering=1, encoding="utf-8", errors="surrogateescape", closefd=False)
 
 
-def _costs() -> tuple[float, float]:
-    own, below = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + below.ru_utime, own.ru_stime + below.ru_stime
+def _configure_logging() -> None:
+    """Show what callables log from INFO on, on the stderr of the call, as long as they set up nothing themselves."""
+    logging.getLogger().setLevel(logging.INFO)
+    if logging.lastResort is not None:
+        logging.lastResort.setLevel(logging.NOTSET)
+        logging.lastResort.setFormatter(logging.Formatter(LOG_FORMAT))
 
 
-def _costs_since(before: tuple[float, float]) -> dict[str, Any]:
-    user, system = _costs()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"cpu_user": user - before[0], "cpu_system": system - before[1], "max_rss": peak * 1024}
+def _read_memory(fd: int) -> bytes:
+    try:
+        with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as memory:
+            return memory[:]
+    finally:
+        os.close(fd)
+
+
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -32,7 +32,6 @@ from jobsup.worker.grouping import Grouping
 from jobsup.worker.heartbeat import Pulse
 from jobsup.worker.outbox import Outbox
 from jobsup.worker.run import Cause
-from jobsup.worker.runner import Runners
 from jobsup.worker.slots import Slots
 
 CANCEL_GRACE_MAX = timedelta(seconds=5)
@@ -99,19 +98,7 @@ class WorkerService:
         settings = self._settings
         database = Database.of(self._config.database, kind="worker", clock=self._clock)
         self._clock = database.clock  # what is written down has the database's time, whatever this host's clock says
-        self._slots = Slots(
-            loop,
-            self._clock,
-            self._instance,
-            Runners(
-                loop,
-                instance=self._instance,
-                python_path=settings.python_path,
-                idle_max=max(1, settings.concurrency),
-                grouping=self._grouping,
-            ),
-            self._grouping,
-        )
+        self._slots = Slots(loop, self._clock, self._instance, settings, self._grouping)
         try:
             worker_id = self._register(database)
             self._listener = Listener(database, "worker", worker_id, is_choosy=bool(settings.queues))

@@ -13,16 +13,18 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from jobsup.clock import Clock
+from jobsup.config.settings import WorkerSettings
 from jobsup.events import emit
-from jobsup.model import Claim, OutputChunk, Reason, RunResult, Status
+from jobsup.model import STDERR, STDOUT, Claim, JobKind, OutputChunk, Progress, RunResult, Status
 from jobsup.runtime import failpoints, procs
 from jobsup.runtime.service import Loop
 from jobsup.worker import report
+from jobsup.worker.calls import Calls, Standing
 from jobsup.worker.failure import NotStartedError, clean, explain
 from jobsup.worker.grouping import Grouping
-from jobsup.worker.launch import Handles, launch
-from jobsup.worker.run import Cause, Exit, Phase, Run, deadline_cause, exit_of, exit_of_call, result_of
-from jobsup.worker.runner import Runner, Runners
+from jobsup.worker.launch import Handles, launch, waiting_call
+from jobsup.worker.run import Cause, Exit, Phase, Run, deadline_cause, exit_of, result_of
+from jobsup.worker.runner import Runner
 from jobsup.worker.tree import Tree
 
 READ_BYTES_MAX = 64 << 10
@@ -49,7 +51,7 @@ class Slots:
     loop: Loop
     clock: Clock
     instance: str
-    runners: Runners
+    settings: WorkerSettings
     grouping: Grouping = field(default_factory=Grouping)
     results: list[RunResult] = field(default_factory=list)
     """Ends that nobody has taken yet."""
@@ -59,9 +61,11 @@ class Slots:
     _unattended: dict[int, Run] = field(default_factory=dict)
     """Runs so young that their output is not watched yet."""
     _tree: Tree = field(init=False)
+    _calls: Calls = field(init=False)
 
     def __post_init__(self) -> None:
         self._tree = Tree(self.instance)
+        self._calls = Calls(self.loop, self.clock, self.settings, self.instance, self, self.grouping)
 
     @property
     def runs(self) -> list[Run]:
@@ -78,25 +82,36 @@ class Slots:
         """Start a claimed dispatch; when that fails, its end is among the results."""
         failpoints.reach("worker.before_spawn")
         try:
-            run, handles = launch(
-                claim, clock=self.clock, instance=self.instance, runners=self.runners, grouping=self.grouping
-            )
+            run = self._call(claim) if claim.job.kind is JobKind.PYTHON else self._spawn(claim)
         except NotStartedError as error:
             self._not_started(claim, error)
             return
         except OSError as error:  # descriptors or memory ran out on the way
             self._not_started(claim, explain(error, "the run"))
             return
-        failpoints.reach("worker.after_spawn")
         self._runs[claim.dispatch_id] = run
-        self._handles[claim.dispatch_id] = handles
-        self._watch(run, handles)
         emit("run.started", dispatch_id=claim.dispatch_id, job=claim.job.name, pid=run.pid)
+
+    def _spawn(self, claim: Claim) -> Run:
+        run, handles = launch(claim, clock=self.clock, instance=self.instance, grouping=self.grouping)
+        failpoints.reach("worker.after_spawn")
+        self._handles[claim.dispatch_id] = handles
+        # For its end; its output only once it lasts, for what a short run prints is read at its end.
+        self._unattended[run.dispatch_id] = run
+        self.loop.watch(handles.pidfd, partial(self._process_exited, run))
+        return run
+
+    def _call(self, claim: Claim) -> Run:
+        run = waiting_call(claim, self.clock)
+        self._calls.start(run)
+        return run
 
     def end(self, run: Run, cause: Cause, *, grace: timedelta | None = None) -> None:
         """End a run for `cause`: TERM to its tree, and KILL after the grace (None: the job's). Only once."""
         if run.phase is not Phase.RUNNING:
             self._hasten(run, grace)
+            return
+        if run.is_call and not self._is_alone(run, cause):
             return
         run.cause = cause
         run.phase = Phase.TERMINATING
@@ -105,19 +120,32 @@ class Slots:
         if run.grace:
             self._tree.terminate(run, self._known(), self._others(run))
 
+    def _is_alone(self, run: Run, cause: Cause) -> bool:
+        """Part a call from those that share its runner; False: it never began, or is over, and needs no ending."""
+        standing = self._calls.isolate(run)
+        if standing is Standing.WAITING:
+            self._release(run)
+            result = RunResult(run.dispatch_id, cause.status, cause.reason, self.clock.now(), error_message=cause.text)
+            self._ended(run.claim, result)
+        return standing is Standing.ALONE
+
     def tick(self) -> None:
         """Do what is due of each run: its deadline, the end of its grace, another look at what it left."""
         self._tree.look_again()
         self._attend()
+        self._calls.tick()
         for run in self.runs:
             if run.due_at is not None and run.due_at <= self.loop.monotonic():
                 _DUE[run.phase](self, run)
+        self._calls.tick()
 
     def next_at(self) -> float:
         """Return when the next thing is due, on the monotonic clock."""
         first = min((run.due_at for run in self._runs.values() if run.due_at is not None), default=math.inf)
         oldest = next(iter(self._unattended.values()), None)
-        return first if oldest is None else min(first, oldest.started + ATTEND_SECONDS)
+        if oldest is not None:
+            first = min(first, oldest.started + ATTEND_SECONDS)
+        return min(first, self._calls.next_at())
 
     def sweep(self) -> None:
         """Clear away processes of runs long ended, as long as no run is there."""
@@ -136,24 +164,31 @@ class Slots:
                 taken_back[run.dispatch_id] = old
         return chunks, taken_back
 
+    def take_progress(self) -> dict[int, Progress]:
+        """Return how far runs have said they are since the last time."""
+        told = {}
+        for run in self._runs.values():
+            if run.is_progress_new and run.progress is not None:
+                told[run.dispatch_id] = run.progress
+                run.is_progress_new = False
+        return told
+
     def close(self) -> None:
         """Kill whatever still runs, and let go of everything."""
         for run in self.runs:
             self._tree.kill(run, self._known(), self._others(run))
-            handles = self._handles[run.dispatch_id]
-            with suppress(subprocess.TimeoutExpired):
-                handles.process.wait(KILL_AGAIN_SECONDS)
-            self._let_go(handles)
+            handles = self._handles.get(run.dispatch_id)
+            if handles is not None:
+                with suppress(subprocess.TimeoutExpired):
+                    handles.process.wait(KILL_AGAIN_SECONDS)
+                self._let_go(handles)
             self._release(run)
-        self.runners.close()
+        self._calls.close()
         self._tree.sweep(set())
 
-    def _watch(self, run: Run, handles: Handles) -> None:
-        """Watch for its end; its output only once it lasts, for what a short run prints is read at its end."""
-        self._unattended[run.dispatch_id] = run
-        self.loop.watch(handles.pidfd, partial(self._process_exited, run))
-        if handles.runner is not None:
-            self.loop.watch(handles.runner.socket.fileno(), partial(self._call_returned, run))
+    def _watch_output(self, run: Run) -> None:
+        for fd in run.pipes:
+            self.loop.watch(fd, partial(self._pipe_readable, run, fd))
 
     def _attend(self) -> None:
         """Begin to read what the runs print that have lasted for a while; they are kept in the order of their start."""
@@ -163,8 +198,7 @@ class Slots:
             if run.started + ATTEND_SECONDS > now:
                 return
             del self._unattended[run.dispatch_id]
-            for fd in run.pipes:
-                self.loop.watch(fd, partial(self._pipe_readable, run, fd))
+            self._watch_output(run)
 
     def refuse(self, claim: Claim, cause: Cause) -> None:
         """End a claim that was not started."""
@@ -197,59 +231,44 @@ class Slots:
         return False
 
     def _process_exited(self, run: Run) -> None:
-        """Take leave of the process itself; a runner that exits in mid-call ends its call so."""
+        """Take leave of the process itself."""
         failpoints.reach("worker.after_exit")
         handles = self._handles[run.dispatch_id]
         _, status, usage = os.wait4(run.pid, 0)
         handles.process.returncode = os.waitstatus_to_exitcode(status)
         ending = replace(exit_of(status, usage, self.clock.now()), out_of_memory=handles.spawned.ran_out_of_memory())
-        reply = None if handles.runner is None else handles.runner.reply()
-        complaint = None if run.cause is not None or reply is not None else handles.spawned.complaint()
+        complaint = None if run.cause is not None else handles.spawned.complaint()
         self._let_go(handles)
         if complaint is not None:  # its wrapper never became it
             self._release(run)
             self._not_started(run.claim, complaint)
+        else:
+            self._exited(run, ending)
+
+    # What happens to a call
+
+    def call_ended(self, run: Run, ending: Exit, runner: Runner, *, is_spent: bool) -> None:
+        failpoints.reach("worker.after_exit")
+        for stream in (STDOUT, STDERR):
+            run.end_stream(stream)
+        if not is_spent:
+            run.exit = ending
+            self._finish(run)
             return
-        if reply is not None:
-            ending = replace(
-                exit_of_call(reply, ending.at), out_of_memory=ending.out_of_memory
-            )  # it had answered before it died
-        elif handles.runner is not None and handles.runner.is_unread and run.phase is Phase.RUNNING:
-            self._never_begun(run, handles.runner, ending)
-            return
+        # It has heard our TERM, or has children of this call: no next call should meet them.
+        run.left_behind.update(procs.children(runner.pid))
+        self._calls.discard(runner)
         self._exited(run, ending)
 
-    def _never_begun(self, run: Run, runner: Runner, ending: Exit) -> None:
-        """A runner that died while it was idle gets a successor; a new one that cannot even begin does not."""
-        if runner.calls > 1:
-            self._release(run)
-            self.start(run.claim)
-            return
-        said = f"exit code {ending.code}" if ending.signal is None else f"signal {ending.signal}"
-        error = f"its Python runner ended before the call began: {said}"
-        self._exited(run, replace(ending, reason=Reason.INTERNAL, error=error))
-
-    def _call_returned(self, run: Run) -> None:
-        handles = self._handles[run.dispatch_id]
-        runner = handles.runner
-        if runner is None:
-            return
-        self.loop.unwatch(runner.socket.fileno())
-        reply = runner.reply()
-        if reply is None:
-            return  # it has died, or closed its end and will: its descriptor tells
+    def call_died(self, run: Run, ending: Exit, pipes: dict[int, int]) -> None:
         failpoints.reach("worker.after_exit")
-        self.loop.unwatch(runner.pidfd)
-        handles.pidfd = -1
-        left = procs.children(runner.pid)
-        if run.cause is None and not left:
-            self.runners.give_back(runner)
-        else:
-            # It has heard our TERM, or has children of this call: no next call should meet them.
-            run.left_behind.update(left)
-            self.runners.discard(runner)
-        ending = exit_of_call(reply, self.clock.now())
-        self._exited(run, replace(ending, out_of_memory=handles.spawned.ran_out_of_memory()))
+        run.pipes = pipes
+        self._watch_output(run)
+        self._exited(run, ending)
+
+    def call_refused(self, run: Run, error: NotStartedError) -> None:
+        self._release(run)
+        self._not_started(run.claim, error)
 
     def _exited(self, run: Run, ending: Exit) -> None:
         run.exit = ending
@@ -264,8 +283,7 @@ class Slots:
                 if not self._read(run, fd):
                     break
         if not is_attended:  # whatever still holds its output is heard from now on
-            for fd in run.pipes:
-                self.loop.watch(fd, partial(self._pipe_readable, run, fd))
+            self._watch_output(run)
         run.drain_until = now + DRAIN_SECONDS_MAX
         self._drain(run)
 
@@ -321,7 +339,10 @@ class Slots:
         run.act_at = now + LOOK_SECONDS
 
     def _abandon(self, run: Run) -> None:
-        self._let_go(self._handles[run.dispatch_id])
+        if run.is_call:
+            self._calls.abandon(run)
+        else:
+            self._let_go(self._handles[run.dispatch_id])
         run.notes.append(f"process {run.pid} could not be killed")
         run.exit = Exit(self.clock.now())
         self._finish(run)
@@ -345,11 +366,7 @@ class Slots:
         if handles.pidfd < 0:
             return
         self.loop.unwatch(handles.pidfd)
-        if handles.runner is None:
-            os.close(handles.pidfd)
-        else:
-            self.loop.unwatch(handles.runner.socket.fileno())
-            self.runners.forget(handles.runner)
+        os.close(handles.pidfd)
         handles.pidfd = -1
 
     def _release(self, run: Run) -> None:
@@ -357,8 +374,8 @@ class Slots:
         for fd in list(run.pipes):
             self._close_pipe(run, fd)
         del self._runs[run.dispatch_id]
-        handles = self._handles.pop(run.dispatch_id)
-        if handles.runner is None:
+        handles = self._handles.pop(run.dispatch_id, None)
+        if handles is not None:
             handles.spawned.close()
 
     def _ended(self, claim: Claim, result: RunResult, seconds: float | None = None) -> None:
@@ -373,7 +390,7 @@ class Slots:
 
     def _known(self) -> set[int]:
         """Return the processes that belong somewhere; any other child of ours was left behind."""
-        return self.runners.pids | {
+        return self._calls.runners.pids | {
             handles.process.pid for handles in self._handles.values() if handles.process.returncode is None
         }
 

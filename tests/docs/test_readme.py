@@ -22,7 +22,17 @@ from tests.support.config_folder import FixedClock
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-RUN_VARIABLES = {"RUN_ID", "ATTEMPT", "SCHEDULED_FOR", "JOB", "PARAM_", "INSTANCE", "PARENT_RUN_ID"}
+RUN_VARIABLES = {
+    "RUN_ID",
+    "ATTEMPT",
+    "SCHEDULED_FOR",
+    "JOB",
+    "PARAM_",
+    "INSTANCE",
+    "PARENT_RUN_ID",
+    "DEADLINE",
+    "PARAMS",
+}
 PLACEHOLDERS = {"RUN": "1", "T": "2027-01-31", "FILE": "-"}
 THE_PORTALS = {"portal", "user", "token", "audit"}
 """Verbs that may be told of where the portal is."""

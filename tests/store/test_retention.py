@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import text
+import pytest
+from sqlalchemy import insert, text
 
 from jobsup.model import Status, WorkerStatus
 from jobsup.store import overview, retention
 from jobsup.store.engine import Database
+from jobsup.store.rows import JobDayMark
 from tests.support.store import START, FakeClock, add_chunk, add_dispatch, add_job, add_log, add_worker
 
 DAY = timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def all_counted(db: Database) -> None:
+    """Nothing is kept for the days' sake; that it is, is told where they are tested."""
+    with db.write() as connection:
+        connection.execute(insert(JobDayMark).values(id=1, counted_until=START + 1000 * DAY))
 
 
 def left(database: Database) -> set[int]:

@@ -21,7 +21,7 @@ from jobsup.runtime.cgroups import Groups
 from jobsup.runtime.link import AloneLink
 from jobsup.store import dispatches
 from jobsup.store.engine import Database
-from jobsup.store.models import JobDispatch, JobExecutionLog, JobOutputChunk
+from jobsup.store.models import Job, JobDispatch, JobExecutionLog, JobOutputChunk
 from jobsup.worker import service
 from tests.support.store import add_job, create_database
 from tests.support.waiting import PATIENCE, until
@@ -66,6 +66,11 @@ class Bench:
         with self.database.read() as connection:
             statement = select(JobDispatch.__table__).where(JobDispatch.id == dispatch_id)
             return dict(connection.execute(statement).mappings().one())
+
+    def job_of(self, row: dict[str, Any]) -> str:
+        """Return the name of the job of a run's row."""
+        with self.database.read() as connection:
+            return connection.execute(select(Job.name).where(Job.id == row["job_id"])).scalar_one()
 
     def execution(self, dispatch_id: int) -> dict[str, Any] | None:
         """Return the log row of a run."""

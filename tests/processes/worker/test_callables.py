@@ -9,6 +9,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from tests.support.waiting import until
 from tests.support.worker import Bench, working
 
 MODULE = """
-import os, subprocess, sys, time
+import asyncio, ctypes, jobsup, logging, os, subprocess, sys, time, warnings
 
 def add(a, b=1): return {"sum": a + b}
 def nothing(): print("out"); print("err", file=sys.stderr)
@@ -44,7 +45,35 @@ def leaves(): return subprocess.Popen(["sleep", "300"]).pid
 def closes(): sys.stdout.close(); os.close(1)
 def folder(): return os.getcwd()
 def modules(): return [name for name in ("sqlalchemy", "pydantic", "click") if name in sys.modules]
-async def later(): pass
+async def later(n): await asyncio.sleep(0); print("awaited"); return n + 1
+async def fails(): await asyncio.sleep(0); raise KeyError("async")
+async def ticks(): yield 0.5, "half"; yield 1.0
+def steps(): yield 0.25; yield "copying"; yield 0.75, "nearly"; return {"rows": 3}
+def odd_steps(): yield [1, 2]
+def logs():
+    logging.getLogger("mine").info("noted")
+    logging.getLogger("mine").error("alas")
+    warnings.warn("old hat")
+def writes_below():
+    libc = ctypes.CDLL(None)
+    libc.puts(b"from C"); libc.fflush(None)
+def about():
+    run = jobsup.current_run()
+    when = [run.scheduled_for, run.deadline is not None, run.is_cancelled]
+    return [run.id, run.job, run.attempt, run.params["n"], *when]
+def leaves_in_time():
+    run = jobsup.current_run()
+    assert not run.is_cancelled
+    open("here-%d" % run.id, "w").write("1\\n")
+    while not run.is_cancelled: time.sleep(0.01)
+    print("tidied up")
+    return "left"
+def says(n):
+    os.write(1, b"out %d\\n" % n)
+    os.write(2, b"err %d\\n" % n)
+def grows(): return len(bytearray(40 << 20))
+def spins(seconds): end = time.process_time() + seconds; [None for _ in iter(lambda: time.process_time() < end, False)]
+def naps(seconds): time.sleep(seconds); return [time.monotonic(), os.getpid()]
 value = 3
 """
 
@@ -153,7 +182,68 @@ def test_what_cannot_be_called_fails_for_good_with_a_clear_line(bench: Bench) ->
         assert text in row["error_message"], function
         assert "\n" not in row["error_message"]
         assert log["exit_code"] is None
-    assert "is async" in call(bench, "later")[0]["error_message"]
+
+
+def test_an_async_function_is_awaited(bench: Bench) -> None:
+    row, log = call(bench, "later", kwargs={"n": 41})
+    assert (row["status"], log["result"], bytes(log["log_output"])) == ("COMPLETED", "42", b"awaited\n")
+    row, log = call(bench, "fails")
+    assert row["error_message"] == "KeyError: 'async'"
+    trace = bytes(log["log_output"]).decode()
+    assert "in fails" in trace
+    assert "asyncio" not in trace.replace("asyncio.sleep", "")
+
+
+def test_a_generator_tells_how_far_it_is_and_returns_its_value(bench: Bench) -> None:
+    row, log = call(bench, "steps")
+    assert json.loads(log["result"]) == {"rows": 3}
+    assert (row["progress"], row["progress_text"]) == (0.75, "nearly")
+    assert bytes(log["log_output"]).count(b'{"jobsup": {') == 3
+    row, _ = call(bench, "ticks")
+    assert (row["status"], row["progress"]) == ("COMPLETED", 1.0)
+    row, _ = call(bench, "odd_steps")
+    assert row["error_message"].startswith("tasks:odd_steps: yielded [1, 2]: a generator yields its progress")
+
+
+def test_what_is_logged_and_warned_of_is_kept_for_each_call(bench: Bench) -> None:
+    for _ in range(2):
+        _, log = call(bench, "logs")
+        said = bytes(log["log_output"]).decode()
+        assert "INFO mine: noted\nERROR mine: alas\n" in said
+        assert "UserWarning: old hat" in said
+
+
+def test_what_c_code_writes_is_kept(bench: Bench) -> None:
+    assert bytes(call(bench, "writes_below")[1]["log_output"]) == b"from C\n"
+
+
+def test_a_callable_knows_its_run(bench: Bench) -> None:
+    params = (ParamSpec("n", "integer", default=5),)
+    row, log = call(bench, "about", params=params)
+    assert json.loads(log["result"]) == [row["id"], bench.job_of(row), 1, 5, None, True, False]
+    _, log = call(bench, "about", params=params, timeout=None)
+    assert json.loads(log["result"])[5] is False, "no deadline"
+
+
+def test_a_callable_that_looks_may_end_in_its_own_way(bench: Bench) -> None:
+    run = bench.run(python="tasks:leaves_in_time", cwd=str(bench.folder))
+    bench.until_file(f"here-{run}")
+    dispatches.cancel(bench.database, run, "test")
+    assert bench.until_ended(run, 5)["status"] == "CANCELLED"
+    log = bench.execution(run) or {}
+    assert (log["result"], bytes(log["log_output"])) == ('"left"', b"tidied up\n")
+
+
+def test_each_call_is_charged_what_it_cost_itself(bench: Bench) -> None:
+    _, log = call(bench, "spins", kwargs={"seconds": 0.3})
+    assert 0.25 < log["cpu_user"] + log["cpu_system"] < 0.6
+    _, log = call(bench, "grows")
+    assert log["max_rss"] > 40 << 20
+    _, later = call(bench, "naps", kwargs={"seconds": 0.01})
+    assert later["max_rss"] < log["max_rss"] - (20 << 20)
+    assert later["cpu_user"] + later["cpu_system"] < 0.1
+    assert later["io_read"] is not None
+    assert later["io_write"] is not None
 
 
 def test_a_result_that_is_no_json_or_too_long_is_noted_instead(bench: Bench) -> None:
@@ -171,9 +261,7 @@ def test_a_call_past_its_timeout_is_killed_and_the_worker_unharmed(bench: Bench)
     row, log = call(bench, "sleeps", timeout=timedelta(seconds=0.5))
     assert (row["status"], row["reason"]) == ("TIMEOUT", "deadline")
     assert bytes(log["log_output"]) == b"begun\n"
-    row, _ = call(
-        bench, "deaf", timeout=timedelta(seconds=0.5), kill_grace=timedelta(seconds=0.2), cwd=str(bench.folder)
-    )
+    row, _ = call(bench, "deaf", timeout=timedelta(seconds=2), kill_grace=timedelta(seconds=0.2), cwd=str(bench.folder))
     assert row["reason"] == "deadline"
     assert "was killed" in row["error_message"]
     assert call(bench, "add", kwargs={"a": 1})[0]["status"] == "COMPLETED"
@@ -200,6 +288,58 @@ def test_a_job_folder_is_where_the_call_runs_and_first_on_the_path(bench: Bench)
     (other / "tasks_here.py").write_text(textwrap.dedent("import os\ndef folder(): return os.getcwd()\n"))
     _, log = call(bench, "tasks_here:folder", cwd=str(other))
     assert json.loads(log["result"]) == str(other)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """A worker with many slots."""
+    folder = tmp_path_factory.mktemp("wide")
+    (folder / "tasks.py").write_text(MODULE)
+    with working(folder, python_path=(str(folder),), concurrency=20) as bench:
+        yield bench
+
+
+def test_calls_that_share_a_runner_keep_their_own_output(wide: Bench) -> None:
+    runs = {n: wide.run(python="tasks:says", kwargs={"n": n}) for n in range(60)}
+    for n, run in runs.items():
+        assert wide.until_ended(run)["status"] == "COMPLETED"
+        assert sorted(wide.output(run).splitlines()) == [b"err %d" % n, b"out %d" % n]
+
+
+def test_no_call_waits_for_another_that_takes_long(wide: Bench) -> None:
+    at = timedelta(seconds=0.3)  # all of them are claimed at once
+    runs = [wide.run(python="tasks:naps", kwargs={"seconds": 1.5}, at=at) for _ in range(6)]
+    ended = [json.loads((wide.until_ended(run), wide.execution(run))[1]["result"]) for run in runs]  # type: ignore[index]
+    assert len({pid for _, pid in ended}) == 6
+    instants = [at for at, _ in ended]
+    assert max(instants) - min(instants) < 1.4, "they slept beside each other"
+
+
+def test_ending_one_call_harms_none_that_shares_its_runner(wide: Bench) -> None:
+    at = timedelta(seconds=0.3)
+    stuck = wide.run(python="tasks:sleeps", timeout=timedelta(seconds=0.3), at=at)
+    others = [wide.run(python="tasks:add", kwargs={"a": n}, at=at) for n in range(8)]
+    crash = wide.run(python="tasks:crash", at=at)
+    more = [wide.run(python="tasks:add", kwargs={"a": n}, at=at) for n in range(8)]
+    assert wide.until_ended(stuck)["reason"] == "deadline"
+    assert wide.until_ended(crash)["reason"] == "signal"
+    for n, run in [*enumerate(others), *enumerate(more)]:
+        assert wide.until_ended(run)["status"] == "COMPLETED"
+        assert json.loads((wide.execution(run) or {})["result"]) == {"sum": n + 1}
+
+
+def test_a_worn_runner_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "tasks.py").write_text(MODULE)
+    with working(tmp_path, python_path=(str(tmp_path),), runner_max_calls=3) as bench:
+        pids = [call(bench, "pid")[1]["result"] for _ in range(7)]
+    assert 3 <= len(set(pids)) <= 4
+
+
+def test_modules_are_imported_before_the_first_call(tmp_path: Path) -> None:
+    (tmp_path / "heavy.py").write_text("")
+    (tmp_path / "look.py").write_text("import sys\ndef loaded(): return 'heavy' in sys.modules\n")
+    with working(tmp_path, python_path=(str(tmp_path),), preload=("no_such", "heavy")) as bench:
+        assert call(bench, "look:loaded")[1]["result"] == "true"
 
 
 def test_no_runner_outlives_its_worker(tmp_path_factory: pytest.TempPathFactory) -> None:

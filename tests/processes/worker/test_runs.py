@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -96,6 +96,9 @@ def test_a_job_sees_the_allowed_environment_and_nothing_else(bench: Bench) -> No
     found = dict(item.split("=", 1) for item in bench.output(run).decode().split("\0") if item)
     passed_on = {"PATH", "HOME", "LANG", "TZ", "USER", "LOGNAME", "SHELL", "TMPDIR"}
     ours = {name: value for name, value in found.items() if name not in passed_on and not name.startswith("LC_")}
+    deadline = ours["JOBSUP_DEADLINE"]
+    off = datetime.fromisoformat(deadline) - bench.row(run)["started_at"] - timedelta(minutes=10)
+    assert abs(off) < timedelta(seconds=2)
     assert ours == {
         "MINE": "a\nb",
         "JOBSUP_INSTANCE": bench.instance,
@@ -104,6 +107,8 @@ def test_a_job_sees_the_allowed_environment_and_nothing_else(bench: Bench) -> No
         "JOBSUP_ATTEMPT": "1",
         "JOBSUP_SCHEDULED_FOR": "",
         "JOBSUP_PARENT_RUN_ID": "",
+        "JOBSUP_DEADLINE": deadline,
+        "JOBSUP_PARAMS": '{"size": 5, "name": ""}',
         "JOBSUP_PARAM_SIZE": "5",
         "JOBSUP_PARAM_NAME": "",
     }

@@ -46,6 +46,7 @@ def test_only_named_variables_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> 
         "JOBSUP_ATTEMPT",
         "JOBSUP_SCHEDULED_FOR",
         "JOBSUP_PARENT_RUN_ID",
+        "JOBSUP_DEADLINE",
     }
     assert (found["PATH"], found["LC_ALL"], found["MINE"]) == ("/bin", "C", "1")
     assert (found["JOBSUP_RUN_ID"], found["JOBSUP_JOB"], found["JOBSUP_INSTANCE"]) == ("12", "backup", "tag")

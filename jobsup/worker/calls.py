@@ -1,0 +1,436 @@
+"""The Python callables a worker runs: which runner does which, and what becomes of each call.
+
+Calls that are known to be over in no time, or of which nothing is known yet, wait behind each other in a runner, so
+that one message hands over many. A call that keeps others waiting for longer than STALL_SECONDS loses them: they are
+taken back, which the runner cannot refuse (`board`), and spread over other runners. A call known to take longer has
+a runner to itself from the beginning.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from enum import Enum
+from typing import Any, Protocol
+
+from jobsup.clock import Clock
+from jobsup.config.settings import WorkerSettings
+from jobsup.model import Reason
+from jobsup.runtime.service import Loop
+from jobsup.worker import command
+from jobsup.worker.board import STDERR, STDOUT
+from jobsup.worker.confinement import Confinement, confinement_of
+from jobsup.worker.environment import fixed_environment, job_params, run_variables
+from jobsup.worker.failure import NotStartedError
+from jobsup.worker.grouping import Grouping
+from jobsup.worker.run import Exit, Run, exit_of
+from jobsup.worker.runner import Runner, Runners
+
+QUICK_SECONDS = 0.005
+"""Calls of a function that take no longer on average may wait behind each other."""
+STALL_SECONDS = 0.01
+"""How long calls wait behind one that was thought to be quick."""
+QUEUE_MAX = 64
+"""Calls handed to one runner at most."""
+SPREAD_AT = 16
+"""With so many calls before it, another one rather goes to a runner that is idle."""
+DELIVERIES_MAX = 2
+"""A runner may have died before it took its call; the second try has another one."""
+LEARNING = 0.2
+"""The weight of a call in the average of its function."""
+FUNCTIONS_MAX = 10_000
+"""Functions whose average is kept."""
+REST_READS_MAX = 17
+"""Read at once from the pipe of a dead runner; the rest is read as it comes."""
+
+
+class Standing(Enum):
+    """Where a call is when its run is to be ended."""
+
+    WAITING = "waiting"
+    """It never began, and is nobody's any more."""
+    ALONE = "alone"
+    """It runs, and nothing else waits in its runner."""
+    OVER = "over"
+    """It has ended meanwhile."""
+
+
+class Audience(Protocol):
+    """Who hears what becomes of calls."""
+
+    def call_ended(self, run: Run, ending: Exit, runner: Runner, *, is_spent: bool) -> None:
+        """It returned or raised; `is_spent`: its runner has children of it, or heard our TERM, and must go."""
+        ...
+
+    def call_died(self, run: Run, ending: Exit, pipes: dict[int, int]) -> None:
+        """Its runner died in the middle of it; what is left of its output is in the pipes (fd -> stream)."""
+        ...
+
+    def call_refused(self, run: Run, error: NotStartedError) -> None:
+        """It never began, and will not."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """What the calls of one definition have in common."""
+
+    key: object
+    content: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Calls:
+    """All calls of a worker. Everything here happens in the loop's thread and waits for nothing."""
+
+    loop: Loop
+    clock: Clock
+    settings: WorkerSettings
+    instance: str
+    audience: Audience
+    grouping: Grouping
+    runners: Runners = field(init=False)
+    _runner_of: dict[int, Runner] = field(default_factory=dict)
+    _unsent: dict[Runner, list[tuple[int, Run]]] = field(default_factory=dict)
+    _seconds: OrderedDict[str, float] = field(default_factory=OrderedDict)
+    """How long calls of a function take on average, the latest used last."""
+    _frames: OrderedDict[object, _Frame] = field(default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        self.runners = Runners(self.loop, self.settings, instance=self.instance, grouping=self.grouping)
+
+    def start(self, run: Run) -> None:
+        """Give a call to a runner; it goes out with the next `tick`. NotStartedError says why there is none."""
+        job = run.claim.job
+        confinement = confinement_of(job)
+        runner = self._choose((confinement, job.cwd), job.python or "")
+        if runner is None:
+            runner = self.runners.start(job, confinement, self._heard)
+            self._thin_out()
+        self._put(runner, run)
+
+    def tick(self) -> None:
+        """Hand over what was given meanwhile, and part those that wait too long from whom they wait for."""
+        self._send()
+        now = self.loop.monotonic()
+        for runner in self.runners.all:
+            if self._stalls_at(runner) <= now:
+                self._pump(runner)
+                if self._stalls_at(runner) <= now:
+                    self._part(runner)
+        self._send()
+
+    def next_at(self) -> float:
+        """Return when the next `tick` has something to do, on the monotonic clock."""
+        if self._unsent:
+            return self.loop.monotonic()
+        return min(map(self._stalls_at, self.runners.all), default=math.inf)
+
+    def isolate(self, run: Run) -> Standing:
+        """See to it that ending this call's runner ends this call alone."""
+        runner = self._runner_of.get(run.dispatch_id)
+        if runner is None:
+            return Standing.OVER
+        runner.is_done_for = True
+        others = self._take_back(runner)
+        if run in others:
+            others.remove(run)
+            self._runner_of.pop(run.dispatch_id, None)
+            if not runner.is_ready:
+                self.runners.discard(runner)  # it may never be
+            self._start_again(others)
+            return Standing.WAITING
+        self._start_again(others)
+        self._pump(runner)
+        return Standing.ALONE if self._runner_of.get(run.dispatch_id) is runner else Standing.OVER
+
+    def abandon(self, run: Run) -> None:
+        """Forget a call, and the runner that cannot be killed with it."""
+        runner = self._runner_of.pop(run.dispatch_id, None)
+        if runner is not None:
+            self.runners.forget(runner)
+
+    def discard(self, runner: Runner) -> None:
+        """End a runner whose call has ended; what waits in it goes to others."""
+        runner.is_done_for = True
+        others = self._take_back(runner)
+        self.runners.discard(runner)
+        self._start_again(others)
+
+    def close(self) -> None:
+        for runner in self.runners.all:
+            self.runners.discard(runner)
+        self._runner_of.clear()
+        self._unsent.clear()
+
+    # Choosing a runner
+
+    def _choose(self, key: tuple[Confinement, str | None], function: str) -> Runner | None:
+        mine = [runner for runner in self.runners.all if runner.key == key and not runner.is_done_for]
+        idle = [runner for runner in mine if not runner.queue]
+        busy: list[Runner] = []
+        if self._seconds.get(function, 0.0) <= QUICK_SECONDS:
+            most = SPREAD_AT if idle else QUEUE_MAX
+            now = self.loop.monotonic()
+            busy = [runner for runner in mine if 0 < len(runner.queue) < most and not self._keeps_waiting(runner, now)]
+        if busy and (function in self._seconds or not idle):
+            return min(busy, key=lambda runner: len(runner.queue))
+        return max(idle, key=lambda runner: runner.head_since, default=None)  # the last used is the warmest
+
+    def _keeps_waiting(self, runner: Runner, now: float) -> bool:
+        return any(self._seconds.get(run.claim.job.python or "", 0.0) > QUICK_SECONDS for _, run in runner.queue) or (
+            runner.is_ready and now - runner.head_since > STALL_SECONDS
+        )
+
+    def _learn(self, run: Run, seconds: float) -> None:
+        function = run.claim.job.python or ""
+        before = self._seconds.pop(function, seconds)
+        self._seconds[function] = before + (seconds - before) * LEARNING
+        if len(self._seconds) > FUNCTIONS_MAX:
+            self._seconds.popitem(last=False)
+
+    def _thin_out(self) -> None:
+        """Keep no more runners than there can be calls: of those that wait, the longest idle leaves."""
+        surplus = len(self.runners.all) - max(1, self.settings.concurrency)
+        if surplus > 0:
+            idle = [runner for runner in self.runners.all if not runner.queue and runner.is_ready]
+            for runner in sorted(idle, key=lambda runner: runner.head_since)[:surplus]:
+                self.runners.discard(runner)
+
+    # Handing over, and taking back
+
+    def _send(self) -> None:
+        while self._unsent:
+            runner, calls = self._unsent.popitem()
+            calls = [(number, run) for number, run in calls if self._runner_of.get(run.dispatch_id) is runner]
+            message = self._message(runner, calls)
+            if message["calls"] and not runner.send(message):
+                # It is dead, and will be heard of; or it is full, and its calls are better off elsewhere.
+                runner.is_done_for = True
+                self._start_again(self._take_back(runner))
+
+    def _message(self, runner: Runner, calls: Iterable[tuple[int, Run]]) -> dict[str, Any]:
+        frames: dict[str, Any] = {}
+        listed = []
+        for number, run in calls:
+            try:
+                frame = self._frame(run)
+            except NotStartedError as error:
+                self._drop(runner, run)
+                self.audience.call_refused(run, error)
+                continue
+            name = runner.frames.get(frame.key)
+            if name is None:
+                name = runner.frames[frame.key] = str(len(runner.frames))
+                frames[name] = frame.content
+            listed.append((number, name, run_variables(run.claim), job_params(run.claim)))
+        return {"frames": frames, "calls": listed}
+
+    def _frame(self, run: Run) -> _Frame:
+        """Return what the calls of this definition have in common; secrets may differ from one to the next."""
+        claim, job = run.claim, run.claim.job
+        key = (claim.job_id, claim.config_hash)
+        if not run.secrets and key in self._frames:
+            return self._frames[key]
+        account = confinement_of(job).account
+        content = {
+            "python": job.python,
+            "kwargs": job.kwargs,
+            "environment": fixed_environment(job, self.instance, account, run.secrets),
+            "path": [*self.settings.python_path, command.working_folder(job, account)],
+            "timeout": None if job.timeout is None else job.timeout.total_seconds(),
+            "is_merged": job.stderr == "merge",
+        }
+        if run.secrets:
+            return _Frame((*key, json.dumps(content["environment"])), content)
+        frame = self._frames[key] = _Frame(key, content)
+        if len(self._frames) > FUNCTIONS_MAX:
+            self._frames.popitem(last=False)
+        return frame
+
+    def _take_back(self, runner: Runner) -> list[Run]:
+        """Take from a runner whatever has not begun."""
+        taken = runner.board.take_back(runner.calls)
+        back = [run for number, run in runner.queue if number >= taken]
+        for run in back:
+            self._drop(runner, run)
+        return back
+
+    def _drop(self, runner: Runner, run: Run) -> None:
+        kept = [(number, other) for number, other in runner.queue if other is not run]
+        runner.queue.clear()
+        runner.queue.extend(kept)
+        self._runner_of.pop(run.dispatch_id, None)
+        run.deadline = None
+
+    def _start_again(self, runs: Iterable[Run]) -> None:
+        for run in runs:
+            try:
+                self.start(run)
+            except NotStartedError as error:
+                self.audience.call_refused(run, error)
+
+    def _stalls_at(self, runner: Runner) -> float:
+        if len(runner.queue) < 2 or not runner.is_ready:
+            return math.inf
+        return runner.head_since + STALL_SECONDS
+
+    def _part(self, runner: Runner) -> None:
+        """Spread the calls that wait over two others: should these stall too, the next step is twice as wide."""
+        waiting = self._take_back(runner)
+        for run in waiting:
+            run.deliveries -= 1  # no fault of anybody's
+        half = (len(waiting) + 1) // 2
+        for some in (waiting[:half], waiting[half:]):
+            self._start_together(some)
+
+    def _start_together(self, runs: list[Run]) -> None:
+        """Start calls behind each other in a runner of their own."""
+        if not runs:
+            return
+        self._start_again(runs[:1])
+        first = self._runner_of.get(runs[0].dispatch_id)
+        for run in runs[1:]:
+            if first is None or first.is_done_for or self._seconds.get(run.claim.job.python or "", 0.0) > QUICK_SECONDS:
+                self._start_again([run])
+            else:
+                self._put(first, run)
+
+    def _put(self, runner: Runner, run: Run) -> None:
+        run.pid, run.process_started = runner.pid, runner.process_started
+        run.deliveries += 1
+        self._runner_of[run.dispatch_id] = runner
+        runner.queue.append((runner.calls, run))
+        self._unsent.setdefault(runner, []).append((runner.calls, run))
+        runner.calls += 1
+        if len(runner.queue) == 1:
+            self._head_begins(runner)
+
+    # What runners say
+
+    def _heard(self, runner: Runner, fd: int) -> None:
+        if fd == runner.pidfd:
+            self._died(runner)
+        else:
+            self._pump(runner, fd)
+
+    def _pump(self, runner: Runner, fd: int = -1) -> None:
+        """Read output, then answers until there is none: what nobody has answered for is of the call that runs."""
+        for stream, pipe in runner.pipes.items():
+            if pipe == fd and runner.read(stream) < 0:
+                self.loop.unwatch(pipe)
+        while answers := list(runner.answers()):
+            for answer in answers:
+                self._answered(runner, answer)
+            if not runner.pipes:
+                return  # it was let go of
+        for stream in (STDOUT, STDERR):
+            data = runner.rest(stream)
+            if data and runner.head is not None:
+                runner.head.take(stream, data)
+
+    def _answered(self, runner: Runner, answer: dict[str, Any]) -> None:
+        if "ready" in answer:
+            runner.is_ready = True
+            self._head_begins(runner)  # the time it took to start is not the call's
+            return
+        if not runner.queue or runner.queue[0][0] != answer["number"]:
+            return  # it was taken back
+        _, run = runner.queue[0]
+        if "void" in answer:
+            self._drop(runner, run)
+            self._start_again([run])
+        else:
+            runner.queue.popleft()
+            self._runner_of.pop(run.dispatch_id, None)
+            self._settle(runner, run, answer)
+        if runner.pipes:
+            self._head_begins(runner)
+
+    def _settle(self, runner: Runner, run: Run, answer: dict[str, Any]) -> None:
+        for stream, name in ((STDOUT, "out"), (STDERR, "err")):
+            data = runner.owed(stream, answer[name])
+            if data:
+                run.take(stream, data)
+        runner.answered += 1
+        runner.rss = answer["rss"]
+        runner.cpu_user += answer["cpu_user"]
+        runner.cpu_system += answer["cpu_system"]
+        self._learn(run, answer["ended"] - answer["began"])
+        ending = _exit_of(answer, self.clock, run)
+        if runner.spawned.group is not None:  # a process below it may have been ended
+            ending = replace(ending, out_of_memory=runner.spawned.ran_out_of_memory())
+        is_spent = "children" in answer or run.cause is not None
+        if not is_spent and self.runners.is_worn(runner):
+            runner.is_done_for = True
+            self._start_again(self._take_back(runner))
+        self.audience.call_ended(run, ending, runner, is_spent=is_spent)
+        if runner.is_done_for and not runner.queue and runner.pipes:
+            self.runners.discard(runner)
+
+    def _head_begins(self, runner: Runner) -> None:
+        runner.head_since = self.loop.monotonic()
+        if runner.head is not None:
+            runner.head.begin(self.clock, runner.head_since)
+
+    def _died(self, runner: Runner) -> None:
+        _, status, usage = os.wait4(runner.pid, 0)
+        runner.process.returncode = os.waitstatus_to_exitcode(status)
+        runner.is_done_for = True
+        for stream in runner.pipes:
+            for _ in range(REST_READS_MAX):
+                if runner.read(stream) <= 0:
+                    break
+        self._pump(runner)
+        if not runner.pipes:
+            return
+        ending = exit_of(status, usage, self.clock.now()).less(runner.cpu_user, runner.cpu_system)
+        ending = replace(ending, out_of_memory=runner.spawned.ran_out_of_memory())
+        waiting = self._take_back(runner)
+        complaint = None if runner.is_ready else runner.spawned.complaint()
+        begun = runner.head
+        if begun is not None:
+            runner.queue.clear()
+            self._runner_of.pop(begun.dispatch_id, None)
+            self.runners.unwatch(runner)
+            pipes = {fd: stream for stream, fd in runner.pipes.items()}
+            runner.pipes.clear()
+            self.runners.forget(runner)
+            self.audience.call_died(begun, ending, pipes)
+        else:
+            self.runners.forget(runner)
+        self._go_elsewhere(waiting, complaint or _never_began(ending), is_final=complaint is not None)
+
+    def _go_elsewhere(self, waiting: list[Run], error: NotStartedError, *, is_final: bool) -> None:
+        for run in waiting:
+            if is_final or run.deliveries >= DELIVERIES_MAX:
+                self.audience.call_refused(run, error)
+            else:
+                self._start_again([run])
+
+
+def _exit_of(answer: dict[str, Any], clock: Clock, run: Run) -> Exit:
+    """Read what a runner said of a call, with its instants by our clock."""
+    run.begin_at(clock.now(), clock.monotonic(), answer["began"])
+    return Exit(
+        at=run.started_at + timedelta(seconds=answer["ended"] - answer["began"]),
+        code=answer.get("exit_code"),
+        reason=Reason(answer.get("reason", Reason.NONE)),
+        error=answer.get("error"),
+        result=answer.get("result"),
+        cpu_user=answer["cpu_user"],
+        cpu_system=answer["cpu_system"],
+        max_rss=answer["max_rss"],
+        io_read=answer["io_read"],
+        io_write=answer["io_write"],
+    )
+
+
+def _never_began(ending: Exit) -> NotStartedError:
+    said = f"exit code {ending.code}" if ending.signal is None else f"signal {ending.signal}"
+    return NotStartedError(f"its Python runner ended before the call began: {said}", Reason.INTERNAL)
