@@ -77,11 +77,6 @@ def targets(connection: Connection, jobs: Sequence[RowMapping], now: datetime) -
     }
 
 
-def is_for_any(job: RowMapping) -> bool:
-    """Say whether a job's runs can be had by whichever worker serves its queue."""
-    return job["requires"] is None and job["on_hosts"] != On.EACH
-
-
 def no_host(job: RowMapping) -> str:
     """Say what a host would have had to have."""
     tags = f" with {job['requires']}" if job["requires"] else ""

@@ -16,6 +16,7 @@ from jobsup.model import Overlap, Reason, SetSpec, Source, Status
 from jobsup.schedule.blackouts import blackout_at
 from jobsup.store import admission, dependencies, notifier, sets
 from jobsup.store.engine import Database
+from jobsup.store.news import Offer
 from jobsup.store.rows import Job, JobDispatch
 
 
@@ -66,10 +67,11 @@ def create_manual(
             raise ConflictError(f"job {job_name!r} runs on each host, and {admission.no_host(job)}")
         found = [_create(connection, job, params, requested_by, target=target, now=now, at=at) for target in targets]
         made[:] = [created.dispatch_id for created in found]
-        if at is None and not on and job["overlap"] != Overlap.REPLACE and admission.is_for_any(job):
-            notifier.offer(database, int(found[0].status is Status.PENDING))
-        else:
+        if at is not None or job["overlap"] == Overlap.REPLACE:
             notifier.wake(database, "worker")
+        else:
+            for each in found:
+                _offer(database, job, each.target, int(each.status is Status.PENDING))
         return _together(found)
 
     return database.settle(make)
@@ -124,13 +126,14 @@ def retry(database: Database, dispatch_id: int, by: str) -> int:
         if job["retired_at"] is not None:
             raise ConflictError(f"job {job['name']!r} was removed on {rfc3339(job['retired_at'])}")
         made.append(_insert_retry(connection, row, job, by, now))
-        if not row["target"] and admission.is_for_any(job):
-            notifier.offer(database, 1)
-        else:
-            notifier.wake(database, "worker")
+        _offer(database, job, row["target"], 1)
         return made[-1]
 
     return database.settle(make)
+
+
+def _offer(database: Database, job: RowMapping, target: str, count: int) -> None:
+    notifier.offer(database, Offer(job["queue"], target, job["requires"] or ""), count)
 
 
 def latest_attempt(database: Database, dispatch_id: int) -> tuple[int, Status]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from jobsup.store import wake_channels, wake_sockets
 from jobsup.store.engine import Database
-from jobsup.store.news import OFFER
+from jobsup.store.news import Offer
 
 KINDS = ("worker", "scheduler", "follower")
 """Who can be woken: workers when work waits, schedulers when jobs changed, followers of runs and output."""
@@ -28,18 +28,18 @@ def wake(database: Database, kind: str, count: int = 1) -> None:
         database.tell(kind, count)
 
 
-def offer(database: Database, count: int) -> None:
+def offer(database: Database, what: Offer, count: int = 1) -> None:
     """Tell workers that `count` runs can be claimed now, and no more of them than are needed for that.
 
     What waits for a later instant, or asks something of the workers that run already, is news for all: `wake` them.
     """
-    if count < 1 or database.tell(OFFER, count):
+    if count < 1 or database.tell(what.key, count):
         return
     if database.path is not None:
-        wake_sockets.offer(database.path, "worker", count)
+        wake_sockets.offer_each(database.path, {what: count})
         return
     with database.write():
-        database.tell(OFFER, count)
+        database.tell(what.key, count)
 
 
 def listeners(database: Database, kind: str) -> frozenset[str]:

@@ -24,7 +24,7 @@ from jobsup.errors import DatabaseError, DatabaseUnavailableError
 from jobsup.store import faults, wake_sockets
 from jobsup.store.direct import BEGIN, Direct
 from jobsup.store.faults import Words
-from jobsup.store.news import OFFER
+from jobsup.store.news import kinds, offers
 
 # How long SQLite itself waits for a lock that a foreign program holds; our own writers queue on the lock file.
 BUSY_SECONDS = 5.0
@@ -83,11 +83,10 @@ class SqliteFile:
 
     def announced(self, news: Mapping[str, int]) -> None:
         """Tell the listeners of each kind what has been committed."""
-        for kind, count in news.items():
-            if kind != OFFER:
-                wake_sockets.wake(self.path, kind)
-            elif "worker" not in news:
-                wake_sockets.offer(self.path, "worker", count)
+        for kind in kinds(news):
+            wake_sockets.wake(self.path, kind)
+        if "worker" not in news:
+            wake_sockets.offer_each(self.path, offers(news))
 
     def explain(self, error: DBAPIError) -> DatabaseError:
         """Turn what the driver says into one line that names the database and what to do."""

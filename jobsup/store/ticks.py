@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,7 @@ from jobsup.store.admission import LiveRun
 from jobsup.store.dialect import insert_new
 from jobsup.store.engine import Database
 from jobsup.store.made import fetch
+from jobsup.store.news import Offer
 from jobsup.store.rows import Job, JobDispatch
 
 
@@ -90,10 +92,7 @@ def dispatch(database: Database, lease: Lease, plans: Sequence[TickPlan]) -> Dis
         if rows:
             insert_new(connection, JobDispatch, rows)
         pending = _pending(rows)
-        if _is_for_any(rows, jobs.values(), now):
-            notifier.offer(database, pending)
-        else:
-            notifier.wake(database, "worker", pending)
+        _tell(database, rows, jobs.values(), now)
         skipped = sum(row["skipped_count"] or 0 for row in rows)
         return Dispatched(pending, skipped, len(plans) - len(current))
 
@@ -195,10 +194,15 @@ def _run_rows(  # noqa: PLR0917  (one row's whole story)
     return rows
 
 
-def _is_for_any(rows: Iterable[dict[str, Any]], jobs: Iterable[RowMapping], now: datetime) -> bool:
-    """Say whether what waits can be had at once by whichever worker, and no running one has to hear of it."""
-    at_once = all(row["available_at"] <= now for row in rows if row["status"] == Status.PENDING)
-    return at_once and all(job["overlap"] != Overlap.REPLACE and admission.is_for_any(job) for job in jobs)
+def _tell(database: Database, rows: Sequence[dict[str, Any]], jobs: Iterable[RowMapping], now: datetime) -> None:
+    """Offer what waits to those who can have it; all workers are told of what comes later, or ends what runs."""
+    waiting = [row for row in rows if row["status"] == Status.PENDING]
+    if any(row["available_at"] > now for row in waiting) or any(job["overlap"] == Overlap.REPLACE for job in jobs):
+        notifier.wake(database, "worker", len(waiting))
+        return
+    offered = Counter(Offer(row["queue"], row["target"], row["requires"] or "") for row in waiting)
+    for offer, count in offered.items():
+        notifier.offer(database, offer, count)
 
 
 def _pending(rows: Iterable[dict[str, Any]]) -> int:

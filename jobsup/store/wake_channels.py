@@ -10,6 +10,7 @@ can have it, and a few more: were all to come, a thousand would ask for one run.
 
 from __future__ import annotations
 
+import json
 import os
 import select
 from collections.abc import Mapping
@@ -18,8 +19,10 @@ from contextlib import suppress
 from sqlalchemy import text
 
 from jobsup.store.direct import Direct, Statement
-from jobsup.store.news import OFFER
+from jobsup.store.news import kinds, offers
 
+# Kinds of work that are offered each to those who can take it; with more of them at once all workers are told.
+OFFERS_MAX = 8
 # Names of workers in one notification, which may have 8,000 bytes.
 NAMES_MAX = 200
 # With no more idle workers than this all of them are offered whatever there is.
@@ -107,29 +110,47 @@ def channel(schema: str, kind: str) -> str:
 
 def announce(direct: Direct, schema: str, news: Mapping[str, int]) -> None:
     """Have the server tell at the commit: all listeners of each kind, and of an offer those it is for."""
-    kinds = sorted(set(news) - {OFFER})
-    if kinds:
-        calls = ", ".join(f"pg_notify(%({kind})s, '')" for kind in kinds)
-        direct.say(f"SELECT {calls}", {kind: channel(schema, kind) for kind in kinds})
-    if OFFER in news and "worker" not in news:
-        some = min(news[OFFER] + SPARE_OFFERS, NAMES_MAX)
-        given = {"channel": channel(schema, "worker"), "some": some, "few": FEW, "choosy": NAMES_MAX}
+    told, offered = kinds(news), offers(news)
+    if len(offered) > OFFERS_MAX and "worker" not in told:
+        told.append("worker")  # so many kinds of work are for everybody
+    if told:
+        calls = ", ".join(f"pg_notify(%({kind})s, '')" for kind in told)
+        direct.say(f"SELECT {calls}", {kind: channel(schema, kind) for kind in told})
+    if "worker" in told:
+        return
+    for offer, count in offered.items():
+        given = {
+            "channel": channel(schema, "worker"),
+            "some": min(count + SPARE_OFFERS, NAMES_MAX),
+            "queue": offer.queue,
+            "target": offer.target,
+            "requires": json.dumps(offer.requires.split()),
+        }
         direct.run(_OFFER_WORK, given)
 
 
+# Of the idle ones that can take it a few are named. When there are no more than are needed, so are those that are
+# busy, which may have a slot; and when that is too long a list, or nobody seems to be there, all are told.
 _OFFER_WORK = Statement(
     lambda _: text(
         f"""
-WITH idle AS (
-  SELECT worker_id, CAST(queues AS text) = '[]' AS takes_any FROM worker_registration
-  WHERE status = 'IDLE'
+WITH able AS (
+  SELECT worker_id, status = 'IDLE' AS is_idle FROM worker_registration
+  WHERE status IN ('IDLE', 'BUSY')
     AND last_heartbeat > clock_timestamp() - make_interval(secs => {SILENT_HEARTBEATS} * heartbeat_interval)
+    AND (CAST(queues AS text) = '[]' OR CAST(queues AS jsonb) @> to_jsonb(CAST(:queue AS text)))
+    AND (CAST(:target AS text) = '' OR node = CAST(:target AS text))
+    AND CAST(tags AS jsonb) @> CAST(CAST(:requires AS text) AS jsonb)
+), counted AS (
+  SELECT count(*) AS able, count(*) FILTER (WHERE is_idle) > greatest({FEW}, CAST(:some AS integer)) AS is_crowd
+  FROM able
 ), named AS (
-  (SELECT worker_id FROM idle WHERE takes_any ORDER BY random() LIMIT :some)
-  UNION ALL (SELECT worker_id FROM idle WHERE NOT takes_any ORDER BY random() LIMIT :choosy)
+  (SELECT worker_id FROM able WHERE is_idle AND (SELECT is_crowd FROM counted) ORDER BY random()
+   LIMIT CAST(:some AS integer))
+  UNION ALL
+  (SELECT worker_id FROM able WHERE (SELECT NOT is_crowd AND able <= {NAMES_MAX} FROM counted))
 )
-SELECT pg_notify(:channel, '{OFFERED}' || CASE WHEN (SELECT count(*) FROM idle) > greatest(:few, :some)
-                                          THEN (SELECT string_agg(worker_id, ' ') FROM named) ELSE '' END)
+SELECT pg_notify(:channel, '{OFFERED}' || coalesce((SELECT string_agg(worker_id, ' ') FROM named), ''))
 """  # noqa: S608  (our own words and numbers)
     )
 )

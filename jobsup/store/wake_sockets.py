@@ -12,11 +12,12 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jobsup.errors import DatabaseError
+from jobsup.store.news import Offer
 
 # The kernel's `sun_path` without its closing NUL.
 SOCKET_PATH_BYTES_MAX = 107
@@ -42,6 +43,14 @@ def offer(database: Path, kind: str, count: int, *, spare: int = SPARE_OFFERS) -
     ready = [name for name in names if name.count(".") == 2]  # kind, process, random part
     random.shuffle(ready)
     _tell(database, [*ready[: count + spare], *choosy], _OFFER)
+
+
+def offer_each(database: Path, offered: Mapping[Offer, int]) -> None:
+    """Offer work to workers; what needs tags, to all of them: no name of a socket tells who has which."""
+    if any(offer.requires for offer in offered):
+        wake(database, "worker")
+    elif offered:
+        offer(database, "worker", sum(offered.values()))
 
 
 def listeners(database: Path, kind: str) -> frozenset[str]:

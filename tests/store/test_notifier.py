@@ -15,9 +15,12 @@ import pytest
 from jobsup.errors import DatabaseError
 from jobsup.store import notifier
 from jobsup.store.engine import Database
+from jobsup.store.news import Offer
 from jobsup.store.notifier import Listener, offer, wake
 from jobsup.store.wake_sockets import SOCKET_PATH_BYTES_MAX, SPARE_OFFERS
 from tests.support.store import create_database, opening
+
+ANY = Offer("default")
 
 
 def sockets(database: Database) -> list[str]:
@@ -160,9 +163,9 @@ def test_a_folder_that_cannot_be_made_is_told_in_one_line(db: Database) -> None:
 @pytest.mark.only("sqlite", "on a server everybody hears of work")
 def test_work_is_offered_to_one_more_than_can_have_it_and_not_to_all(db: Database) -> None:
     listeners = [Listener(db, "worker") for _ in range(5)]
-    offer(db, 1)
+    offer(db, ANY, 1)
     assert sum(listener.drain() for listener in listeners) == 1 + SPARE_OFFERS
-    offer(db, 50)
+    offer(db, ANY, 50)
     assert sum(listener.drain() for listener in listeners) == 5
     for listener in listeners:
         listener.close()
@@ -171,18 +174,18 @@ def test_work_is_offered_to_one_more_than_can_have_it_and_not_to_all(db: Databas
 @pytest.mark.only("sqlite", "on a server everybody hears of work")
 def test_an_offer_that_is_declined_goes_to_others_and_comes_back_only_when_it_is_welcome(db: Database) -> None:
     full, ready = Listener(db, "worker"), Listener(db, "worker")
-    offer(db, 1)
+    offer(db, ANY, 1)
     assert full.drain()
     assert ready.drain()
     assert full.decline()
     assert ready.drain(), "it was passed on"
-    offer(db, 9)
+    offer(db, ANY, 9)
     assert (full.drain(), ready.drain()) == (False, True)
     wake(db, "worker")
     assert (full.drain(), ready.drain()) == (True, True), "news is for the full ones too"
     assert not full.decline(), "news cannot be declined"
     full.welcome()
-    offer(db, 9)
+    offer(db, ANY, 9)
     assert (full.drain(), ready.drain()) == (True, True)
     assert len(notifier.listeners(db, "worker")) == 2
     full.close()
@@ -194,7 +197,7 @@ def test_an_offer_that_is_declined_goes_to_others_and_comes_back_only_when_it_is
 def test_one_that_serves_some_queues_hears_of_every_offer(db: Database) -> None:
     choosy, *others = Listener(db, "worker", is_choosy=True), *(Listener(db, "worker") for _ in range(8))
     for _ in range(3):
-        offer(db, 1)
+        offer(db, ANY, 1)
         assert choosy.drain()
     for listener in (choosy, *others):
         listener.close()
@@ -203,7 +206,7 @@ def test_one_that_serves_some_queues_hears_of_every_offer(db: Database) -> None:
 def test_an_offer_in_a_transaction_is_told_at_its_end(db: Database) -> None:
     listener = Listener(db, "worker")
     with db.write():
-        offer(db, 1)
+        offer(db, ANY, 1)
         assert not listener.drain()
     assert select.select([listener], [], [], 5)[0]
     assert listener.drain()

@@ -7,9 +7,10 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from jobsup.model import WorkerStatus
+from jobsup.model import On, WorkerStatus
 from jobsup.store import dispatches, notifier, rescue
 from jobsup.store.engine import Database
+from jobsup.store.news import Offer
 from jobsup.store.wake_channels import FEW, SPARE_OFFERS
 from tests.support.clock import FakeClock
 from tests.support.postgres import PostgresServer, open_schema, schema
@@ -17,6 +18,7 @@ from tests.support.store import add_job, add_worker
 from tests.support.waiting import PATIENCE, until
 
 WORKERS = 20
+ANY = Offer("default")
 
 
 @pytest.fixture
@@ -64,9 +66,9 @@ def test_one_run_is_offered_to_a_few(db: Database, ears: dict[str, notifier.List
 def test_many_runs_are_offered_to_as_many_and_more_than_there_are_to_all(
     db: Database, ears: dict[str, notifier.Listener]
 ) -> None:
-    notifier.offer(db, 7)
+    notifier.offer(db, ANY, 7)
     assert len(heard(ears)) == 7 + SPARE_OFFERS
-    notifier.offer(db, WORKERS)
+    notifier.offer(db, ANY, WORKERS)
     assert len(heard(ears)) == WORKERS
 
 
@@ -83,7 +85,7 @@ def test_only_idle_workers_that_were_heard_of_lately_are_chosen(
             "WHERE worker_id = ANY(%(silent)s)",
             {"silent": names[6:12]},
         )
-    notifier.offer(db, 5)
+    notifier.offer(db, ANY, 5)
     assert heard(ears) < set(names[12:])
 
 
@@ -93,16 +95,44 @@ def test_when_few_are_idle_all_are_asked_that_may_have_a_slot(db: Database, ears
         connection.exec_driver_sql(
             "UPDATE worker_registration SET status = 'BUSY' WHERE worker_id <> ALL(%(idle)s)", {"idle": idle}
         )
-    notifier.offer(db, 1)
+    notifier.offer(db, ANY, 1)
     assert heard(ears) == set(ears)
 
 
-def test_a_worker_of_some_queues_judges_for_itself(db: Database, ears: dict[str, notifier.Listener]) -> None:
-    choosy = add_worker(db, "worker-slow1", queues=["slow"])
-    with closing(notifier.Listener(db, "worker", choosy)) as ear:
-        for _ in range(5):
-            notifier.offer(db, 1)
-            until(ear.drain, PATIENCE, "the worker of some queues to be told")
+def test_work_is_offered_only_to_workers_that_may_take_it(db: Database, ears: dict[str, notifier.Listener]) -> None:
+    slow = [f"worker-slow{number}" for number in range(6)]
+    with ExitStack() as stack:
+        special = dict(ears)
+        for number, name in enumerate(slow):
+            add_worker(db, name, node=f"s{number}", queues=["slow"], tags=[f"host:s{number}", "gpu"])
+            special[name] = stack.enter_context(closing(notifier.Listener(db, "worker", name)))
+        notifier.offer(db, ANY, 3)
+        assert not heard(special) & set(slow), "they serve another queue"
+        notifier.offer(db, Offer("slow"), 2)
+        assert len(heard(special)) == 2 + SPARE_OFFERS
+        notifier.offer(db, Offer("slow", target="s3"))
+        assert heard(special) == {"worker-slow3"}
+        notifier.offer(db, Offer("slow", requires="gpu host:s1"))
+        assert heard(special) == {"worker-slow1"}
+        notifier.offer(db, Offer("slow", requires="gpu"), 2)
+        told = heard(special)
+        assert (len(told), told < set(slow)) == (2 + SPARE_OFFERS, True)
+
+
+def test_a_job_that_runs_on_each_host_wakes_one_worker_of_each(
+    db: Database, ears: dict[str, notifier.Listener]
+) -> None:
+    with ExitStack() as stack:
+        for node in ("db1", "db2"):
+            name = add_worker(db, f"worker-{node}", node=node)
+            ears[name] = stack.enter_context(closing(notifier.Listener(db, "worker", name)))
+        with db.write() as connection:
+            connection.exec_driver_sql("DELETE FROM worker_registration WHERE node = 'here'")
+        add_job(db, "a", on=On.EACH)
+        run(db)
+        assert heard(ears) == {"worker-db1", "worker-db2"}
+        for name in ("worker-db1", "worker-db2"):
+            ears.pop(name)
 
 
 def test_news_are_for_all_and_so_is_the_loss_of_a_worker(
