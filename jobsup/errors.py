@@ -1,6 +1,6 @@
 """Every error a person can meet, with the exit code it ends a command with.
 
-One table serves the command line and, later, the API's problem types:
+One table serves the command line and the API's problem types:
 
 ====  =====================================================
 code  meaning
@@ -41,6 +41,8 @@ class JobsupError(Exception):
     """Base of all errors that are a sentence for a person: what, which, and what to do."""
 
     exit_code = ExitCode.FAILED
+    is_told = False
+    """Whether its lines have been shown already, as they came."""
 
 
 class UsageError(JobsupError):
@@ -124,3 +126,16 @@ class ConfigError(JobsupError):
     def __reduce__(self) -> tuple[type[ConfigError], tuple[tuple[Problem, ...]]]:
         """Carry the problems, not the text, over a process border."""
         return (ConfigError, (self.problems,))
+
+
+_BY_CODE: dict[int, type[JobsupError]] = {
+    error.exit_code: error
+    for error in (JobsupError, UsageError, UnreachableError, NotFoundError, DeniedError, ConflictError)
+}
+
+
+def error_of(exit_code: int, text: str) -> JobsupError:
+    """Return the error that an exit code stands for: for an answer from another process, or another machine."""
+    if exit_code == ExitCode.CONFIG:
+        return ConfigError(tuple(Problem(line) for line in text.splitlines()))
+    return _BY_CODE.get(exit_code, JobsupError)(text)

@@ -8,15 +8,20 @@ from typing import TYPE_CHECKING, Any
 from jobsup.clock import rfc3339
 
 if TYPE_CHECKING:
+    from jobsup.actions.health import Health
     from jobsup.actions.serving import Unserved
     from jobsup.model import JobSpec
+    from jobsup.store.audit import AuditRow
     from jobsup.store.jobs import JobFacts
-    from jobsup.store.overview import RunRow, Summary
+    from jobsup.store.overview import RunRow
+    from jobsup.store.tokens import Token
+    from jobsup.store.users import User
     from jobsup.store.workers import WorkerRow
 
 
 def job_document(facts: JobFacts, now: datetime) -> dict[str, Any]:
     """Return a job as JSON shows it in a list."""
+    from jobsup.actions.jobs import depends_words, pause_words
     from jobsup.schedule import describe
 
     return {
@@ -32,6 +37,8 @@ def job_document(facts: JobFacts, now: datetime) -> dict[str, Any]:
         "requires": list(facts.spec.requires),
         "set": facts.set_name,
         "origin": facts.origin,
+        "depends": depends_words(facts.spec) if facts.spec.depends_on else None,
+        "paused": pause_words(facts) if facts.is_paused(now) else None,
         "paused_at": rfc3339(facts.paused_at),
         "paused_until": rfc3339(facts.paused_until),
         "paused_by": facts.paused_by,
@@ -67,8 +74,8 @@ def spec_document(spec: JobSpec) -> dict[str, Any]:
     return {**document, "env": dict.fromkeys(document["env"], MASK)}
 
 
-def run_document(run: RunRow) -> dict[str, Any]:
-    """Return a run as JSON shows it."""
+def run_document(run: RunRow, lack: str | None = None) -> dict[str, Any]:
+    """Return a run as JSON shows it; `lack` says what is missing for one that waits in vain."""
     return {
         "id": run.id,
         "job": run.job,
@@ -94,6 +101,7 @@ def run_document(run: RunRow) -> dict[str, Any]:
         "queue": run.queue,
         "requires": (run.requires or "").split(),
         "target": run.target,
+        "lack": lack,
         "requested_by": run.requested_by,
         "params": run.params,
         "skipped_until": rfc3339(run.skipped_until),
@@ -121,6 +129,43 @@ def worker_document(row: WorkerRow) -> dict[str, Any]:
     }
 
 
+def status_document(health: Health, config: str) -> dict[str, Any]:
+    """Return the shape that `status --json` and the API keep."""
+    from jobsup.actions.health import leads, role
+    from jobsup.model import Status
+
+    work = health.work
+    running = {run.worker_id: run for run in health.running}
+    supervisor = {"pid": None, "started_at": None, "config": config, "generation": None}
+    leader = work.leader if work is not None else None
+    return {
+        "at": None if work is None else rfc3339(work.at),
+        "state": health.state,
+        "healthy": health.is_healthy,
+        "supervisor": {**supervisor, **health.supervisor.get("supervisor", {})},
+        "children": health.supervisor.get("children", []),
+        "containment": health.supervisor.get("containment"),
+        "scheduler": {
+            "role": role(health),
+            "leads": work is not None and leads(work),
+            "lag_seconds": None if work is None else round(work.lag.total_seconds(), 3),
+            "next_due": None if work is None else rfc3339(work.next_due),
+            "leader": None if leader is None or not leader.holder else leader.node,
+            "epoch": None if leader is None else leader.epoch,
+            "dispatch_lock_until": None if leader is None else rfc3339(leader.until),
+        },
+        "workers": [
+            {**worker_document(row), "run": _brief(running.get(row.worker_id))}
+            for row in (work.workers if work else ())
+        ],
+        "counts": {str(each): 0 if work is None else work.counts[each] for each in Status},
+        "jobs": {"active": work.jobs_active if work else 0, "paused": work.jobs_paused if work else 0},
+        "unserved": [unserved_document(each) for each in health.unserved],
+        "problems": list(health.problems),
+        "warnings": list(health.warnings),
+    }
+
+
 def unserved_document(each: Unserved) -> dict[str, Any]:
     """Return runs that no worker can take, and why, as JSON shows them."""
     asked = each.runs.asked
@@ -135,16 +180,43 @@ def unserved_document(each: Unserved) -> dict[str, Any]:
     }
 
 
-def summary_document(work: Summary) -> dict[str, Any]:
-    """Return what the database says of the whole."""
-    held = work.leader
-    leader = None if held is None else {"node": held.node, "epoch": held.epoch, "until": rfc3339(held.until)}
+def user_document(user: User) -> dict[str, Any]:
+    """Return a user as JSON shows them."""
     return {
-        "at": rfc3339(work.at),
-        "jobs": {"active": work.jobs_active, "paused": work.jobs_paused},
-        "runs_24h": {str(status): count for status, count in work.counts.items()},
-        "next_due": rfc3339(work.next_due),
-        "lag_seconds": work.lag.total_seconds(),
-        "leader": leader,
-        "workers": [worker_document(row) for row in work.workers],
+        "name": user.name,
+        "role": user.role,
+        "created_at": rfc3339(user.created_at),
+        "last_login_at": rfc3339(user.last_login_at),
     }
+
+
+def token_document(token: Token) -> dict[str, Any]:
+    """Return a token as JSON shows it: never its secret."""
+    return {
+        "name": token.name,
+        "scopes": list(token.scopes),
+        "job": token.job,
+        "created_at": rfc3339(token.created_at),
+        "created_by": token.created_by,
+        "expires_at": rfc3339(token.expires_at),
+        "last_used_at": rfc3339(token.last_used_at),
+    }
+
+
+def audit_document(row: AuditRow) -> dict[str, Any]:
+    """Return a line of the audit as JSON shows it."""
+    return {
+        "id": row.id,
+        "at": rfc3339(row.at),
+        "actor": row.actor,
+        "origin": row.origin,
+        "address": row.address,
+        "verb": row.verb,
+        "subject": row.subject,
+        "outcome": row.outcome,
+        "detail": row.detail,
+    }
+
+
+def _brief(run: RunRow | None) -> dict[str, Any] | None:
+    return None if run is None else {"id": run.id, "job": run.job, "started_at": rfc3339(run.started_at)}

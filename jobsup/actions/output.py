@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from jobsup.model import STDOUT, CapturedOutput
-from jobsup.store import output, overview
+from jobsup.model import STDOUT
+from jobsup.store import log_ranges
 from jobsup.store.engine import Database
 
 
@@ -18,59 +18,38 @@ class Piece:
     stream: int = STDOUT
     dropped_before: int = 0
 
+    @property
+    def length(self) -> int:
+        """How far it leads on in all that the run printed."""
+        return self.dropped_before + len(self.data)
+
 
 class OutputReader:
-    """Reads one attempt's output from where it stopped the last time."""
+    """Reads one attempt's output from where it stopped the last time, a stretch at a time."""
 
-    def __init__(self, database: Database, dispatch_id: int) -> None:
+    def __init__(self, database: Database, dispatch_id: int, place: int = 0) -> None:
         self.dispatch_id = dispatch_id
+        self.place = place
+        """How much of what the run printed has been read, or was dropped."""
+        self.has_ended = False
+        """Whether the last `read` found a run that had ended."""
         self._database = database
-        self._offset = 0
-        self._ended = False
 
     def read(self) -> list[Piece]:
-        """Return what has come since the last time; once the run has ended, all that is left."""
-        found = output.read(self._database, self.dispatch_id) if self._has_ended() else None
-        if found is not None:
-            return list(self._take(_placed(found.output)))
-        chunks = output.follow(self._database, self.dispatch_id, self._offset)
-        return list(self._take((chunk.offset, chunk.stream, chunk.data) for chunk in chunks))
+        """Return what has come since the last time, at most RANGE_BYTES_MAX of it; empty: nothing (more) for now."""
+        extent, found = log_ranges.forward(self._database, self.dispatch_id, self.place)
+        self.has_ended = extent.is_final
+        return list(self._take(found))
 
-    @property
-    def has_ended(self) -> bool:
-        """Whether the last `read` was of a run that had ended."""
-        return self._ended
+    def read_all(self) -> Iterator[Piece]:
+        """Yield all there is for now."""
+        while found := self.read():
+            yield from found
 
-    def _has_ended(self) -> bool:
-        self._ended = self._ended or overview.runs(self._database, ids=[self.dispatch_id])[0].status.is_terminal
-        return self._ended
-
-    def _take(self, pieces: Iterable[tuple[int, int, bytes]]) -> Iterator[Piece]:
-        for offset, stream, data in pieces:
-            fresh = data[max(0, self._offset - offset) :]
-            if fresh:
-                yield Piece(fresh, stream, max(0, offset - self._offset))
-            self._offset = max(self._offset, offset + len(data))
-
-
-def _placed(kept: CapturedOutput) -> Iterator[tuple[int, int, bytes]]:
-    """Put each piece of the kept output where it stood in all that the run printed."""
-    position = 0
-    for length, stream in (*kept.marks, (len(kept.data), STDOUT)):  # what no mark speaks of is printed all the same
-        end = min(position + length, len(kept.data))
-        for start, stop in _parted(position, end, kept.gap_at):
-            moved = kept.dropped if kept.gap_at is not None and start >= kept.gap_at else 0
-            yield start + moved, stream, kept.data[start:stop]
-        position = end
-
-
-def _parted(start: int, stop: int, gap_at: int | None) -> Iterator[tuple[int, int]]:
-    """Part a piece at the gap, which may lie within one stream's piece."""
-    if gap_at is None or not start < gap_at < stop:
-        yield start, stop
-    else:
-        yield start, gap_at
-        yield gap_at, stop
+    def _take(self, pieces: list[log_ranges.Piece]) -> Iterator[Piece]:
+        for piece in pieces:
+            yield Piece(piece.data, piece.stream, max(0, piece.offset - self.place))
+            self.place = piece.end
 
 
 def last_lines(pieces: list[Piece], count: int) -> list[Piece]:

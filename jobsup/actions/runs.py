@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 
-from jobsup.actions.output import OutputReader, Piece
 from jobsup.actions.params import read_params
 from jobsup.config.report import hint
-from jobsup.errors import ConflictError, ExitCode, NotFoundError
+from jobsup.errors import ConflictError, NotFoundError
 from jobsup.model import Status
 from jobsup.store import dispatches, hosts, jobs, notifier, overview, slots
 from jobsup.store.dispatches import Created
@@ -19,10 +18,6 @@ from jobsup.store.overview import RunRow
 
 RECHECK_SECONDS = 1.0
 """How long a lost wake-up can hide the end of a run."""
-FOLLOW_RECHECK_SECONDS = 0.25
-"""The same for output, which may come without one."""
-
-SIGNAL_BASE = 128
 RUN_ID_MAX = (1 << 63) - 1
 """What the database's numbers reach to."""
 
@@ -97,65 +92,12 @@ def is_run_id(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= len(str(RUN_ID_MAX))
 
 
-def wait(
-    database: Database,
-    dispatch_id: int,
-    *,
-    reader: OutputReader | None = None,
-    on_output: Callable[[Piece], None] | None = None,
-    on_attempt: Callable[[RunRow], None] | None = None,
-) -> RunRow:
-    """Return the last attempt of a run when it has ended, whatever number of retries that takes.
-
-    Output goes to `on_output` as it comes, from where `reader` stands in that of the first attempt; `on_attempt` is
-    told each attempt that has ended, and each that follows.
-    """
+def await_end(database: Database, dispatch_id: int) -> None:
+    """Return when a run has ended."""
     listener = notifier.Listener(database, "follower")
     try:
-        while True:
-            _wait_for_end(listener, reader or OutputReader(database, dispatch_id), on_output)
-            ended = get(database, dispatch_id)
-            following = _next_attempt(database, dispatch_id)
-            if on_attempt is not None:
-                on_attempt(ended)
-            if following is None:
-                return ended
-            dispatch_id, reader = following, None
-            if on_attempt is not None:
-                on_attempt(get(database, dispatch_id))
+        while not get(database, dispatch_id).status.is_terminal:
+            select.select([listener], [], [], RECHECK_SECONDS)
+            listener.drain()
     finally:
         listener.close()
-
-
-def exit_code(run: RunRow) -> int:
-    """Return the code `run --wait` ends with: the job's own, 128 + its signal, or one that says what became of it."""
-    match run.status:
-        case Status.TIMEOUT:
-            return ExitCode.TIMEOUT
-        case Status.CANCELLED:
-            return ExitCode.CANCELLED
-        case Status.SKIPPED:
-            return ExitCode.CONFLICT
-        case Status.COMPLETED:
-            return run.exit_code or ExitCode.OK
-    if run.signal is not None:
-        return SIGNAL_BASE + run.signal
-    return run.exit_code or ExitCode.FAILED
-
-
-def _wait_for_end(listener: notifier.Listener, reader: OutputReader, on_output: Callable[[Piece], None] | None) -> None:
-    pause = RECHECK_SECONDS if on_output is None else FOLLOW_RECHECK_SECONDS
-    while True:
-        for piece in reader.read():
-            if on_output is not None:
-                on_output(piece)
-        if reader.has_ended:
-            return
-        select.select([listener], [], [], pause)
-        listener.drain()
-
-
-def _next_attempt(database: Database, dispatch_id: int) -> int | None:
-    chain = slots.attempts(database, dispatch_id)
-    later = chain[chain.index(dispatch_id) + 1 :]
-    return later[0] if later else None

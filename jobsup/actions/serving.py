@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from jobsup.model import WorkerStatus
+from jobsup.model import Status, WorkerStatus
 from jobsup.runtime import procs
 from jobsup.store import workers
 from jobsup.store.engine import Database
@@ -67,6 +67,13 @@ def lack(rows: Sequence[WorkerRow], asked: Asked) -> str | None:
     if not asked.requires:
         return f'no worker{where} serves the queue "{asked.queue}"'
     return f'no worker{where} of the queue "{asked.queue}" has {_tag_words(asked.requires)}'
+
+
+def lacks(database: Database, found: Iterable[RunRow]) -> dict[int, str]:
+    """Say of the runs that wait for a worker there is none of what is missing, by their number."""
+    waits = [run for run in found if run.status is Status.PENDING and run.available_at <= database.now()]
+    present = living(database) if waits else []
+    return {run.id: text for run in waits if (text := lack(present, asked_by(run))) is not None}
 
 
 def unserved(database: Database, rows: Sequence[WorkerRow] | None = None) -> list[Unserved]:

@@ -10,9 +10,8 @@ import click
 
 from jobsup.cli.here import Here
 from jobsup.cli.text import clean, print_json, say, table
-from jobsup.cli.times import FUTURE, PAST, Instant, local
+from jobsup.cli.times import FUTURE, PAST, Instant, local, read
 from jobsup.cli.verb import json_option, noun, verb
-from jobsup.clock import rfc3339
 from jobsup.errors import UsageError
 from jobsup.model import Role
 
@@ -41,13 +40,11 @@ def user(here: Here) -> None:
 @click.option("--role", type=ROLE, default=Role.VIEWER.value, show_default=True, help="What they may do.")
 def add(here: Here, name: str, role: str) -> None:
     """Make a user."""
-    from jobsup.actions import passwords
-    from jobsup.store import users
+    from jobsup.actions.operations.access import ADD_USER
 
-    kept = passwords.make_hash(_password())
-    with here.database() as database:
-        users.add(database, name, Role(role), kept)
-        _record(database, "user.add", name, role=role)
+    password = _password()
+    with here.gateway() as gate:
+        gate.ask(ADD_USER, name=name, role=role, password=password)
     say(f"user {clean(name)} is {role}")
 
 
@@ -60,13 +57,11 @@ def add(here: Here, name: str, role: str) -> None:
 @click.argument("name")
 def passwd(here: Here, name: str) -> None:
     """Change a password; every session of the user ends."""
-    from jobsup.actions import passwords
-    from jobsup.store import users
+    from jobsup.actions.operations.access import SET_PASSWORD
 
-    kept = passwords.make_hash(_password())
-    with here.database() as database:
-        users.set_password(database, name, kept)
-        _record(database, "user.passwd", name)
+    password = _password()
+    with here.gateway() as gate:
+        gate.ask(SET_PASSWORD, name=name, password=password)
 
 
 @verb(
@@ -79,11 +74,10 @@ def passwd(here: Here, name: str) -> None:
 @click.argument("role", type=ROLE)
 def role_(here: Here, name: str, role: str) -> None:
     """Give a user another role; it holds at once, in every session."""
-    from jobsup.store import users
+    from jobsup.actions.operations.access import SET_ROLE
 
-    with here.database() as database:
-        users.set_role(database, name, Role(role))
-        _record(database, "user.role", name, role=role)
+    with here.gateway() as gate:
+        gate.ask(SET_ROLE, name=name, role=role)
 
 
 @verb(
@@ -95,25 +89,24 @@ def role_(here: Here, name: str, role: str) -> None:
 @click.argument("name")
 def rm(here: Here, name: str) -> None:
     """Delete a user; the last admin stays."""
-    from jobsup.store import users
+    from jobsup.actions.operations.access import REMOVE_USER
 
-    with here.database() as database:
-        users.remove(database, name)
-        _record(database, "user.rm", name)
+    with here.gateway() as gate:
+        gate.ask(REMOVE_USER, name=name)
 
 
 @verb("list", ("jobsup user list", "who may sign in"), ("jobsup user list --json", "for a program"), group=user)
 @json_option
 def list_(here: Here, as_json: bool) -> None:
     """List the users."""
-    from jobsup.store import users
+    from jobsup.actions.operations.access import LIST_USERS
 
-    with here.database() as database:
-        found = users.list_users(database)
+    with here.gateway() as gate:
+        found = gate.ask(LIST_USERS)["users"]
     if as_json:
-        print_json({"users": [_user_document(each) for each in found]})
+        print_json({"users": found})
     elif found:
-        rows = [(each.name, each.role, local(each.last_login_at) if each.last_login_at else "never") for each in found]
+        rows = [(each["name"], each["role"], local(read(each["last_login_at"]), nothing="never")) for each in found]
         click.echo(table(("USER", "ROLE", "LAST SIGNED IN"), rows))
     else:
         say("no users")
@@ -135,7 +128,13 @@ def token(here: Here) -> None:
     group=token,
 )
 @click.argument("name")
-@click.option("--scope", "scopes", multiple=True, metavar="SCOPE", help="read, run, cancel or pause.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    metavar="SCOPE",
+    help="read, run, cancel, pause, edit or manage; or a role's name for all it may.",
+)
 @click.option("--job", metavar="JOB", help="Only start this job, by POST /hook/TOKEN.")
 @click.option("--expires", type=Instant(FUTURE), metavar="TIME", help="When it ends.")
 @json_option
@@ -143,38 +142,34 @@ def create(
     here: Here, *, name: str, scopes: tuple[str, ...], job: str | None, expires: datetime | None, as_json: bool
 ) -> None:
     """Make a token and print it; nothing shows it again."""
-    from jobsup.actions.people import requester
-    from jobsup.store import jobs, tokens
+    from jobsup.actions.operations.access import CREATE_TOKEN
 
-    with here.database() as database:
-        if job is not None:
-            jobs.get_job(database, job)
-        secret = tokens.create(database, name, scopes, by=requester(), job=job, expires_at=expires)
-        _record(database, "token.create", name, scopes=list(scopes), job=job)
+    with here.gateway() as gate:
+        made = gate.ask(CREATE_TOKEN, name=name, scopes=list(scopes) or None, job=job, expires_at=expires)
     if as_json:
-        print_json({"name": name, "token": secret})
+        print_json(made)
     else:
-        click.echo(secret)
+        click.echo(made["token"])
 
 
 @verb("list", ("jobsup token list", "all tokens"), ("jobsup token list --json", "for a program"), group=token)
 @json_option
 def token_list(here: Here, as_json: bool) -> None:
     """List the tokens, without what they are."""
-    from jobsup.store import tokens
+    from jobsup.actions.operations.access import LIST_TOKENS
 
-    with here.database() as database:
-        found = tokens.list_tokens(database)
+    with here.gateway() as gate:
+        found = gate.ask(LIST_TOKENS)["tokens"]
     if as_json:
-        print_json({"tokens": [_token_document(each) for each in found]})
+        print_json({"tokens": found})
     elif found:
         rows = [
             (
-                each.name,
-                each.job or ",".join(each.scopes),
-                clean(each.created_by),
-                local(each.last_used_at) if each.last_used_at else "never",
-                local(each.expires_at) if each.expires_at else "never",
+                each["name"],
+                clean(each["job"] or ",".join(each["scopes"])),
+                clean(each["created_by"]),
+                local(read(each["last_used_at"]), nothing="never"),
+                local(read(each["expires_at"]), nothing="never"),
             )
             for each in found
         ]
@@ -192,11 +187,10 @@ def token_list(here: Here, as_json: bool) -> None:
 @click.argument("name")
 def revoke(here: Here, name: str) -> None:
     """Delete a token."""
-    from jobsup.store import tokens
+    from jobsup.actions.operations.access import REVOKE_TOKEN
 
-    with here.database() as database:
-        tokens.revoke(database, name)
-        _record(database, "token.revoke", name)
+    with here.gateway() as gate:
+        gate.ask(REVOKE_TOKEN, name=name)
 
 
 @verb(
@@ -213,20 +207,21 @@ def audit(
     here: Here, *, since: datetime | None, actor: str | None, subject: str | None, last: int, as_json: bool
 ) -> None:
     """Show who did what, the newest first."""
-    from jobsup.store import audit as store
+    from jobsup.actions.operations.access import LIST_AUDIT
 
-    with here.database() as database:
-        found = store.entries(database, since=since, actor=actor, subject=subject, last=last)
+    with here.gateway() as gate:
+        found = gate.ask(LIST_AUDIT, since=since, actor=actor, subject=subject, last=last)["audit"]
     if as_json:
-        print_json({"audit": [_audit_document(each) for each in found]})
+        print_json({"audit": found})
     elif found:
-        rows = [
-            (local(each.at), clean(each.actor), each.origin, each.address, each.verb, clean(each.subject), each.outcome)
-            for each in found
-        ]
-        click.echo(table(("WHEN", "WHO", "BY", "FROM", "WHAT", "TO", "OUTCOME"), rows))
+        click.echo(table(("WHEN", "WHO", "BY", "FROM", "WHAT", "TO", "OUTCOME"), [_audit_row(each) for each in found]))
     else:
         say("nothing")
+
+
+def _audit_row(each: dict[str, Any]) -> tuple[str, ...]:
+    told = (clean(each[key]) for key in ("actor", "origin", "address", "verb", "subject", "outcome"))
+    return local(read(each["at"])), *told
 
 
 def _password() -> str:
@@ -237,45 +232,3 @@ def _password() -> str:
     if not text:
         raise UsageError("no password: type it at a terminal, or give it as the first line of standard input")
     return text
-
-
-def _record(database: Any, what: str, subject: str, **detail: Any) -> None:
-    from jobsup.actions.people import requester
-    from jobsup.store import audit as store
-
-    store.record(database, actor=requester(), origin="cli", verb=what, subject=subject, detail=detail)
-
-
-def _user_document(each: Any) -> dict[str, Any]:
-    return {
-        "name": each.name,
-        "role": each.role,
-        "created_at": rfc3339(each.created_at),
-        "last_login_at": rfc3339(each.last_login_at),
-    }
-
-
-def _token_document(each: Any) -> dict[str, Any]:
-    return {
-        "name": each.name,
-        "scopes": list(each.scopes),
-        "job": each.job,
-        "created_at": rfc3339(each.created_at),
-        "created_by": each.created_by,
-        "expires_at": rfc3339(each.expires_at),
-        "last_used_at": rfc3339(each.last_used_at),
-    }
-
-
-def _audit_document(each: Any) -> dict[str, Any]:
-    return {
-        "id": each.id,
-        "at": rfc3339(each.at),
-        "actor": each.actor,
-        "origin": each.origin,
-        "address": each.address,
-        "verb": each.verb,
-        "subject": each.subject,
-        "outcome": each.outcome,
-        "detail": each.detail,
-    }

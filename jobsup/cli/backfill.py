@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from jobsup.cli.here import Here
 from jobsup.cli.names import JobName
 from jobsup.cli.text import clean, plural, print_json, say
-from jobsup.cli.times import PAST, Instant, local
+from jobsup.cli.times import PAST, Instant, local, read
 from jobsup.cli.verb import json_option, verb
-from jobsup.clock import rfc3339
-
-if TYPE_CHECKING:
-    from jobsup.actions.backfill import Range
 
 PARALLEL_MAX = 256
 LIMIT_DEFAULT = 1000
@@ -63,65 +59,65 @@ def backfill(
     The ticks are those of its schedule as it is today; each run has its own in JOBSUP_SCHEDULED_FOR. They stand
     behind all other work, wait while the job is paused, and no tick is ever filled in twice.
     """
-    from jobsup.actions import backfill as actions
-    from jobsup.actions.people import requester
+    from jobsup.actions.operations.jobs import BACKFILL_JOB, CANCEL_BACKFILL
 
-    if cancel:
-        with here.database() as database:
-            _tell_cancelled(job, actions.cancel(database, job, requester()), as_json=as_json)
-        return
-    if start is None:
+    if start is None and not cancel:
         raise click.UsageError("say from when: --from TIME", ctx)
-    with here.database() as database:
-        found = actions.survey(database, job, start, end, limit=limit)
-        if dry_run or not found.ticks:
+    with here.gateway() as gate:
+        if cancel:
+            _tell_cancelled(gate.ask(CANCEL_BACKFILL, name=job), as_json=as_json)
+            return
+        given = {"name": job, "from": start, "to": end}
+        found = gate.ask(BACKFILL_JOB, **given, limit=limit, dry_run=True)
+        if dry_run or not found["ticks"]:
             _show(found, as_json=as_json)
             return
         _confirm(ctx, found, max_parallel, yes=yes)
-        ids = actions.fill(database, found, by=requester(), max_parallel=max_parallel)
+        shown = len(found["ticks"])  # no tick more than was agreed to, though one may have come meanwhile
+        found = gate.ask(BACKFILL_JOB, **given, limit=shown, max_parallel=max_parallel)
+    ids = found["runs"]
     if as_json:
-        print_json({"job": job, "runs": ids, "already_run": found.done, "left": found.left})
+        print_json({"job": job, "runs": ids, "already_run": found["already_run"], "left": found["left"]})
         return
     say(f"{plural(len(ids), 'run')} of {clean(job)} made{_more(found)}")
     if ids:
         click.echo(f"{ids[0]}-{ids[-1]}" if len(ids) > 1 else ids[0])
 
 
-def _confirm(ctx: click.Context, found: Range, max_parallel: int, *, yes: bool) -> None:
+def _confirm(ctx: click.Context, found: dict[str, Any], max_parallel: int, *, yes: bool) -> None:
     """Ask a person; a program has to say --yes."""
-    count = plural(len(found.ticks), "run")
+    ticks, job = found["ticks"], found["job"]
+    count = plural(len(ticks), "run")
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(f"this would make {count} of {found.job.name}: add --yes, or --dry-run to see them", ctx)
-    first, last = local(found.ticks[0]), local(found.ticks[-1])
-    click.confirm(
-        f"Make {count} of {clean(found.job.name)}, {first} to {last}, {max_parallel} at a time?", abort=True, err=True
-    )
+        raise click.UsageError(f"this would make {count} of {job}: add --yes, or --dry-run to see them", ctx)
+    first, last = local(read(ticks[0])), local(read(ticks[-1]))
+    click.confirm(f"Make {count} of {clean(job)}, {first} to {last}, {max_parallel} at a time?", abort=True, err=True)
 
 
-def _show(found: Range, *, as_json: bool) -> None:
+def _show(found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        instants = [rfc3339(tick) for tick in found.ticks]
-        print_json({"job": found.job.name, "ticks": instants, "already_run": found.done, "left": found.left})
+        print_json({key: found[key] for key in ("job", "ticks", "already_run", "left")})
         return
-    ticks = found.ticks
+    ticks, done = found["ticks"], found["already_run"]
     for tick in ticks[:SHOWN_MAX]:
-        click.echo(local(tick))
+        click.echo(local(read(tick)))
     if len(ticks) > 2 * SHOWN_MAX:
         click.echo(f"... {len(ticks) - 2 * SHOWN_MAX} more")
     for tick in ticks[SHOWN_MAX:][-SHOWN_MAX:]:
-        click.echo(local(tick))
-    have = "has" if found.done == 1 else "have"
-    say(f"{plural(len(ticks), 'tick')} of {clean(found.job.name)} to run; {found.done} {have} run{_more(found)}")
+        click.echo(local(read(tick)))
+    have = "has" if done == 1 else "have"
+    say(f"{plural(len(ticks), 'tick')} of {clean(found['job'])} to run; {done} {have} run{_more(found)}")
 
 
-def _more(found: Range) -> str:
-    return f"; {found.left} more after {local(found.ticks[-1])}: raise --limit, or run it again" if found.left else ""
+def _more(found: dict[str, Any]) -> str:
+    left = found["left"]
+    return f"; {left} more after {local(read(found['ticks'][-1]))}: raise --limit, or run it again" if left else ""
 
 
-def _tell_cancelled(job: str, count: int, *, as_json: bool) -> None:
+def _tell_cancelled(answer: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        print_json({"job": job, "cancelled": count})
+        print_json(answer)
     else:
-        say(f"{plural(count, 'waiting run')} of {clean(job)} cancelled")
+        say(f"{plural(answer['cancelled'], 'waiting run')} of {clean(answer['job'])} cancelled")

@@ -1,15 +1,17 @@
-"""Where a command acts: its configuration file, and through it the database and the control socket."""
+"""Where a command acts: its configuration file, and through it the database and the control socket; or a portal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobsup.errors import UnreachableError
+from jobsup.errors import UnreachableError, UsageError
 
 if TYPE_CHECKING:
+    from jobsup.cli.gateway import Gateway
     from jobsup.config.quick import Peek
     from jobsup.config.settings import Config
     from jobsup.store.engine import Database
@@ -21,12 +23,37 @@ class Here:
     def __init__(self) -> None:
         self.option: str | None = None
         """What `-c` said."""
+        self.url_option: str | None = None
+        """What `--url` said."""
+        self.token_option: str | None = None
         self._peek: Peek | None = None
 
+    @property
+    def url(self) -> str | None:
+        """The portal through which the command acts; None: it acts on this machine."""
+        if self.url_option is not None:
+            if self.option is not None:
+                raise UsageError("--url names an instance elsewhere and --config one here: give one of them")
+            return self.url_option
+        return None if self.option is not None else os.environ.get("JOBSUP_URL") or None
+
+    @property
+    def token(self) -> str | None:
+        return self.token_option or os.environ.get("JOBSUP_TOKEN") or None
+
+    def gateway(self, on_line: Callable[[str], None] | None = None) -> Gateway:
+        """Return the way to the instance; `on_line` is told what its supervisor says while it works."""
+        from jobsup.cli import gateway
+
+        return gateway.of(self, on_line)
+
     def path(self) -> Path:
-        """Return the configuration file; ConfigError when there is none."""
+        """Return the configuration file; ConfigError when there is none, UsageError when a portal is meant."""
         from jobsup.config import search
 
+        if self.url is not None:
+            given = "--url" if self.url_option is not None else "JOBSUP_URL"
+            raise UsageError(f"this works only on the machine itself, not through {self.url}: leave {given} out")
         return search.find(self.option)
 
     def peek(self) -> Peek:

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from jobsup.actions.documents import definition, job_document, job_state, run_document
 from jobsup.cli.here import Here
 from jobsup.cli.names import JobName
 from jobsup.cli.text import clean, pairs, plural, print_json, say, status, table
-from jobsup.cli.times import away, local
+from jobsup.cli.times import away, local, read
 from jobsup.cli.verb import json_option, verb
-
-if TYPE_CHECKING:
-    from jobsup.store.jobs import JobFacts
-    from jobsup.store.overview import RunRow
-
-LAST_RUNS = 5
+from jobsup.clock import SystemClock
 
 
 @verb(
@@ -32,17 +26,15 @@ LAST_RUNS = 5
 @json_option
 def list_(here: Here, tag: str | None, paused: bool, everything: bool, as_json: bool) -> None:
     """List the jobs by name."""
-    from jobsup.store import jobs
+    from jobsup.actions.operations.jobs import LIST_JOBS
 
-    with here.database() as database:
-        now = database.now()
-        found = jobs.list_jobs(database, tag=tag, include_retired=everything)
-    if paused:
-        found = [facts for facts in found if facts.is_paused(now)]
+    with here.gateway() as gate:
+        found = gate.ask(LIST_JOBS, tag=tag, paused=paused or None, all=everything or None)["jobs"]
+    now = SystemClock().now()
     if as_json:
-        print_json({"jobs": [job_document(facts, now) for facts in found]})
+        print_json({"jobs": found})
     elif found:
-        rows = [_row(facts, now) for facts in found]
+        rows = [_row(job, now) for job in found]
         click.echo(table(("JOB", "STATE", "SCHEDULE", "NEXT RUN", "", "TAGS"), rows))
     else:
         say("no jobs")
@@ -57,55 +49,53 @@ def list_(here: Here, tag: str | None, paused: bool, everything: bool, as_json: 
 @json_option
 def show(here: Here, job: str, as_json: bool) -> None:
     """Show everything about one job: what it runs, when, how, and how it went lately."""
+    from jobsup.actions.operations.jobs import SHOW_JOB
     from jobsup.cli.runs import runs_table
-    from jobsup.store import jobs, overview, slots
 
-    with here.database() as database:
-        now = database.now()
-        facts = jobs.get_job(database, job)
-        last = overview.runs(database, job=job, last=LAST_RUNS)
-        starts = slots.dependents(database, facts.job_id)
+    with here.gateway() as gate:
+        found = gate.ask(SHOW_JOB, name=job)
     if as_json:
-        document = {**job_document(facts, now), "starts": starts, "definition": definition(facts)}
-        print_json({"job": document, "runs": [run_document(run) for run in last]})
-    else:
-        _print(facts, now, starts)
-        _print_runs(last, runs_table)
+        print_json(found)
+        return
+    _print(found["job"])
+    last = found["runs"]
+    if last:
+        click.echo(f"\n{plural(len(last), 'last run')}:" if len(last) == 1 else f"\nlast {len(last)} runs:")
+        click.echo(runs_table(last))
 
 
-def _row(facts: JobFacts, now: datetime) -> tuple[str, ...]:
-    from jobsup.schedule import describe
-
+def _row(job: dict[str, Any], now: datetime) -> tuple[str, ...]:
+    next_run = read(job["next_run"])
     return (
-        facts.name,
-        status(job_state(facts, now)),
-        describe(facts.spec.schedule),
-        local(facts.next_run),
-        away(facts.next_run, now) if facts.next_run else "",
-        ",".join(facts.spec.tags),
+        clean(job["name"]),
+        status(job["state"]),
+        clean(job["schedule"]),
+        local(next_run),
+        away(next_run, now) if next_run else "",
+        clean(",".join(job["tags"])),
     )
 
 
-def _print(facts: JobFacts, now: datetime, starts: list[str]) -> None:
-    from jobsup.actions.jobs import depends_words, pause_words
-    from jobsup.schedule import describe
-
+def _print(job: dict[str, Any]) -> None:
+    definition = job["definition"]
+    next_run = read(job["next_run"])
+    is_paused = job["state"] == "paused"
     told = [
-        ("Job", facts.name),
-        ("State", status(job_state(facts, now)) + (f", {clean(pause_words(facts))}" if facts.is_paused(now) else "")),
-        ("Schedule", describe(facts.spec.schedule)),
-        ("Next run", f"{local(facts.next_run)} ({away(facts.next_run, now)})" if facts.next_run else "-"),
-        *([("Starts after", depends_words(facts.spec).removeprefix("when "))] if facts.spec.depends_on else []),
-        *([("Its end starts", ", ".join(starts))] if starts else []),
+        ("Job", clean(job["name"])),
+        ("State", status(job["state"]) + (f", {clean(job['paused'])}" if is_paused else "")),
+        ("Schedule", clean(job["schedule"])),
+        ("Next run", f"{local(next_run)} ({away(next_run, SystemClock().now())})" if next_run else "-"),
+        *([("Starts after", clean(job["depends"]).removeprefix("when "))] if job["depends"] else []),
+        *([("Its end starts", clean(", ".join(job["starts"])))] if job["starts"] else []),
     ]
     skipped = ("name", "schedule", "enabled", "kind")
     said = [
         (key, value)
-        for key, value in definition(facts).items()
+        for key, value in definition.items()
         if key not in skipped and (value is False or not _is_empty(value))
     ]
-    said += [(key, value) for key, value in definition(facts)["schedule"].items() if value is not None]
-    click.echo(pairs([*told, *((key, clean(_words(value))) for key, value in said)]))
+    said += [(key, value) for key, value in definition["schedule"].items() if value is not None]
+    click.echo(pairs([*told, *((clean(key), clean(_words(value))) for key, value in said)]))
 
 
 def _words(value: Any) -> str:
@@ -121,9 +111,3 @@ def _words(value: Any) -> str:
 def _is_empty(value: Any) -> bool:
     """Say whether a key says nothing; 0 says something."""
     return value is None or value is False or value in ([], {}, "")
-
-
-def _print_runs(last: list[RunRow], runs_table: Any) -> None:
-    if last:
-        click.echo(f"\n{plural(len(last), 'last run')}:" if len(last) == 1 else f"\nlast {len(last)} runs:")
-        click.echo(runs_table(last))

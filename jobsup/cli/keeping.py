@@ -27,29 +27,23 @@ def save(here: Here, *, file: IO[str], dry_run: bool, as_json: bool) -> None:
 
     Such a job stands in no file that jobsup reads; `export` prints it. A job of the configuration is changed there.
     """
-    from jobsup.actions import define
-    from jobsup.errors import ConfigError, UsageError
-    from jobsup.model import Origin
+    from jobsup.actions.operations.jobs import SAVE_JOB
+    from jobsup.errors import UsageError
 
-    text = file.read(TEXT_CHARS_MAX + 1)
-    if len(text) > TEXT_CHARS_MAX:
+    toml = file.read(TEXT_CHARS_MAX + 1)
+    if len(toml) > TEXT_CHARS_MAX:
         raise UsageError(f"a job's table has at most {TEXT_CHARS_MAX} characters")
-    config = here.config()
-    with here.database() as database:
-        known = define.known_name(database, text)
-        draft = define.look(database, config, text, name=known)
-        if draft.spec is None:
-            raise ConfigError(draft.problems)
-        if not dry_run:
-            define.save_job(database, config, text, origin=Origin.CLI, name=known, may_change_work=True)
+    with here.gateway() as gate:
+        saved = gate.ask(SAVE_JOB, toml=toml, dry_run=dry_run or None)
+    changes = saved["changes"]
     if as_json:
-        print_json({"job": draft.spec.name, "changes": list(draft.changes), "saved": not dry_run})
+        print_json({key: saved[key] for key in ("job", "changes", "saved")})
     else:
-        for change in draft.changes:
+        for change in changes:
             click.echo(clean(change))
-        say(f"{draft.spec.name}: {'would be saved' if dry_run else 'saved'}" if draft.changes else "nothing changes")
-    for warning in draft.warnings:
-        say(f"warning: {clean(str(warning))}")
+        say(f"{clean(saved['job'])}: {'would be saved' if dry_run else 'saved'}" if changes else "nothing changes")
+    for warning in saved["warnings"]:
+        say(f"warning: {clean(warning)}")
 
 
 @verb(
@@ -64,11 +58,11 @@ def remove(here: Here, *, job: str, as_json: bool) -> None:
 
     What waits of it is cancelled, what runs goes on. A job of the configuration is removed there.
     """
-    from jobsup.actions import define
+    from jobsup.actions.operations.jobs import REMOVE_JOB
 
-    with here.database() as database:
-        define.remove_job(database, job)
+    with here.gateway() as gate:
+        removed = gate.ask(REMOVE_JOB, name=job)
     if as_json:
-        print_json({"job": job, "removed": True})
+        print_json(removed)
     else:
-        click.echo(f"{job}: removed")
+        click.echo(f"{clean(job)}: removed")

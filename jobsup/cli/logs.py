@@ -10,11 +10,12 @@ from jobsup.cli.here import Here
 from jobsup.cli.names import JobName
 from jobsup.cli.text import clean, say
 from jobsup.cli.verb import verb
+from jobsup.clock import SystemClock
 from jobsup.model import Status
 
 if TYPE_CHECKING:
+    from jobsup.cli.gateway import Gateway
     from jobsup.cli.printer import Printer
-    from jobsup.store.engine import Database
 
 LINES_MAX = 10_000_000
 
@@ -33,46 +34,52 @@ def logs(here: Here, *, target: str, follow: bool, tail: int | None, raw: bool) 
 
     Control characters are taken out unless --raw; what did not fit in output_limit is told as a number of bytes.
     """
-    from jobsup.actions import runs as actions
+    from jobsup.actions.operations.runs import FIND_RUN
     from jobsup.cli.printer import Printer
 
     printer = Printer(is_raw=raw)
-    with here.database() as database:
-        run_id = actions.find(database, target, to_follow=follow)
-        _print(database, run_id, printer, follow=follow, tail=tail)
+    with here.gateway() as gate:
+        run_id = gate.ask(FIND_RUN, target=target, follow=follow or None)["run"]["id"]
+        _print(gate, run_id, printer, follow=follow, tail=tail)
         printer.finish()
         if not printer.has_printed:
-            _tell_nothing(database, run_id)
+            _tell_nothing(gate, run_id)
 
 
-def _print(database: Database, run_id: int, printer: Printer, *, follow: bool, tail: int | None) -> None:
-    from jobsup.actions import runs as actions
-    from jobsup.actions.output import OutputReader, last_lines
+def _print(gate: Gateway, run_id: int, printer: Printer, *, follow: bool, tail: int | None) -> None:
+    from jobsup.actions.output import last_lines
+    from jobsup.cli.gateway import wait_to_the_end
     from jobsup.cli.run import attempt_words
 
-    reader = OutputReader(database, run_id)
-    pieces = reader.read()
-    for piece in pieces if tail is None else last_lines(pieces, tail):
-        printer.write(piece)
+    place = 0
+    if tail is not None:
+        pieces = list(gate.output(run_id))
+        place = sum(piece.length for piece in pieces)
+        for piece in last_lines(pieces, tail):
+            printer.write(piece)
+    elif not follow:
+        for piece in gate.output(run_id):
+            printer.write(piece)
     if not follow:
         return
-    actions.wait(
-        database,
+    wait_to_the_end(
+        gate,
         run_id,
-        reader=reader,
+        place=place,
         on_output=printer.write,
-        on_attempt=lambda attempt: say(clean(attempt_words(attempt, database.now()))),
+        on_attempt=lambda attempt: say(clean(attempt_words(attempt, SystemClock().now()))),
     )
 
 
-def _tell_nothing(database: Database, run_id: int) -> None:
-    from jobsup.actions import runs as actions
+def _tell_nothing(gate: Gateway, run_id: int) -> None:
+    from jobsup.actions.operations.runs import SHOW_RUN
 
-    run = actions.get(database, run_id)
-    why = f" ({run.error_message or run.reason})" if run.error_message or run.reason else ""
-    if run.started_at is None:
-        say(clean(f"run {run_id} of {run.job} has not started: it is {run.status}{why}"))
-    elif not Status(run.status).is_terminal:
-        say(f"run {run_id} of {run.job} has printed nothing yet: -f follows it")
+    run = gate.ask(SHOW_RUN, id=run_id)["run"]
+    cause = run["error_message"] or run["reason"]
+    why = f" ({cause})" if cause else ""
+    if run["started_at"] is None:
+        say(clean(f"run {run_id} of {run['job']} has not started: it is {run['status']}{why}"))
+    elif not Status(run["status"]).is_terminal:
+        say(clean(f"run {run_id} of {run['job']} has printed nothing yet: -f follows it"))
     else:
-        say(clean(f"run {run_id} of {run.job} printed nothing: it is {run.status}{why}"))
+        say(clean(f"run {run_id} of {run['job']} printed nothing: it is {run['status']}{why}"))

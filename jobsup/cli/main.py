@@ -151,7 +151,8 @@ def _invoke(args: Sequence[str]) -> int:
     except click.ClickException as error:
         return _usage_fault(error)
     except JobsupError as error:
-        complain(str(error))
+        if not error.is_told:
+            complain(str(error))
         return error.exit_code
     except UnicodeEncodeError as error:
         complain(f"{error.object!r} is not UTF-8 text, which the database takes alone")

@@ -11,6 +11,7 @@ from jobsup.cli.names import JobName
 from jobsup.cli.text import clean, print_json, say
 from jobsup.cli.times import FUTURE, Duration, Instant
 from jobsup.cli.verb import json_option, verb
+from jobsup.clock import SystemClock
 
 REASON_CHARS_MAX = 1000
 
@@ -42,25 +43,21 @@ def pause(
 
     What runs goes on; ticks in the meantime are recorded as SKIPPED with the reason `paused`.
     """
-    from jobsup.actions import jobs as actions
-    from jobsup.actions.people import requester
+    from jobsup.actions.operations.jobs import PAUSE_JOBS
 
     if until is not None and duration is not None:
         raise click.UsageError("--until and --for say the same: give one")
     if reason is not None and len(reason) > REASON_CHARS_MAX:
         raise click.UsageError(f"--reason has at most {REASON_CHARS_MAX} characters")
-    with here.database() as database:
-        names = actions.choose(database, jobs, every=every, tag=tag)
-        until = until if duration is None else database.now() + duration
-        paused = actions.pause(database, names, by=requester(), reason=reason, until=until)
-        now = database.now()
+    until = until if duration is None else SystemClock().now() + duration
+    with here.gateway() as gate:
+        chosen = {"jobs": list(jobs) or None, "all": every or None, "tag": tag}
+        paused = gate.ask(PAUSE_JOBS, **chosen, reason=reason, until=until)["jobs"]
     if as_json:
-        from jobsup.actions.documents import job_document
-
-        print_json({"jobs": [job_document(facts, now) for facts in paused]})
+        print_json({"jobs": paused})
         return
-    for facts in paused:
-        click.echo(f"{facts.name}: {clean(actions.pause_words(facts))}")
+    for job in paused:
+        click.echo(clean(f"{job['name']}: {job['paused']}"))
 
 
 @verb(
@@ -74,18 +71,14 @@ def pause(
 @json_option
 def resume(here: Here, *, jobs: tuple[str, ...], every: bool, tag: str | None, as_json: bool) -> None:
     """Let paused jobs run by their schedule again, from the next tick on."""
-    from jobsup.actions import jobs as actions
+    from jobsup.actions.operations.jobs import RESUME_JOBS
 
-    with here.database() as database:
-        names = actions.choose(database, jobs, every=every, tag=tag)
-        resumed = actions.resume(database, names)
-        now = database.now()
+    with here.gateway() as gate:
+        resumed = gate.ask(RESUME_JOBS, jobs=list(jobs) or None, all=every or None, tag=tag)["jobs"]
     if as_json:
-        from jobsup.actions.documents import job_document
-
-        print_json({"jobs": [job_document(facts, now) for facts in resumed]})
+        print_json({"jobs": resumed})
         return
-    for facts in resumed:
-        click.echo(f"{facts.name}: resumed")
+    for job in resumed:
+        click.echo(clean(f"{job['name']}: resumed"))
     if not resumed:
         say("nothing of that was paused")

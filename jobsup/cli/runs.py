@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Any
 
 import click
 
-from jobsup.actions.documents import run_document
 from jobsup.cli.here import Here
 from jobsup.cli.names import JobName
 from jobsup.cli.text import clean, print_json, say, status, table
-from jobsup.cli.times import PAST, Instant, brief, local
+from jobsup.cli.times import PAST, Instant, brief, local, read
 from jobsup.cli.verb import json_option, verb
 from jobsup.errors import ExitCode, JobsupError
 from jobsup.model import Status
 
-if TYPE_CHECKING:
-    from jobsup.store.engine import Database
-    from jobsup.store.overview import RunRow
-
-NOTHING: Mapping[int, str] = MappingProxyType({})
 RUNS_MAX = 10_000
 RUN_ID_MAX = (1 << 63) - 1
 LAST_DEFAULT = 20
@@ -46,19 +39,14 @@ def runs(
     here: Here, *, job: str | None, last: int, statuses: tuple[str, ...], since: datetime | None, as_json: bool
 ) -> None:
     """List runs, the newest first: attempts, and ticks that were skipped."""
-    from jobsup.store import jobs, overview
+    from jobsup.actions.operations.runs import LIST_RUNS
 
-    with here.database() as database:
-        if job is not None:
-            jobs.get_job(database, job)  # says what is near when there is none
-        found = overview.runs(
-            database, job=job, status=[Status(each) for each in statuses] or None, since=since, last=last
-        )
-        lacks = _lacks(database, found)
+    with here.gateway() as gate:
+        found = gate.ask(LIST_RUNS, job=job, last=last, status=list(statuses) or None, since=since)["runs"]
     if as_json:
-        print_json({"runs": [{**run_document(run), "lack": lacks.get(run.id)} for run in found]})
+        print_json({"runs": found})
     elif found:
-        click.echo(runs_table(found, lacks))
+        click.echo(runs_table(found))
     else:
         say("no runs")
 
@@ -73,16 +61,15 @@ def runs(
 @click.pass_context
 def cancel(ctx: click.Context, here: Here, *, run_ids: tuple[int, ...], as_json: bool) -> None:
     """End runs: one that waits at once, one that runs by TERM, and KILL after its kill_grace. Not retried."""
-    from jobsup.actions import runs as actions
-    from jobsup.actions.people import requester
+    from jobsup.actions.operations.runs import CANCEL_RUN
 
-    with here.database() as database:
-        done, code = _each(run_ids, lambda run_id: actions.cancel(database, run_id, requester()))
+    with here.gateway() as gate:
+        done, code = _each(run_ids, lambda run_id: gate.ask(CANCEL_RUN, id=run_id)["run"])
     if as_json:
-        print_json({"runs": [{"id": run_id, "status": after} for run_id, after in done]})
+        print_json({"runs": [{"id": run_id, "status": run["status"]} for run_id, run in done]})
     else:
-        for run_id, after in done:
-            click.echo(f"run {run_id}: {'cancelled' if after is Status.CANCELLED else 'being cancelled'}")
+        for run_id, run in done:
+            click.echo(f"run {run_id}: {'cancelled' if run['status'] == Status.CANCELLED else 'being cancelled'}")
     ctx.exit(code)
 
 
@@ -96,45 +83,39 @@ def cancel(ctx: click.Context, here: Here, *, run_ids: tuple[int, ...], as_json:
 @click.pass_context
 def retry(ctx: click.Context, here: Here, *, run_ids: tuple[int, ...], as_json: bool) -> None:
     """Make a new attempt at what ended runs were for."""
-    from jobsup.actions import runs as actions
-    from jobsup.actions.people import requester
+    from jobsup.actions.operations.runs import RETRY_RUN
 
-    with here.database() as database:
-        done, code = _each(run_ids, lambda run_id: actions.retry(database, run_id, requester()))
-        documents = [run_document(actions.get(database, new)) for _, new in done]
+    with here.gateway() as gate:
+        done, code = _each(run_ids, lambda run_id: gate.ask(RETRY_RUN, id=run_id)["run"])
     if as_json:
-        print_json({"runs": documents})
+        print_json({"runs": [run for _, run in done]})
     else:
-        for run_id, new in done:
-            click.echo(new)
-            say(f"run {run_id}: retried as run {new}")
+        for run_id, run in done:
+            click.echo(run["id"])
+            say(f"run {run_id}: retried as run {run['id']}")
     ctx.exit(code)
 
 
-def _lacks(database: Database, found: Iterable[RunRow]) -> dict[int, str]:
-    """Say of the runs that wait for a worker there is none of what is missing, by their number."""
-    from jobsup.actions import serving
-
-    now = database.now()
-    waits = [run for run in found if run.status is Status.PENDING and run.available_at <= now]
-    present = serving.living(database) if waits else []
-    return {run.id: text for run in waits if (text := serving.lack(present, serving.asked_by(run))) is not None}
-
-
-def runs_table(found: Iterable[RunRow], lacks: Mapping[int, str] = NOTHING) -> str:
-    """Return runs as columns for a person; `lacks` says of some that wait what is missing."""
+def runs_table(found: Iterable[dict[str, Any]]) -> str:
+    """Return runs as columns for a person."""
     headers = ("RUN", "JOB", "ON", "STATUS", "REASON", "SCHEDULED", "STARTED", "TOOK", "EXIT", "SOURCE", "NOTE")
-    rows = [_row(run, lacks.get(run.id)) for run in found]
+    rows = [_row(run) for run in found]
     # A column that says nothing is left out: where most run anywhere, and nothing is special.
     shown = [at for at, header in enumerate(headers) if header not in {"ON", "NOTE"} or any(row[at] for row in rows)]
     return table([headers[at] for at in shown], [[row[at] for at in shown] for row in rows])
 
 
-def ending(run: RunRow) -> str:
+def ending(run: dict[str, Any]) -> str:
     """Say how a process ended: its exit code, or its signal's name."""
-    if run.signal is not None:
-        return signal_name(run.signal)
-    return "" if run.exit_code is None else str(run.exit_code)
+    if run["signal"] is not None:
+        return signal_name(run["signal"])
+    return "" if run["exit_code"] is None else str(run["exit_code"])
+
+
+def lasted(run: dict[str, Any]) -> timedelta | None:
+    """Return how long an ended run took."""
+    started, completed = read(run["started_at"]), read(run["completed_at"])
+    return completed - started if started and completed else None
 
 
 def signal_name(number: int) -> str:
@@ -146,24 +127,24 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _row(run: RunRow, lack: str | None) -> tuple[str, ...]:
-    source = run.source if not run.retry_count else f"{run.source} {run.retry_count}"
-    if run.parent_id is not None:
-        source = f"{source} of {run.parent_id}"
-    ticks = f" x{run.skipped_count}" if run.skipped_count and run.skipped_count > 1 else ""
-    took = brief(run.completed_at - run.started_at) if run.started_at and run.completed_at else ""
+def _row(run: dict[str, Any]) -> tuple[str, ...]:
+    source = run["source"] if not run["retry_count"] else f"{run['source']} {run['retry_count']}"
+    if run["parent_id"] is not None:
+        source = f"{source} of {run['parent_id']}"
+    ticks = f" x{run['skipped_count']}" if run["skipped_count"] and run["skipped_count"] > 1 else ""
+    took = lasted(run)
     return (
-        str(run.id),
-        clean(run.job),
-        clean(run.target),
-        status(run.status),
-        f"{run.reason}{ticks}",
-        local(run.scheduled_for),
-        local(run.started_at),
-        took,
+        str(run["id"]),
+        clean(run["job"]),
+        clean(run["target"]),
+        status(run["status"]),
+        f"{run['reason']}{ticks}",
+        local(read(run["scheduled_for"])),
+        local(read(run["started_at"])),
+        "" if took is None else brief(took),
         ending(run),
         source,
-        clean("; ".join(filter(None, (lack, run.note)))),
+        clean("; ".join(filter(None, (run["lack"], run["note"])))),
     )
 
 

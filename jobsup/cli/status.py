@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import threading
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import Any
 
 import click
 
 from jobsup.cli.here import Here
 from jobsup.cli.text import clean, colour, pairs, plural, print_json, say, status, table
-from jobsup.cli.times import Duration, away, brief, local
+from jobsup.cli.times import Duration, away, brief, local, read
 from jobsup.cli.verb import json_option, verb
-from jobsup.clock import rfc3339
-from jobsup.errors import DatabaseError, ExitCode, UnreachableError
+from jobsup.errors import ExitCode
 from jobsup.model import Status
-
-if TYPE_CHECKING:
-    from datetime import timedelta
-
-    from jobsup.actions.health import Health
-
-ANSWER_SECONDS_MAX = 5.0
-"""How long a supervisor may take to describe itself; a healthy one takes milliseconds."""
 
 
 @verb(
@@ -40,145 +31,83 @@ def status_(ctx: click.Context, here: Here, *, as_json: bool, watch: bool, inter
     Ends with 0 when all is well, 1 when something is not, 3 when nothing is running; what the database knows is
     shown all the same.
     """
-    health = _look(here)
-    _show(here, health, as_json=as_json)
+    found = _look(here)
+    _show(found, as_json=as_json)
     pause = threading.Event()
     while watch:
         pause.wait(interval.total_seconds())
-        health = _look(here)
+        found = _look(here)
         if not as_json:
             click.clear()
-        _show(here, health, as_json=as_json)
-    ctx.exit(exit_code(health))
+        _show(found, as_json=as_json)
+    ctx.exit(exit_code(found))
 
 
-def exit_code(health: Health) -> int:
+def exit_code(found: dict[str, Any]) -> int:
     from jobsup.actions.health import STOPPED
 
-    if health.state == STOPPED:
+    if found["state"] == STOPPED:
         return ExitCode.UNREACHABLE
-    return ExitCode.OK if health.is_healthy else ExitCode.FAILED
+    return ExitCode.OK if found["healthy"] else ExitCode.FAILED
 
 
-def _look(here: Here) -> Health:
-    from jobsup.actions.health import judge
+def _look(here: Here) -> dict[str, Any]:
+    from jobsup.actions.operations.hosts import STATUS
 
-    supervisor = _ask(here)
-    set_name = here.peek().set
-    try:
-        with here.database() as database:
-            return judge(supervisor, database, set_name=set_name)
-    except (DatabaseError, UnreachableError) as error:
-        return judge(supervisor, None, set_name=set_name, trouble=str(error))
+    with here.gateway() as gate:
+        return gate.ask(STATUS)
 
 
-def _ask(here: Here) -> dict[str, Any]:
-    """Return what the supervisor says of itself; nothing when none runs."""
-    from jobsup.control import client
-
-    socket = here.socket()
-    if not socket.exists():
-        return {}
-    try:
-        answer = client.call(socket, {"do": "status"}, timeout=ANSWER_SECONDS_MAX)
-    except UnreachableError:
-        return {}
-    return dict(answer.get("status") or answer)
-
-
-def _show(here: Here, health: Health, *, as_json: bool) -> None:
+def _show(found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        print_json(status_document(health, here.peek().path))
+        print_json(found)
         return
-    _print(health, here.peek().path)
-    for problem in health.problems:
+    click.echo(pairs([*_supervisor_rows(found), *_work_rows(found)]))
+    if rows := _process_rows(found):
+        click.echo()
+        click.echo(table(("PROCESS", "PID", "STATE", "RESTARTS", "LAST EXIT", "WORKER", "DOES"), rows))
+    for problem in found["problems"]:
         say(f"{colour('problem', fg='red')}: {clean(problem)}")
-    for warning in health.warnings:
+    for warning in found["warnings"]:
         say(f"warning: {clean(warning)}")
 
 
-def status_document(health: Health, config: str) -> dict[str, Any]:
-    """Return the shape that `status --json` keeps."""
-    from jobsup.actions.documents import unserved_document, worker_document
-    from jobsup.actions.health import role
-
-    work = health.work
-    running = {run.worker_id: run for run in health.running}
-    supervisor = {"pid": None, "started_at": None, "config": config, "generation": None}
-    leader = work.leader if work is not None else None
-    return {
-        "state": health.state,
-        "healthy": health.is_healthy,
-        "supervisor": {**supervisor, **health.supervisor.get("supervisor", {})},
-        "children": health.supervisor.get("children", []),
-        "containment": health.supervisor.get("containment"),
-        "scheduler": {
-            "role": role(health),
-            "lag_seconds": None if work is None else round(work.lag.total_seconds(), 3),
-            "next_due": None if work is None else rfc3339(work.next_due),
-            "leader": None if leader is None or not leader.holder else leader.node,
-            "epoch": None if leader is None else leader.epoch,
-            "dispatch_lock_until": None if leader is None else rfc3339(leader.until),
-        },
-        "workers": [
-            {**worker_document(row), "run": _run(running.get(row.worker_id))} for row in (work.workers if work else ())
-        ],
-        "counts": {each: 0 if work is None else work.counts[each] for each in Status},
-        "jobs": {"active": work.jobs_active if work else 0, "paused": work.jobs_paused if work else 0},
-        "unserved": [unserved_document(each) for each in health.unserved],
-        "problems": list(health.problems),
-        "warnings": list(health.warnings),
-    }
-
-
-def _run(run: Any) -> dict[str, Any] | None:
-    return None if run is None else {"id": run.id, "job": run.job, "started_at": rfc3339(run.started_at)}
-
-
-def _print(health: Health, config: str) -> None:
-    click.echo(pairs([*_supervisor_rows(health, config), *_work_rows(health)]))
-    if rows := _process_rows(health):
-        click.echo()
-        click.echo(table(("PROCESS", "PID", "STATE", "RESTARTS", "LAST EXIT", "WORKER", "DOES"), rows))
-
-
-def _supervisor_rows(health: Health, config: str) -> list[tuple[str, str]]:
-    facts = health.supervisor.get("supervisor", {})
-    running = f", pid {facts['pid']}, generation {facts['generation']}" if facts else ""
-    rows = [("jobsup", f"{status(health.state)}{running}"), ("Config", clean(facts.get("config") or config))]
-    if started := facts.get("started_at"):
+def _supervisor_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    facts = found["supervisor"]
+    running = f", pid {facts['pid']}, generation {facts['generation']}" if facts["pid"] is not None else ""
+    rows = [("jobsup", f"{status(found['state'])}{running}"), ("Config", clean(facts["config"]))]
+    if started := facts["started_at"]:
         rows.append(("Started", local(datetime.fromisoformat(started))))
-    if containment := health.supervisor.get("containment"):
+    if containment := found["containment"]:
         rows.append(("Held by", clean(containment)))
     return rows
 
 
-def _work_rows(health: Health) -> list[tuple[str, str]]:
-    from jobsup.actions.health import leads, role
-
-    work = health.work
-    if work is None:
+def _work_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    at, held, jobs = read(found["at"]), found["scheduler"], found["jobs"]
+    if at is None:
         return []
-    leader = f"{clean(work.leader.node)}, term {work.leader.epoch}" if work.leader and leads(work) else "none"
-    paused = f", {work.jobs_paused} paused" if work.jobs_paused else ""
-    due = f"{local(work.next_due)} ({away(work.next_due, work.at)})" if work.next_due else "-"
-    late = f", {brief(work.lag)} late" if work.lag else ""
-    counted = (f"{count} {name}" for name, count in work.counts.items() if count or not name.is_terminal)
+    leader = f"{clean(held['leader'])}, term {held['epoch']}" if held["leads"] else "none"
+    paused = f", {jobs['paused']} paused" if jobs["paused"] else ""
+    next_due = read(held["next_due"])
+    due = f"{local(next_due)} ({away(next_due, at)})" if next_due else "-"
+    late = f", {brief(timedelta(seconds=held['lag_seconds']))} late" if held["lag_seconds"] else ""
+    counted = (f"{count} {name}" for name, count in found["counts"].items() if count or not Status(name).is_terminal)
     return [
-        ("Scheduler", f"{role(health)}; leader: {leader}"),
-        ("Jobs", f"{work.jobs_active} active{paused}"),
+        ("Scheduler", f"{held['role']}; leader: {leader}"),
+        ("Jobs", f"{jobs['active']} active{paused}"),
         ("Next due", f"{due}{late}"),
         ("Runs", f"{', '.join(counted)} (ended ones: of 24 h)"),
-        ("Workers", plural(len(work.workers), "worker")),
+        ("Workers", plural(len(found["workers"]), "worker")),
     ]
 
 
-def _process_rows(health: Health) -> list[tuple[str, ...]]:
+def _process_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
     """Return a row for each process of this host, then one for each worker that is not one of them."""
-    running = {run.worker_id: f"run {run.id} {clean(run.job)}" for run in health.running}
-    known = {row.worker_id: row for row in (health.work.workers if health.work else ())}
+    known = {row["worker_id"]: row for row in found["workers"]}
+    running = {name: f"run {row['run']['id']} {clean(row['run']['job'])}" for name, row in known.items() if row["run"]}
     rows: list[tuple[str, ...]] = []
-    for child in health.supervisor.get("children", ()):
+    for child in found["children"]:
         worker_id = str((child.get("facts") or {}).get("worker_id", ""))
         known.pop(worker_id, None)
         rows.append(
@@ -192,8 +121,7 @@ def _process_rows(health: Health) -> list[tuple[str, ...]]:
                 running.get(worker_id, ""),
             )
         )
-    for row in known.values():
-        name = f"worker on {clean(row.node)}"
-        does = running.get(row.worker_id, "")
-        rows.append((name, str(row.process_id), status(row.status), "", "", row.worker_id, does))
+    for worker_id, row in known.items():
+        name = f"worker on {clean(row['node'])}"
+        rows.append((name, str(row["pid"]), status(row["status"]), "", "", worker_id, running.get(worker_id, "")))
     return rows

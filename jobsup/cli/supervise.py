@@ -117,14 +117,16 @@ def restart(ctx: click.Context, here: Here) -> None:
     ("jobsup reload --dry-run", "only print what would change"),
 )
 @click.option("--dry-run", is_flag=True, help="Validate and print the changes; change nothing.")
-@click.pass_context
-def reload(ctx: click.Context, here: Here, dry_run: bool) -> None:
+def reload(here: Here, dry_run: bool) -> None:
     """Take over the changed configuration, and return when that is done.
 
     The changes are printed, `+` added, `~` changed, `-` removed. A configuration that is wrong changes nothing.
     Only processes whose settings changed are replaced; jobs that run go on.
     """
-    ctx.exit(_ask(here, {"do": "reload", "dry_run": dry_run}))
+    from jobsup.actions.operations.hosts import RELOAD
+
+    with here.gateway(_print_line) as gate:
+        gate.ask(RELOAD, dry_run=dry_run)
 
 
 @verb(
@@ -134,13 +136,17 @@ def reload(ctx: click.Context, here: Here, dry_run: bool) -> None:
 )
 @click.argument("count", metavar="workers=N")
 @json_option
-@click.pass_context
-def scale(ctx: click.Context, here: Here, count: str, as_json: bool) -> None:
+def scale(here: Here, count: str, as_json: bool) -> None:
     """Change the number of workers of the running supervisor; those that leave finish their jobs first."""
     match = _SCALE.fullmatch(count)
     if match is None or int(match[2]) > WORKERS_MAX:
         raise UsageError(f"{count!r}: write workers=N, with N from 0 to {WORKERS_MAX}")
-    ctx.exit(_ask(here, {"do": "scale", "kind": "worker", "count": int(match[2])}, as_json=as_json))
+    from jobsup.actions.operations.hosts import SCALE
+
+    with here.gateway(_print_line) as gate:
+        answer = gate.ask(SCALE, workers=int(match[2]))
+    if as_json:
+        print_json({key: value for key, value in answer.items() if key != "lines"})
 
 
 def _await_return(here: Here, pid: int) -> int:
@@ -161,14 +167,11 @@ def _await_return(here: Here, pid: int) -> int:
     return ExitCode.FAILED
 
 
-def _ask(here: Here, request: dict[str, Any], *, as_json: bool = False) -> int:
+def _ask(here: Here, request: dict[str, Any]) -> int:
     """Send a request to the supervisor, print what it says as it comes, and return the exit code it gives."""
     from jobsup.control import client
 
-    answer = client.call(str(here.socket()), request, on_line=_print_line)
-    if as_json:
-        print_json({key: value for key, value in answer.items() if key not in ("done", "exit_code")})
-    return int(answer.get("exit_code", 0))
+    return int(client.call(str(here.socket()), request, on_line=_print_line).get("exit_code", 0))
 
 
 def _print_line(line: str) -> None:

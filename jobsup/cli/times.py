@@ -29,6 +29,11 @@ _FROM_NOW = re.compile(r"now(?:\s*([+-])\s*(.+))?", re.ASCII | re.IGNORECASE)
 _DAY = timedelta(days=1)
 
 
+def read(written: str | None) -> datetime | None:
+    """Read an instant of a document."""
+    return None if written is None else datetime.fromisoformat(written)
+
+
 class Instant(InstantType):
     """An instant; what names no day, or no side of now, lies on the given side of now."""
 
@@ -112,9 +117,9 @@ def _nearest(match: re.Match[str], now: datetime, side: int, text: str) -> datet
     return found
 
 
-def local(instant: datetime | None, zone: str | None = None) -> str:
+def local(instant: datetime | None, zone: str | None = None, *, nothing: str = "-") -> str:
     """Write an instant in the machine's zone or another, to the second."""
-    return "-" if instant is None else written(instant, zone, "%Y-%m-%d %H:%M:%S")
+    return nothing if instant is None else written(instant, zone, "%Y-%m-%d %H:%M:%S")
 
 
 def written(instant: datetime, zone: str | None, form: str) -> str:

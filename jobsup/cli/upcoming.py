@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
@@ -12,10 +12,6 @@ from jobsup.cli.names import JobName
 from jobsup.cli.text import clean, print_json, say, table
 from jobsup.cli.times import FUTURE, Instant, Zone, away, local
 from jobsup.cli.verb import json_option, verb
-from jobsup.clock import rfc3339
-
-if TYPE_CHECKING:
-    from jobsup.actions.jobs import Tick
 
 TICKS_MAX = 10_000
 
@@ -38,37 +34,32 @@ def next_(
     The last column says what is special: a tick that a clock change or a calendar moves, merges or repeats, that a
     blackout holds or skips, that starts later by its jitter, or that a pause costs.
     """
-    from jobsup.actions.jobs import next_ticks, waits_for
+    from jobsup.actions.operations.schedules import NEXT_TICKS
 
-    with here.database() as database:
-        now = database.now()
-        ticks = next_ticks(database, jobs, after=after or now, count=count)
-        waiting = waits_for(database, jobs)
+    with here.gateway() as gate:
+        found = gate.ask(NEXT_TICKS, jobs=list(jobs) or None, n=count, after=after)
     if as_json:
-        documents = [
-            {
-                "job": tick.job,
-                "at": rfc3339(tick.at),
-                "starts": rfc3339(tick.starts),
-                "note": tick.note or None,
-                "hosts": None if tick.hosts is None else list(tick.hosts),
-            }
-            for tick in ticks
-        ]
-        print_json({"next": documents})
+        print_json({"next": found["next"]})
         return
-    for sentence in waiting:
-        say(sentence)
-    if ticks:
-        rows = [(tick.job, local(tick.at, zone), away(tick.at, now), clean(_special(tick))) for tick in ticks]
+    for sentence in found["waits"]:
+        say(clean(sentence))
+    now = datetime.fromisoformat(found["at"])
+    if found["next"]:
+        rows = [_row(tick, now, zone) for tick in found["next"]]
         click.echo(table(("JOB", "NEXT RUN", "", ""), rows))
-    elif not waiting:
+    elif not found["waits"]:
         say("nothing is scheduled")
 
 
-def _special(tick: Tick) -> str:
+def _row(tick: dict[str, Any], now: datetime, zone: str | None) -> tuple[str, ...]:
+    at = datetime.fromisoformat(tick["at"])
+    return clean(tick["job"]), local(at, zone), away(at, now), clean(_special(tick))
+
+
+def _special(tick: dict[str, Any]) -> str:
     """Say what is not as usual: where it runs, when that is not one host whichever, and what moves or holds it."""
-    if tick.hosts is None:
-        return tick.note
-    where = f"on each of {', '.join(tick.hosts)}" if tick.hosts else "on each host, and none can run it now"
-    return f"{where}; {tick.note}" if tick.note else where
+    hosts, note = tick["hosts"], tick["note"] or ""
+    if hosts is None:
+        return note
+    where = f"on each of {', '.join(hosts)}" if hosts else "on each host, and none can run it now"
+    return f"{where}; {note}" if note else where

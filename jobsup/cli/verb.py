@@ -48,13 +48,29 @@ def write_examples(formatter: click.HelpFormatter, examples: Sequence[Example]) 
 
 
 def config_option(function: _Function) -> _Function:
-    """Let a command take `-c FILE`; it is remembered in the context's `Here`."""
+    """Let a command take `-c FILE`, or `--url` and `--token`; they are remembered in the context's `Here`."""
 
-    def remember(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+    def remember(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
         here = ctx.ensure_object(Here)
         if value is not None:
-            here.option = value
+            setattr(here, _PLACES[str(parameter.name)], value)
 
+    with_token = click.option(
+        "--token",
+        "portal_token",
+        metavar="TOKEN",
+        expose_value=False,
+        callback=remember,
+        help="For --url; better JOBSUP_TOKEN.",
+    )(function)
+    with_url = click.option(
+        "--url",
+        "portal_url",
+        metavar="URL",
+        expose_value=False,
+        callback=remember,
+        help="Act through the portal at this address; else JOBSUP_URL, else on this machine.",
+    )(with_token)
     return click.option(
         "-c",
         "--config",
@@ -62,7 +78,10 @@ def config_option(function: _Function) -> _Function:
         expose_value=False,
         callback=remember,
         help="The configuration; else JOBSUP_CONFIG, ./jobsup.toml, the user's, /etc/jobsup/jobsup.toml.",
-    )(function)
+    )(with_url)
+
+
+_PLACES = {"config": "option", "portal_url": "url_option", "portal_token": "token_option"}
 
 
 def verb(name: str, *examples: Example, group: click.Group | None = None) -> Callable[[Callable[..., Any]], Verb]:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
-from jobsup.actions.documents import worker_document
 from jobsup.cli.here import Here
 from jobsup.cli.text import clean, print_json, say, status, table
 from jobsup.cli.times import away, brief
 from jobsup.cli.verb import json_option, verb
 from jobsup.model import host_tag
-
-if TYPE_CHECKING:
-    from jobsup.store.workers import WorkerRow
 
 
 @verb(
@@ -27,13 +23,13 @@ if TYPE_CHECKING:
 @json_option
 def workers(here: Here, everything: bool, as_json: bool) -> None:
     """List the workers that share the database, by host."""
-    from jobsup.store import workers as store
+    from jobsup.actions.operations.hosts import LIST_WORKERS
 
-    with here.database() as database:
-        now = database.now()
-        rows = store.list_workers(database, include_offline=everything)
+    with here.gateway() as gate:
+        found = gate.ask(LIST_WORKERS, all=everything or None)
+    rows, now = found["workers"], datetime.fromisoformat(found["at"])
     if as_json:
-        print_json({"workers": [worker_document(row) for row in rows]})
+        print_json({"workers": rows})
     elif rows:
         headers = ("WORKER", "NODE", "PID", "STATUS", "HEARTBEAT", "UP", "DONE", "QUEUES", "TAGS", "VERSION")
         click.echo(table(headers, [_row(row, now) for row in rows]))
@@ -41,16 +37,16 @@ def workers(here: Here, everything: bool, as_json: bool) -> None:
         say("no workers")
 
 
-def _row(row: WorkerRow, now: datetime) -> tuple[str, ...]:
+def _row(row: dict[str, Any], now: datetime) -> tuple[str, ...]:
     return (
-        row.worker_id,
-        clean(row.node),
-        str(row.process_id),
-        status(row.status),
-        away(row.last_heartbeat, now),
-        brief(now - row.started_at),
-        str(row.jobs_processed),
-        ",".join(row.queues) or "all",
-        ",".join(tag for tag in row.tags if tag != host_tag(row.node)),
-        row.version,
+        row["worker_id"],
+        clean(row["node"]),
+        str(row["pid"]),
+        status(row["status"]),
+        away(datetime.fromisoformat(row["last_heartbeat"]), now),
+        brief(now - datetime.fromisoformat(row["started_at"])),
+        str(row["jobs_processed"]),
+        clean(",".join(row["queues"])) or "all",
+        clean(",".join(tag for tag in row["tags"] if tag != host_tag(row["node"]))),
+        clean(row["version"]),
     )

@@ -11,9 +11,11 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from jobsup.errors import NotFoundError
 from jobsup.portal import api, pages
 from jobsup.portal.door import Door
 from jobsup.portal.gate import Gate
+from jobsup.portal.problems import is_for_program, problem
 from jobsup.portal.render import STATIC
 from jobsup.portal.routes import Entry
 from jobsup.portal.site import Site
@@ -64,4 +66,6 @@ async def _static(request: Request) -> Response:
 
 
 async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
-    await PlainTextResponse("there is no such page\n", 404)(scope, receive, send)
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    answer = problem(NotFoundError("there is no such way in")) if is_for_program(path) else None
+    await (answer or PlainTextResponse("there is no such page\n", 404))(scope, receive, send)

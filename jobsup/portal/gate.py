@@ -13,7 +13,8 @@ from jobsup.errors import DeniedError, JobsupError
 from jobsup.model import Role
 from jobsup.portal.call import Call, Visitor, csrf_of
 from jobsup.portal.door import SAFE_METHODS
-from jobsup.portal.problems import problem, status_of, title_of
+from jobsup.portal.limits import TooOftenError
+from jobsup.portal.problems import is_for_program, problem, status_of, title_of
 from jobsup.portal.routes import Entry
 from jobsup.portal.site import Site
 from jobsup.store import tokens, users
@@ -25,7 +26,6 @@ SECURE_COOKIE = "__Host-jobsup_session"
 BEARER = "bearer "
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
-API_PREFIX = "/api/"
 
 
 def cookie_name(site: Site) -> str:
@@ -59,7 +59,11 @@ class Gate:
         """Return who shows a token or a cookie that is good; a bad token is refused, a bad cookie is none."""
         words = call.request.headers.get("authorization", "")
         if words.lower().startswith(BEARER):
-            return await call.ask(lambda database: _of_token(database, words[len(BEARER) :].strip()))
+            visitor = await call.ask(lambda database: _of_token(database, words[len(BEARER) :].strip()))
+            wait = self._site.tokens.take(visitor.name)
+            if wait:
+                raise TooOftenError(f"token {visitor.name!r} asks too often", wait)
+            return visitor
         secret = call.request.cookies.get(cookie_name(self._site), "")
         return await call.ask(lambda database: _of_cookie(database, secret)) if secret else None
 
@@ -80,7 +84,7 @@ class Gate:
                 raise DeniedError("this form is from another session: load the page again")
 
     def _sign_in(self, request: Request) -> Response:
-        if request.url.path.startswith(f"{self._site.settings.root_path}{API_PREFIX}"):
+        if self._is_program(request):
             answer = problem(
                 DeniedError("show a token: `Authorization: Bearer ...`; `jobsup token create` makes one"), 401
             )
@@ -94,10 +98,12 @@ class Gate:
 
     def _say(self, call: Call, error: JobsupError) -> Response:
         """Answer a program with a document, and a person with a page."""
-        is_program = call.request.url.path.startswith(f"{self._site.settings.root_path}{API_PREFIX}")
-        if is_program or (call.visitor is not None and not call.visitor.secret) or self._entry.scope == "hook":
+        if self._is_program(call.request) or (call.visitor is not None and not call.visitor.secret):
             return problem(error)
         return call.page("error.html", status=status_of(error), title=title_of(error), text=str(error))
+
+    def _is_program(self, request: Request) -> bool:
+        return is_for_program(request.url.path.removeprefix(self._site.settings.root_path))
 
 
 def _of_token(database: Database, secret: str) -> Visitor:

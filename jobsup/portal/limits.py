@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from jobsup.clock import Clock
+from jobsup.errors import UnreachableError
+
+HOOKS_PER_SECOND, HOOKS_BURST = 1.0, 30.0
+"""How often one hook may start its job."""
 
 REQUESTS_PER_SECOND = 50.0
 BURST = 300.0
@@ -16,6 +20,14 @@ FREE_TRIES = 5
 """Wrong passwords before there is a wait."""
 WAIT_SECONDS_MAX = 300.0
 FORGET_SECONDS = 900.0
+
+
+class TooOftenError(UnreachableError):
+    """Not now: it was asked for too often; `seconds` later it may be asked again."""
+
+    def __init__(self, what: str, seconds: float) -> None:
+        self.seconds = int(seconds) + 1
+        super().__init__(f"{what}: try again in {self.seconds} s")
 
 
 class Buckets:

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from starlette.responses import JSONResponse, Response
 
 from jobsup.errors import ExitCode, JobsupError
+from jobsup.portal.limits import TooOftenError
 
 STATUS = {
     ExitCode.FAILED: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -31,6 +32,8 @@ TITLES = {
 
 
 def status_of(error: JobsupError) -> int:
+    if isinstance(error, TooOftenError):
+        return int(HTTPStatus.TOO_MANY_REQUESTS)
     return int(STATUS.get(error.exit_code, HTTPStatus.INTERNAL_SERVER_ERROR))
 
 
@@ -41,6 +44,7 @@ def title_of(error: JobsupError) -> str:
 def problem(error: JobsupError, status: int | None = None) -> Response:
     """Return the document of an error; its `exit_code` is what a command would end with."""
     code = error.exit_code
+    headers = {"Retry-After": str(error.seconds)} if isinstance(error, TooOftenError) else {}
     return JSONResponse(
         {
             "type": f"urn:jobsup:problem:{code.name.lower().replace('_', '-')}",
@@ -50,5 +54,11 @@ def problem(error: JobsupError, status: int | None = None) -> Response:
             "exit_code": int(code),
         },
         status or status_of(error),
+        headers,
         media_type="application/problem+json",
     )
+
+
+def is_for_program(path: str) -> bool:
+    """Say whether who asks for a path (below our root) wants documents instead of pages."""
+    return path.startswith(("/api/", "/hook/"))

@@ -31,9 +31,15 @@ class Entry:
     """For the API's document."""
     scope: str = ""
     """What a bearer token must be allowed: `read`, `run` ...; empty: no token opens it, only a session."""
-    query: Mapping[str, str] = field(default_factory=dict)
-    """For the API's document: what may stand after the `?`, and what it says."""
+    name: str = ""
+    """For the API: its `operationId`."""
+    query: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """For the API: what may stand after the `?`, each with its schema. Nothing else is taken."""
     body: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """For the API: the keys of the JSON object that is sent, each with its schema. No other key is taken."""
     status: int = 200
     """For the API's document: what a success answers with."""
+    media: str = "application/json"
+    """For the API's document: in what form."""
+    has_key: bool = False
+    """For the API: whether it takes an idempotency key."""

@@ -12,7 +12,7 @@ from jobsup.clock import Clock, SystemClock
 from jobsup.config.places import is_loopback, socket_path
 from jobsup.config.settings import Config
 from jobsup.portal.handles import Handles
-from jobsup.portal.limits import Buckets, Tries
+from jobsup.portal.limits import HOOKS_BURST, HOOKS_PER_SECOND, Buckets, Tries
 from jobsup.portal.opening import setup_file
 from jobsup.portal.render import environment
 from jobsup.portal.views.tallies import Tallies
@@ -45,6 +45,10 @@ class Site:
         """Holds the one-time token of the set-up page while that page is open."""
         self.templates: Environment = environment()
         self.buckets = Buckets(self.clock)
+        """Requests, by address."""
+        self.tokens = Buckets(self.clock)
+        """Requests with a token, by its name: from however many addresses they come."""
+        self.hooks = Buckets(self.clock, rate=HOOKS_PER_SECOND, burst=HOOKS_BURST)
         self.tries = Tries(self.clock)
         self.hashing = asyncio.Semaphore(HASHES_AT_ONCE)
         self.draining = asyncio.Event()

@@ -71,6 +71,25 @@ def read(database: Database, dispatch_id: int, start: int, length: int) -> tuple
         return found, list(_kept(connection, log, begin, stop))
 
 
+def forward(
+    database: Database, dispatch_id: int, start: int, length: int = RANGE_BYTES_MAX
+) -> tuple[Extent, list[Piece]]:
+    """Read the next `length` bytes from place `start` on, over a hole when one begins there. Raises NotFoundError.
+
+    Nothing means that there is nothing more for now.
+    """
+    found, pieces = read(database, dispatch_id, start, length)
+    if pieces or start >= found.total:
+        return found, pieces
+    with database.read() as connection:
+        beyond = select(func.min(JobOutputChunk.offset)).where(
+            JobOutputChunk.dispatch_id == dispatch_id, JobOutputChunk.offset > start
+        )
+        live_end = connection.execute(beyond).scalar_one_or_none()
+    end = found.gap_end if live_end is None else live_end
+    return read(database, dispatch_id, end, length) if end is not None and end > start else (found, pieces)
+
+
 def _extent(connection: Connection, dispatch_id: int) -> tuple[Extent, Any]:
     status = connection.execute(select(JobDispatch.status).where(JobDispatch.id == dispatch_id)).scalar_one_or_none()
     if status is None:

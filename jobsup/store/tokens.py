@@ -13,12 +13,21 @@ from sqlalchemy.exc import IntegrityError
 
 from jobsup.config.report import hint
 from jobsup.errors import ConflictError, NotFoundError, UsageError
+from jobsup.model import Role
 from jobsup.store.engine import Database
 from jobsup.store.models import PortalToken
 from jobsup.store.users import NAME, hash_secret
 
-SCOPES = ("read", "run", "cancel", "pause")
-"""What a token may be allowed: to read everything, to run and retry, to cancel, to pause and resume."""
+SCOPES = ("read", "run", "cancel", "pause", "edit", "manage")
+"""What a token may be allowed: to read everything but users, tokens and the audit; to run and retry; to cancel; to
+pause and resume; to change definitions of jobs; and what only an admin may."""
+ROLE_SCOPES = {
+    Role.VIEWER: SCOPES[:1],
+    Role.OPERATOR: SCOPES[:4],
+    Role.AUTHOR: SCOPES[:5],
+    Role.ADMIN: SCOPES,
+}
+"""A role's name stands for all that the role may."""
 HOOK_SCOPE = "hook"
 PREFIX = "jobsup_"
 """By which a token is known for one where it should not be."""
@@ -49,7 +58,11 @@ def create(
     job: str | None = None,
     expires_at: datetime | None = None,
 ) -> str:
-    """Make a token and return its secret, which nothing shows again. With `job` it starts that one and does no more."""
+    """Make a token and return its secret, which nothing shows again. With `job` it starts that one and does no more.
+
+    A scope may also be a role's name.
+    """
+    scopes = [each for scope in scopes for each in _meant(scope)]
     _check(database, name, scopes, job, expires_at)
     secret = PREFIX + secrets.token_urlsafe(32)
     values = {
@@ -115,11 +128,16 @@ def _check(database: Database, name: str, scopes: Sequence[str], job: str | None
         raise UsageError(f"token name {name!r}: up to 64 letters, digits, dots, hyphens, underscores and @")
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown:
-        raise UsageError(f"unknown scope {unknown[0]!r}: one of {', '.join(SCOPES)}")
+        known = ", ".join((*SCOPES, *Role))
+        raise UsageError(f"unknown scope {unknown[0][:40]!r}: one of {known}")
     if bool(scopes) == bool(job):
         raise UsageError(f"say what the token may do: scopes ({', '.join(SCOPES)}), or the one job that it starts")
     if expires_at is not None and expires_at <= database.now():
         raise UsageError("the token would have expired already")
+
+
+def _meant(scope: str) -> tuple[str, ...]:
+    return ROLE_SCOPES[Role(scope)] if scope in list(Role) else (scope,)
 
 
 def _token(row: Any) -> Token:

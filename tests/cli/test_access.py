@@ -49,13 +49,15 @@ def test_users_are_made_changed_and_deleted_and_the_audit_tells_it(here: Instanc
     last = here.cli("user", "rm", "ann")
     assert (last.returncode, "only admin" in last.stderr) == (6, True)
     assert here.cli("user", "rm", "bob").returncode == 0
-    assert [row["verb"] for row in here.json("audit")["audit"]] == [
+    told = [(row["verb"], row["outcome"]) for row in here.json("audit")["audit"]]
+    assert [verb for verb, outcome in told if outcome == "done"] == [
         "user.rm",
         "user.passwd",
         "user.role",
         "user.add",
         "user.add",
     ]
+    assert [verb for verb, outcome in told if outcome == "refused"] == ["user.rm", "user.add", "user.add"]
     assert PASSWORD not in here.cli("audit", "--json").stdout
 
 

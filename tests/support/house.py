@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from starlette.testclient import TestClient
 
 from jobsup.actions import passwords
 from jobsup.config.settings import Config, PortalSettings, SupervisorSettings
-from jobsup.model import Role, Status
+from jobsup.model import Origin, Role, ScheduleSpec, Status
 from jobsup.portal.app import create
 from jobsup.portal.call import csrf_of
 from jobsup.portal.gate import COOKIE
@@ -22,6 +24,7 @@ from jobsup.portal.routes import Entry
 from jobsup.portal.site import Site
 from jobsup.store import tokens, users
 from jobsup.store.engine import Database
+from tests.support.fake_supervisor import FakeSupervisor
 from tests.support.store import add_dispatch, add_job, connect
 
 ORIGIN = "http://127.0.0.1"
@@ -49,6 +52,20 @@ FIELDS = {
 """What forms want, all together: with the right credentials they do something."""
 
 
+BODY = {
+    "name": "newcomer",
+    "role": "viewer",
+    "password": PASSWORD,
+    "scopes": ["read"],
+    "jobs": ["backup"],
+    "from": "2026-01-01T00:00:00Z",
+    "to": "2026-01-01T03:00:00Z",
+    "workers": 3,
+    "toml": '[[job]]\nname = "fresh"\ncommand = "true"\n',
+}
+"""The same for the API."""
+
+
 class House:
     """A portal with a user of every role, a token of every scope, a job and runs of it."""
 
@@ -58,12 +75,14 @@ class House:
         config = Config(
             path=str(folder / "jobsup.toml"),
             supervisor=SupervisorSettings(runtime_dir=str(folder / "run")),
-            portal=PortalSettings(enabled=True),
+            portal=PortalSettings(enabled=True, allow_edit_commands=True),
         )
         self.site = Site(config, self.handles, clock=database.clock)
         self.site.buckets = Buckets(database.clock, burst=1e9)
         self.app = create(self.site)
-        job = add_job(database, "backup")
+        self.supervisor = FakeSupervisor(self.site.socket)
+        job = add_job(database, "backup", schedule=ScheduleSpec(cron="0 * * * *"))
+        add_job(database, "kept", row={"origin": Origin.PORTAL})
         self.ended = add_dispatch(database, job, Status.FAILED)
         self.waiting = add_dispatch(database, job, Status.PENDING)
         self.secrets = {role: self._user(role) for role in ROLES}
@@ -72,25 +91,52 @@ class House:
         self.hook = tokens.create(database, "hook", [], by="test", job="backup")
         for secret in (*self.tokens.values(), self.hook):
             tokens.find(database, secret)  # from now on their use is not news
+        self.kept = sqlite3.connect(":memory:", check_same_thread=False)
+        self._copy(to_file=False)
         self.client = TestClient(self.app, base_url=ORIGIN, raise_server_exceptions=True)
+
+    def rewind(self) -> None:
+        """Put everything back as it was at the beginning."""
+        self._copy(to_file=True)
+        self.supervisor.asked.clear()
+        self.client.cookies.clear()
+
+    def _copy(self, *, to_file: bool) -> None:
+        assert self.database.path is not None
+        with closing(sqlite3.connect(self.database.path, timeout=10)) as file:
+            source, target = (self.kept, file) if to_file else (file, self.kept)
+            source.backup(target)
 
     def close(self) -> None:
         self.client.close()
         self.handles.close()
+        self.supervisor.close()
 
     def path(self, entry: Entry) -> str:
-        number = self.waiting if entry.path.endswith("/cancel") else self.ended
+        number = self.waiting if entry.path.endswith("}/cancel") else self.ended
         name = "victim" if "/users/" in entry.path else "read" if "/tokens/" in entry.path else "backup"
+        name = "kept" if entry.name == "removeJob" else name
+        query = {"searchLog": "?q=x", "findRun": "?target=backup"}.get(entry.name, "")
+        return self._filled(entry, number, name) + query
+
+    def _filled(self, entry: Entry, number: int, name: str) -> str:
         return re.sub(
             r"\{(\w+)(?::\w+)?\}",
             lambda match: {"id": str(number), "name": name, "token": "jobsup_wrong"}.get(match[1], "x"),
             entry.path,
         )
 
+    def body(self, entry: Entry) -> dict[str, Any]:
+        """Return a JSON object that does something, of the keys an entry of the API takes."""
+        here = {**BODY, "ids": [self.waiting if entry.name == "cancelRuns" else self.ended]}
+        return {key: here[key] for key in entry.body if key in here}
+
     def send(self, entry: Entry, *, method: str = "", fields: dict[str, str] | None = None, **more: Any) -> Any:
         """Send what the entry wants, with just these headers and cookies."""
         method = method or entry.method
-        if method not in ("GET", "HEAD") and not entry.path.startswith("/api/"):
+        if method == "POST" and entry.path.startswith("/api/"):
+            more.setdefault("json", self.body(entry))
+        elif method not in ("GET", "HEAD"):
             more.setdefault("data", {**FIELDS, **(fields or {})})
         return self.client.request(method, self.path(entry), follow_redirects=False, **more)
 
@@ -105,10 +151,11 @@ class House:
         return self.send(entry, headers={"Authorization": f"Bearer {token}"})
 
     def state(self) -> dict[str, list[Any]]:
-        """Return all rows of all tables but the audit, which may well say what was refused."""
+        """Return all rows of all tables but the audit, which may well say what was refused; and what the supervisor
+        was asked to change."""
         with self.database.read() as connection:
             tables = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars().all()
-            return {
+            return {"supervisor": list(self.supervisor.asked)} | {
                 table: [tuple(row) for row in connection.execute(text(f'SELECT * FROM "{table}" ORDER BY 1, 2'))]
                 for table in tables
                 if table not in ("audit", "alembic_version", "sqlite_sequence")

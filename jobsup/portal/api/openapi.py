@@ -11,12 +11,14 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from jobsup.model import Role
-from jobsup.portal.api import changes, reads
+from jobsup.portal.api import health, hook, logs, operations, schemas, twins
 from jobsup.portal.call import Call
 from jobsup.portal.problems import STATUS, TITLES
 from jobsup.portal.routes import Entry
+from jobsup.store import requests
 
 _PART = re.compile(r"\{(\w+)(?::(\w+))?\}")
+JSON = "application/json"
 
 
 async def openapi(_call: Call) -> Response:
@@ -28,8 +30,11 @@ async def openapi(_call: Call) -> Response:
 def describe() -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of the API."""
     paths: dict[str, dict[str, Any]] = {}
-    for entry in (*reads.ENTRIES, *changes.ENTRIES, *ENTRIES):
-        paths.setdefault(_PART.sub(r"{\1}", entry.path), {})[entry.method.lower()] = _operation(entry)
+    for module in (operations, twins, logs, hook, health):
+        for entry in module.ENTRIES:
+            paths.setdefault(_PART.sub(r"{\1}", entry.path), {})[entry.method.lower()] = _operation(entry)
+    for entry in ENTRIES:
+        paths.setdefault(entry.path, {})[entry.method.lower()] = _operation(entry)
     return {
         "openapi": "3.1.0",
         "info": {"title": "jobsup", "version": version("jobsup"), "description": "See, run and mend jobs."},
@@ -37,7 +42,7 @@ def describe() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": {"Problem": _PROBLEM},
+            "schemas": {"Problem": _PROBLEM, **schemas.COMPONENTS},
             "responses": {"Problem": _PROBLEM_RESPONSE},
         },
     }
@@ -45,13 +50,10 @@ def describe() -> dict[str, Any]:
 
 def _operation(entry: Entry) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "operationId": entry.handler.__name__,
+        "operationId": entry.name,
         "summary": entry.summary,
         "parameters": [*_path_parameters(entry.path), *_query_parameters(entry), *_headers(entry)],
-        "responses": {
-            str(entry.status): {"description": "Done.", "content": _content(entry)},
-            "default": {"$ref": "#/components/responses/Problem"},
-        },
+        "responses": _responses(entry),
     }
     if entry.scope and entry.role is not None:
         described["description"] = f"A token needs the scope `{entry.scope}`, a person the role {entry.role}."
@@ -59,31 +61,38 @@ def _operation(entry: Entry) -> dict[str, Any]:
         described["security"] = []
     if entry.body:
         schema = {"type": "object", "properties": dict(entry.body), "additionalProperties": False}
-        described["requestBody"] = {"required": False, "content": {"application/json": {"schema": schema}}}
+        described["requestBody"] = {"required": False, "content": {JSON: {"schema": schema}}}
     return described
+
+
+def _responses(entry: Entry) -> dict[str, Any]:
+    content = {JSON: {"schema": schemas.answer(entry.name)}} if entry.media == JSON else {entry.media: {}}
+    done = {"description": "Done.", "content": content}
+    found: dict[str, Any] = {str(entry.status): done}
+    if entry.has_key:
+        found["200"] = {"description": "This key has made it before.", "content": content}
+    if entry.name == "readyz":
+        found["503"] = {"description": "Not ready.", "content": content}
+    return {**found, "default": {"$ref": "#/components/responses/Problem"}}
 
 
 def _path_parameters(path: str) -> Iterable[dict[str, Any]]:
     for name, kind in _PART.findall(path):
-        schema = {"type": "integer", "minimum": 1} if kind == "int" else {"type": "string"}
+        schema = {"type": "integer", "minimum": 1} if kind == "int" else {"type": "string", "minLength": 1}
         yield {"name": name, "in": "path", "required": True, "schema": schema}
 
 
 def _query_parameters(entry: Entry) -> Iterable[dict[str, Any]]:
-    for name, says in entry.query.items():
-        yield {"name": name, "in": "query", "description": says, "schema": {"type": "string"}}
+    for name, schema in entry.query.items():
+        told: dict[str, Any] = {"name": name, "in": "query", "schema": dict(schema)}
+        yield {**told, "style": "form", "explode": False} if schema["type"] == "array" else told
 
 
 def _headers(entry: Entry) -> Iterable[dict[str, Any]]:
-    if entry.handler in (changes.run_job, changes.hook):
+    if entry.has_key:
         says = "The same key with the same body makes one run."
-        yield {"name": "Idempotency-Key", "in": "header", "description": says, "schema": {"type": "string"}}
-
-
-def _content(entry: Entry) -> dict[str, Any]:
-    if entry.handler is reads.run_output:
-        return {"application/octet-stream": {}}
-    return {"application/json": {"schema": {"type": "object"}}}
+        schema = {"type": "string", "maxLength": requests.KEY_CHARS_MAX}
+        yield {"name": "Idempotency-Key", "in": "header", "description": says, "schema": schema}
 
 
 _PROBLEM = {
@@ -105,4 +114,4 @@ _PROBLEM_RESPONSE = {
     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
 
-ENTRIES = (Entry("GET", "/api/v1/openapi.json", openapi, Role.VIEWER, "This document.", "read"),)
+ENTRIES = (Entry("GET", "/api/v1/openapi.json", openapi, Role.VIEWER, "This document.", "read", "openapi"),)

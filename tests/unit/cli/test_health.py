@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from jobsup.actions.documents import status_document
 from jobsup.actions.health import Health, holder_pid, judge, role
 from jobsup.cli.status import exit_code
 from jobsup.store import jobs, leases
@@ -33,22 +34,26 @@ def judged(db: Database | None, **kinds: Any) -> Health:
     return judge(answer(**kinds), db, set_name="default")
 
 
+def code_of(health: Health) -> int:
+    return exit_code(status_document(health, "jobsup.toml"))
+
+
 @pytest.mark.parametrize(
     ("state", "code"), [("running", 0), ("reloading", 0), ("degraded", 1), ("starting", 1), ("stopping", 1)]
 )
 def test_the_supervisors_state_decides_the_exit_code(db: Database, state: str, code: int) -> None:
-    assert exit_code(judged(db, state=state)) == code
+    assert code_of(judged(db, state=state)) == code
 
 
 def test_nothing_running_is_its_own_code(db: Database) -> None:
-    assert exit_code(judge({}, db, set_name="default")) == 3
+    assert code_of(judge({}, db, set_name="default")) == 3
 
 
 def test_a_child_that_cannot_be_kept_up_is_a_problem(db: Database) -> None:
     health = judged(db, child_state="config_fault")
     assert health.state == "degraded"
     assert health.problems == ("scheduler-1 is in state config_fault, last exit: signal 9",)
-    assert exit_code(health) == 1
+    assert code_of(health) == 1
 
 
 def test_a_tick_that_waits_too_long_is_a_problem_and_a_short_wait_is_none(db: Database, clock: FakeClock) -> None:
@@ -63,7 +68,7 @@ def test_a_tick_that_waits_too_long_is_a_problem_and_a_short_wait_is_none(db: Da
 def test_an_unreachable_database_is_a_problem_beside_the_processes() -> None:
     health = judge(answer(), None, set_name="default", trouble="database x: locked")
     assert health.problems == ("database x: locked",)
-    assert exit_code(health) == 1
+    assert code_of(health) == 1
 
 
 def test_no_space_left_is_a_problem(db: Database) -> None:

@@ -48,6 +48,8 @@ def test_what_a_full_window_lost_is_counted(db: Database) -> None:
     reader.read()
     add_chunk(db, run, 105, b"end")
     assert reader.read() == [Piece(b"end", dropped_before=100)]
+    add_chunk(db, run, 5_000_108, b"!")
+    assert reader.read() == [Piece(b"!", dropped_before=5_000_000)]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,14 @@
+"""All operations in one table."""
+
+from __future__ import annotations
+
+from jobsup.actions.operations import access, hosts, jobs, runs, schedules
+from jobsup.actions.operations.base import Operation
+
+OPERATIONS: tuple[Operation, ...] = (
+    *jobs.OPERATIONS,
+    *runs.OPERATIONS,
+    *schedules.OPERATIONS,
+    *hosts.OPERATIONS,
+    *access.OPERATIONS,
+)
