@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, LargeBinary, func, select, type_coerce
 
 from jobsup.errors import NotFoundError
 from jobsup.model import STDOUT, Status
+from jobsup.store import packing
 from jobsup.store.engine import Database
 from jobsup.store.rows import JobDispatch, JobExecutionLog, JobOutputChunk
 
@@ -152,9 +154,17 @@ def _bytes(connection: Connection, log_id: int, start: int, length: int) -> byte
     if connection.dialect.name == "sqlite":
         raw: Any = connection.connection.driver_connection
         with raw.blobopen("job_execution_log", "log_output", log_id, readonly=True) as blob:
-            blob.seek(start)
-            return bytes(blob.read(length))
-    part = func.substr(JobExecutionLog.log_output, start + 1, length)
+            return b"".join(packing.read_part(partial(_of_blob, blob), start, length))
+    return b"".join(packing.read_part(partial(_of_column, connection, log_id), start, length))
+
+
+def _of_blob(blob: Any, start: int, length: int) -> bytes:
+    blob.seek(start)
+    return bytes(blob.read(length))
+
+
+def _of_column(connection: Connection, log_id: int, start: int, length: int) -> bytes:
+    part = func.substr(type_coerce(JobExecutionLog.log_output, LargeBinary()), start + 1, length, type_=LargeBinary())
     return bytes(connection.execute(select(part).where(JobExecutionLog.id == log_id)).scalar_one())
 
 
@@ -175,7 +185,7 @@ def _streams(marks: list[list[int]], start: int, stop: int) -> Iterator[tuple[in
 
 _LOG = select(
     JobExecutionLog.id,
-    func.length(JobExecutionLog.log_output).label("kept"),
+    (JobExecutionLog.output_bytes - JobExecutionLog.output_dropped).label("kept"),
     JobExecutionLog.output_bytes,
     JobExecutionLog.output_dropped,
     JobExecutionLog.output_gap_at,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import BigInteger, Connection, Float, String, Update, bindparam, delete, literal_column, select, update
 
 from jobsup.model import Claim, Heartbeat, OutputChunk, Progress, Reason, RunResult, Status, WorkerStatus
-from jobsup.store import attempts, claiming, notifier, tables
+from jobsup.store import attempts, claiming, notifier, packing, tables
 from jobsup.store.dialect import insert_new
 from jobsup.store.direct import Direct, Given, Statement
 from jobsup.store.engine import Database
@@ -70,6 +70,17 @@ class Answer:
     """When a claim found less than it wanted: the earliest instant at which waiting work becomes claimable."""
     is_registered: bool = True
     """False: the worker's row is gone or OFFLINE; it must end its runs and leave."""
+
+
+def ready(request: Round) -> Round:
+    """Pack the outputs of a round, which takes time that no transaction should."""
+    if not any(packing.is_packable(result.output.data) for result in request.results):
+        return request
+    return replace(request, results=tuple(_packed(result) for result in request.results))
+
+
+def _packed(result: RunResult) -> RunResult:
+    return replace(result, output=replace(result.output, data=packing.pack(result.output.data)))
 
 
 def exchange(database: Database, worker: Worker, request: Round) -> Answer:

@@ -33,6 +33,7 @@ from sqlalchemy import (
 )
 
 from jobsup.model import Status
+from jobsup.store import packing
 
 # SQLite numbers rows itself only in a column called INTEGER.
 Id = BigInteger().with_variant(Integer(), "sqlite")
@@ -75,6 +76,21 @@ class FreeText(TypeDecorator[str]):
         if "\0" in value or not value.isascii():
             value = value.replace("\0", _NO_CHARACTER).encode("utf-8", "replace").decode()
         return value if self.length is None or len(value) <= self.length else value[: self.length - 1] + "…"
+
+
+class Output(TypeDecorator[bytes]):
+    """What a run printed: bytes on this side, packed when they are many on the other."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: bytes | None, dialect: Dialect) -> bytes | None:  # noqa: ARG002  (as above)
+        if value is None or isinstance(value, packing.Packed) or not packing.is_packable(value):
+            return value
+        return packing.pack(value)
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> bytes | None:  # noqa: ARG002  (as above)
+        return None if value is None else packing.unpack(value)
 
 
 _NO_CHARACTER = "\ufffd"
@@ -276,7 +292,7 @@ job_execution_log = Table(
     Column("status", String(16), nullable=False),
     Column("exit_code", Integer()),
     Column("signal", Integer()),
-    Column("log_output", LargeBinary, default=b"", nullable=False),
+    Column("log_output", Output(), default=b"", nullable=False),
     Column("output_bytes", BigInteger(), default=0, nullable=False),
     Column("output_dropped", BigInteger(), default=0, nullable=False),
     Column("output_gap_at", BigInteger()),

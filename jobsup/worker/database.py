@@ -115,6 +115,7 @@ class DatabaseThread:
 
     def _do(self, request: Round) -> Reply:
         """Do a round, however often it takes: a result must not be lost to a database that is away for a while."""
+        request = rounds.ready(request)
         wait = RETRY_SECONDS_MIN
         faults = 0
         while True:
