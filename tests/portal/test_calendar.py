@@ -78,9 +78,9 @@ def test_what_lies_behind_us_is_counted_once(db: Database, clock: FakeClock) -> 
     asked = db.statements
     assert [sum(tally.values()) for tally in known.ended(db, [past, today])] == [1, 1]
     assert db.statements - asked < asked - before + 5  # only the day that goes on is counted anew
-    clock.advance(7200)
+    clock.advance(13 * 3600)
     ended(db, job, past[0])
-    assert sum(known.ended(db, [past])[0].values()) == 2  # after an hour what was deleted or came late is seen
+    assert sum(known.ended(db, [past])[0].values()) == 2  # half a day later what was deleted or came late is seen
 
 
 def test_a_day_leads_to_the_runs_that_ended_on_it(db: Database, clock: FakeClock, visit: Browser) -> None:

@@ -121,6 +121,16 @@ def test_values_of_env_are_not_shown_and_are_kept(db: Database, author: Browser)
     assert "s3cret" not in str(audit.entries(db, verb="job.save")[0].detail)
 
 
+def test_a_copy_asks_for_the_values_that_are_not_shown(db: Database, author: Browser) -> None:
+    make(db, env={"TOKEN": "s3cret"})
+    text = text_in(author.text("/jobs/new?like=made"))
+    assert 'name = "made-copy"' in text
+    assert "env.TOKEN" in author.text("/jobs/new?like=made")
+    assert author.post("/jobs/save", job="", text=text).status_code == 422
+    assert author.post("/jobs/save", job="", text=text.replace("***", "new")).status_code == 303
+    assert get_job(db, "made-copy").spec.env == {"TOKEN": "new"}
+
+
 def test_a_files_job_is_shown_with_the_lines_to_take_over_and_not_saved(db: Database, author: Browser) -> None:
     add_job(db, "filed")
     text = text_in(author.text("/jobs/filed/edit"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -17,9 +17,11 @@ from jobsup.portal.views.jobs import jobs_of
 from jobsup.portal.views.overview import overview_of
 from jobsup.portal.views.strip import bars
 from jobsup.portal.views.timeline import timeline_of
+from jobsup.portal.views.took import took_of
 from jobsup.store import standing
 from jobsup.store.engine import Database
 from jobsup.store.log_ranges import Piece
+from jobsup.store.standing import Mark
 from tests.support.store import add_dispatch, add_job, add_log
 
 PARTS = some.sampled_from(
@@ -159,3 +161,18 @@ def test_a_timeline_of_many_jobs_says_how_many_have_no_room(db: Database) -> Non
     drawn = timeline_of(db, "1h")
     assert (len(drawn.rows), drawn.hidden) == (60, 10)
     assert all(180 <= x <= 1000 for x, _ in drawn.grid)
+
+
+def test_how_long_runs_took_is_drawn_to_the_longest_with_what_is_usual() -> None:
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    marks = [
+        Mark(n, Status.COMPLETED, Reason.NONE, start, start + timedelta(seconds=10 * n), start) for n in range(1, 11)
+    ]
+    found = took_of(marks)
+    assert found is not None
+    assert [bar.run_id for bar in found.bars] == list(range(1, 11))
+    heights = [bar.height for bar in found.bars]
+    assert heights == sorted(heights)
+    assert heights[-1] == max(heights) == 76.0
+    assert [level.words for level in found.levels] == ["half take less than 1 m", "95 of 100 take less than 1 m 40 s"]
+    assert took_of(marks[:1]) is None

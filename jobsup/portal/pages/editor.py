@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -9,7 +10,7 @@ from starlette.responses import Response
 
 from jobsup.actions import define
 from jobsup.actions.documents import spec_document
-from jobsup.errors import JobsupError, UsageError
+from jobsup.errors import ConfigError, JobsupError, Problem, UsageError
 from jobsup.model import Origin, Role
 from jobsup.portal.call import Call
 from jobsup.portal.problems import status_of
@@ -69,6 +70,8 @@ async def save(call: Call) -> Response:
     }
 
     def work(database: Database) -> str:
+        if draft.spec is None:
+            raise ConfigError(draft.problems)
         saved = define.save_job(
             database,
             config,
@@ -100,10 +103,11 @@ async def remove(call: Call) -> Response:
 
 def _look(call: Call, database: Database, text: str, name: str) -> define.Draft:
     draft = define.look(database, call.site.config, text, name=name or None)
-    if draft.before is None:
-        return draft
-    shown = editor.unmasked(text, draft.before.spec)
-    return draft if shown == text else define.look(database, call.site.config, shown, name=name or None)
+    shown = editor.unmasked(text, draft.before.spec) if draft.before is not None else text
+    if shown != text:
+        draft = define.look(database, call.site.config, shown, name=name or None)
+    hidden = [Problem("its value is not shown here: write it", key=f"env.{key}") for key in editor.hidden_env(shown)]
+    return replace(draft, spec=None, problems=(*draft.problems, *hidden)) if hidden else draft
 
 
 async def _page(call: Call, text: str, name: str, *, error: JobsupError | None = None) -> Response:

@@ -55,7 +55,8 @@ async def job_runs(call: Call) -> Response:
 async def config(call: Call) -> Response:
     """Show the whole definition, defaults filled in."""
     head = await call.ask(lambda database: views.head_of(database, _name(call)))
-    return call.page("job_config.html", settings=views.settings_of(head.facts.spec), **_context(head))
+    settings = views.settings_of(head.facts.spec, call.site.config.defaults)
+    return call.page("job_config.html", settings=settings, **_context(head))
 
 
 async def job_audit(call: Call) -> Response:

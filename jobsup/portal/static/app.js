@@ -154,7 +154,7 @@ document.addEventListener("change", (event) => {
 document.addEventListener("keydown", (event) => {
   if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input, textarea, select")) return;
-  const filter = document.querySelector("[data-find], .filters input[type=search], .filters input[type=text]");
+  const filter = document.querySelector("[data-find], .filters input[type=search], .filters input[type=text], [data-find-jobs]");
   if (filter) { event.preventDefault(); filter.focus(); }
 });
 

@@ -57,6 +57,13 @@ def unmasked(text: str, before: JobSpec | None) -> str:
     return written({**table, "env": known}) if known != env else text
 
 
+def hidden_env(text: str) -> list[str]:
+    """Return the variables whose values nobody has written: they still stand as they are hidden."""
+    table = parse(text) if MASK in text else None
+    env = table.get("env") if table is not None else None
+    return [key for key, value in env.items() if value == MASK] if isinstance(env, dict) else []
+
+
 def fields_of(table: Table) -> dict[str, str]:
     """Return what the form's fields show of a table."""
     work = next((key for key in WORK if key in table), "command")

@@ -17,6 +17,7 @@ from jobsup.errors import ScheduleError
 from jobsup.model import JobSpec, ScheduleSpec, Source, Status
 from jobsup.portal.views.jobs import last_end, schedule_words
 from jobsup.portal.views.strip import Bar, bars, words
+from jobsup.portal.views.took import Took, took_of
 from jobsup.store import history, jobs, standing
 from jobsup.store.engine import Database
 from jobsup.store.history import Page, Wanted
@@ -70,6 +71,7 @@ class JobSummary:
     usual: timedelta | None
     most: timedelta | None
     """What 95 of 100 of its good runs take at most."""
+    took: Took | None
     good: int
     judged: int
     page: Page
@@ -81,7 +83,8 @@ class Setting:
 
     key: str
     value: str
-    is_default: bool
+    origin: str
+    """`the job`, `[defaults]` or `default`: who says it."""
 
 
 def head_of(database: Database, name: str) -> Head:
@@ -112,6 +115,7 @@ def summary_of(database: Database, name: str) -> JobSummary:
         streak=streaks[0] if streaks else None,
         usual=standing.usual(marks),
         most=standing.usual(marks, 0.95),
+        took=took_of(marks),
         good=sum(mark.status is Status.COMPLETED for mark in judged),
         judged=len(judged),
         page=history.page(database, Wanted(job_id=job_id), rows=LATEST_RUNS),
@@ -125,13 +129,13 @@ def slots_of(database: Database, name: str, *, before: int | None, after: int | 
     return head, history.page(database, wanted, before=before, after=after)
 
 
-def settings_of(spec: JobSpec) -> tuple[Setting, ...]:
-    """Return every setting of a definition, those that were chosen first; values of `env` are not shown."""
+def settings_of(spec: JobSpec, defaults: JobSpec) -> tuple[Setting, ...]:
+    """Return every setting of a definition, those that it says itself first; values of `env` are not shown."""
     rows = []
     for each in fields(spec):
         value = getattr(spec, each.name)
-        rows.append(Setting(each.name, _words(each.name, value), _is_default(each, value)))
-    return tuple(sorted(rows, key=lambda row: row.is_default))
+        rows.append(Setting(each.name, _words(each.name, value), _origin(each, value, getattr(defaults, each.name))))
+    return tuple(sorted(rows, key=lambda row: _ORIGINS.index(row.origin)))
 
 
 def _words(key: str, value: Any) -> str:
@@ -142,6 +146,15 @@ def _words(key: str, value: Any) -> str:
     if value is None:
         return "none"
     return str(value_words(value))
+
+
+_ORIGINS = ("the job", "[defaults]", "default")
+
+
+def _origin(each: Any, value: Any, by_defaults: Any) -> str:
+    if each.name in ("name", "kind"):
+        return _ORIGINS[0]
+    return _ORIGINS[2] if _is_default(each, value) else _ORIGINS[1] if value == by_defaults else _ORIGINS[0]
 
 
 def _is_default(each: Any, value: Any) -> bool:

@@ -14,7 +14,7 @@ from jobsup.store.tallies import Tally
 REMEMBERED_MAX = 5000
 SETTLED = timedelta(minutes=1)
 """What ended so long ago has been written: a stretch that ended before is counted for good."""
-KEPT = timedelta(hours=1)
+KEPT = timedelta(hours=12)
 """After this it is counted again: old runs are deleted."""
 
 

@@ -1,0 +1,69 @@
+"""Every link on every page leads somewhere, for an admin and for a viewer; and nothing in static/ is foreign."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+
+from jobsup.model import Role
+from jobsup.portal.render import STATIC, environment
+from jobsup.store.engine import Database
+from tests.portal.screenshots import fill
+from tests.support.pages import browser
+from tests.support.store import create_database
+
+PAGES_MAX = 200
+"""Pages walked; of those that differ only by a number or a name the first few are looked at."""
+ALIKE_MAX = 3
+OWN = {"app.css", "app.js", "editor.js", "icon.svg", "keys.js", "log.js", "pages.css"}
+
+
+def kind_of(link: str) -> str:
+    """Return what links that differ only by a number, a name or a place in a list have in common."""
+    path, _, query = link.partition("?")
+    keys = sorted({each.partition("=")[0] for each in query.split("&")} - {"before", "after"})
+    return re.sub(r"/(?:\d+|[a-z]+-[a-z-]+)(?=/|$)", "/x", path) + str(keys)
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Database:
+    return create_database(tmp_path / "jobsup.db")
+
+
+@pytest.mark.parametrize("role", [Role.ADMIN, Role.VIEWER])
+def test_no_link_leads_nowhere(real: Database, tmp_path: Path, role: Role) -> None:
+    fill(real)
+    seen: dict[str, str] = {"/": "the beginning"}
+    counts: dict[str, int] = {}
+    waiting = ["/"]
+    with browser(real, tmp_path, role) as visit:
+        while waiting and len(seen) < PAGES_MAX:
+            page = waiting.pop(0)
+            answer = visit.get(page)
+            assert answer.status_code == 200, f"{page}, from {seen[page]}: {answer.status_code}"
+            if "text/html" not in answer.headers["content-type"]:
+                continue
+            for found in re.findall(r'(?:href|src)="([^"]*)"', answer.text):
+                link = urljoin(page, unescape(found)).partition("#")[0]
+                assert not urlsplit(link).netloc, link
+                counts[kind_of(link)] = counts.get(kind_of(link), 0) + (link not in seen)
+                if link not in seen and counts[kind_of(link)] <= ALIKE_MAX:
+                    seen[link] = page
+                    waiting.append(link)
+    real.close()
+    assert not waiting
+    assert {"/calendar", "/timeline", "/workers", "/jobs", "/runs"} <= seen.keys()
+
+
+def test_every_template_can_be_read() -> None:
+    made = environment()
+    for name in made.list_templates():
+        made.get_template(name)
+
+
+def test_whatever_the_browser_gets_is_our_own() -> None:
+    assert {str(file.relative_to(STATIC)) for file in STATIC.rglob("*") if file.is_file()} == OWN
