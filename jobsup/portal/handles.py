@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from queue import SimpleQueue
+from queue import LifoQueue
 from typing import TypeVar
 
 from jobsup.store.engine import Database
@@ -22,7 +22,7 @@ class Handles:
 
     def __init__(self, open_one: Callable[[], Database], count: int = COUNT) -> None:
         self._all = [open_one() for _ in range(count)]
-        self._free: SimpleQueue[Database] = SimpleQueue()
+        self._free: LifoQueue[Database] = LifoQueue()  # the one used last is used next: few open a connection
         for database in self._all:
             self._free.put(database)
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="database")

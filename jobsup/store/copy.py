@@ -14,7 +14,6 @@ from jobsup.runtime import locks, procs
 from jobsup.store import schema, workers
 from jobsup.store.engine import Database
 from jobsup.store.hosts import LEASE_HEARTBEATS
-from jobsup.store.tables import metadata
 from jobsup.store.workers import WorkerRow
 
 BATCH_ROWS_MAX = 1000
@@ -49,7 +48,7 @@ def copy(source: Database, target: Database) -> list[Copied]:
             new.execute(text("SET LOCAL statement_timeout = 0"))
             new.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             _refuse_filled(new, target)
-            return [_copy_table(old, new, table) for table in metadata.sorted_tables]
+            return [_copy_table(old, new, table) for table in schema.all_tables().sorted_tables]
     finally:
         lock.release()
 
@@ -70,7 +69,7 @@ def _lives(source: Database, row: WorkerRow) -> bool:
 
 
 def _refuse_filled(connection: Connection, target: Database) -> None:
-    for table in metadata.sorted_tables:
+    for table in schema.all_tables().sorted_tables:
         if connection.execute(select(table.primary_key.columns.values()[0]).limit(1)).first() is not None:
             raise ConflictError(f"database {target.where}, schema {target.schema}: table {table.name} has rows already")
 

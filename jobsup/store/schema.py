@@ -92,7 +92,7 @@ def _refuse_foreign(database: Database, found: str | None) -> None:
     if found is None:
         with database.read() as connection:
             found = _current(connection)  # once more, in one state with the tables: another start may have made both
-            taken = sorted(set(inspect(connection).get_table_names()) & set(_all_tables().tables))
+            taken = sorted(set(inspect(connection).get_table_names()) & set(all_tables().tables))
         if taken and found is None:
             raise DatabaseError(
                 f"{_where(database)} has a table {taken[0]!r} that jobsup did not make: give jobsup one of its own"
@@ -103,7 +103,7 @@ def _refuse_foreign(database: Database, found: str | None) -> None:
         )
 
 
-def _all_tables() -> MetaData:
+def all_tables() -> MetaData:
     """Return the tables of every part, also of those that this process has not loaded."""
     from jobsup.store.models import Base
 
@@ -118,7 +118,7 @@ def _differences(connection: Connection) -> list[str]:
     inspector = inspect(connection)
     present = set(inspector.get_table_names())
     faults = []
-    for table in _all_tables().sorted_tables:
+    for table in all_tables().sorted_tables:
         if table.name not in present:
             faults.append(f"table {table.name} is missing")
             continue

@@ -22,7 +22,7 @@ class ServerFacts:
     skew: timedelta
     """How far its clock is ahead of this host's."""
     connections_needed: int
-    """By the workers that are alive and the hosts they run on."""
+    """By the workers that are alive, the hosts they run on, and what portals hold."""
     connections_left: int
     """What the server has for us: all it allows, less what is reserved or used by others."""
     connections_max: int
@@ -39,12 +39,12 @@ def read(database: Database) -> ServerFacts | None:
     if database.is_sqlite:
         return None
     with database.read() as connection:
-        version, allowed, reserved, others = connection.execute(_FACTS).one()
+        version, allowed, reserved, portals, others = connection.execute(_FACTS).one()
     alive = workers.list_workers(database)
     return ServerFacts(
         version=version,
         skew=database.skew or timedelta(),
-        connections_needed=len(alive) + CONNECTIONS_PER_HOST * len({row.node for row in alive}),
+        connections_needed=len(alive) + CONNECTIONS_PER_HOST * len({row.node for row in alive}) + portals,
         connections_left=allowed - reserved - others,
         connections_max=allowed,
         is_pooled=database.backend.is_pooled,
@@ -54,6 +54,7 @@ def read(database: Database) -> ServerFacts | None:
 _FACTS = text(
     "SELECT current_setting('server_version'), CAST(current_setting('max_connections') AS integer), "
     "CAST(current_setting('superuser_reserved_connections') AS integer), "
+    "(SELECT CAST(count(*) AS integer) FROM pg_stat_activity WHERE application_name = 'jobsup/portal'), "
     "(SELECT CAST(count(*) AS integer) FROM pg_stat_activity WHERE backend_type = 'client backend' "
     "AND coalesce(application_name, '') NOT LIKE 'jobsup/%')"
 )

@@ -15,9 +15,10 @@ import pytest
 from sqlalchemy import select, text
 
 from jobsup.errors import ConflictError, DatabaseError, UsageError
-from jobsup.model import Status, WorkerStatus
+from jobsup.model import Role, Status, WorkerStatus
 from jobsup.runtime import locks, procs
-from jobsup.store import copy, dispatches, leases
+from jobsup.store import copy, dispatches, leases, users
+from jobsup.store import schema as schema_of_store
 from jobsup.store.engine import Database
 from jobsup.store.tables import metadata
 from tests.support.postgres import PostgresServer, open_schema, schema
@@ -128,17 +129,23 @@ def test_only_from_a_file_to_a_server(source: Database) -> None:
 
 def test_the_command_copies_and_says_what_is_next(source: Database, target: Database, tmp_path: Path) -> None:
     fill(source)
+    users.add(source, "ann", Role.ADMIN, "hash")
+    schema_of_store.ensure(target, migrate=True)  # made beforehand, as whoever may not make a schema has it done
     (tmp_path / "jobsup.toml").write_text('[database]\nurl = "sqlite:///jobsup.db"\n')
     jobsup = [str(Path(sys.executable).parent / "jobsup"), "db", "copy", "-c", str(tmp_path / "jobsup.toml")]
     url = str(target.url).replace("+psycopg", "")
-    done = subprocess.run(
-        [*jobsup, "--to", url, "--schema", str(target.schema)], capture_output=True, text=True, timeout=60, check=False
-    )
+    command = [*jobsup, "--to", url, "--schema", str(target.schema)]
+    held = locks.acquire(f"{source.path}-supervisor")
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    held.release()
+    assert (refused.returncode, refused.stdout) == (6, "")
+    assert f"held by pid {os.getpid()}" in refused.stderr
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert ["43", "job_dispatch"] in [line.split() for line in done.stdout.splitlines()]
+    told = [line.split() for line in done.stdout.splitlines()]
+    assert ["43", "job_dispatch"] in told
+    assert ["1", "portal_user"] in told
     assert f'set url = "{url}"' in done.stderr
-    again = subprocess.run(
-        [*jobsup, "--to", url, "--schema", str(target.schema)], capture_output=True, text=True, timeout=60, check=False
-    )
+    again = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (again.returncode, again.stdout) == (6, "")
     assert "has rows already" in again.stderr
