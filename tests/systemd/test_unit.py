@@ -50,6 +50,11 @@ every = "1s"
 overlap = "allow"
 
 [[job]]
+name = "limited"
+command = "grep ^0:: /proc/self/cgroup"
+nice = 1
+
+[[job]]
 name = "patient"
 command = 'touch {DATA}/running-$JOBSUP_ATTEMPT; while [ ! -e {DATA}/go ]; do sleep 0.05; done; echo went'
 """
@@ -179,6 +184,25 @@ def watchful(booted: Machine) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("watchful")
+def test_runs_are_held_by_control_groups_below_the_units_own(started: Machine) -> None:
+    assert str(status(started)["containment"]).startswith("control groups"), started.journal(UNIT)
+    assert started.run(PROGRAM, "run", "limited", "--wait").returncode == 0
+    [[own]] = rows(
+        started,
+        "SELECT CAST(log_output AS TEXT) FROM job_execution_log l JOIN job j ON j.id = l.job_id "
+        "WHERE j.name = 'limited'",
+    )
+    unit = f"/system.slice/{UNIT}/"
+    assert own.strip().removeprefix("0::").startswith(unit), own
+    group = started.path("/sys/fs/cgroup") / own.strip().removeprefix("0::/")
+    until(lambda: not group.exists(), 5, "the run's group to be removed")
+    workers = [path.name for path in group.parent.glob("*.self")]
+    assert len(workers) == 2
+    started.systemctl("restart", UNIT)
+    assert is_active(started, 0)
+    assert not set(workers) & {path.name for path in group.parent.glob("*.self")}
+
+
 def test_a_hung_supervisor_is_restarted_by_the_watchdog(started: Machine) -> None:
     old, main = started.processes(UNIT), started.main_pid(UNIT)
     os.kill(main, signal.SIGSTOP)
