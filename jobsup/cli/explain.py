@@ -9,12 +9,13 @@ from typing import IO, Any
 
 import click
 
-from jobsup.cli.definition import N_DEFAULT, N_MAX, question_from_json, schedule_from_json, unknown_keys
+from jobsup.actions.explain import explain_one
+from jobsup.actions.questions import N_DEFAULT, N_MAX
 from jobsup.cli.here import Here
 from jobsup.cli.text import clean, print_json, say, table
 from jobsup.cli.times import PAST, Instant, Zone, away, written
 from jobsup.cli.verb import json_option, verb
-from jobsup.clock import SystemClock, rfc3339
+from jobsup.clock import SystemClock
 from jobsup.errors import JobsupError
 from jobsup.model import Dst
 
@@ -85,29 +86,6 @@ def answer_all(questions: IO[bytes], answers: IO[bytes]) -> None:
         answers.flush()
 
 
-def explain_one(document: dict[str, Any], now: datetime) -> dict[str, Any]:
-    """Return the next instants and what there is to say; ScheduleError for what cannot be read."""
-    from jobsup.schedule.explain import explain as explain_schedule
-
-    after, n = question_from_json(document, now)
-    spec = schedule_from_json(document, _local_zone())
-    name = document.get("name")
-    told = explain_schedule(spec, after, n, name=name if isinstance(name, str) else "")
-    odd = [f"unknown key {key!r:.60} is passed over" for key in unknown_keys(document)]
-    if document.get("use_calendar") is not None:
-        odd.append("use_calendar is passed over: calendars stand in a configuration, and none is read here")
-    answer: dict[str, Any] = {
-        "next": [rfc3339(tick) for tick in told.next],
-        "words": told.words,
-        "timezone": spec.timezone,
-    }
-    if any(told.notes):
-        answer["notes"] = list(told.notes)
-    if told.warnings or odd:
-        answer["warnings"] = [*told.warnings, *odd]
-    return answer
-
-
 def _answer(line: bytes) -> dict[str, Any]:
     try:
         document = json.loads(line)
@@ -120,22 +98,6 @@ def _answer(line: bytes) -> dict[str, Any]:
         return {"error": f"not a JSON object: {error}"}
     except Exception as error:  # noqa: BLE001  (one odd question must not leave the others without an answer)
         return {"error": f"internal error: {type(error).__name__}: {error}"}
-
-
-def _local_zone() -> str:
-    """Return the machine's zone, which a job without one has too."""
-    global _zone  # noqa: PLW0603  (asked for once a process: finding it reads files)
-    if _zone is None:
-        import tzlocal
-
-        try:
-            _zone = tzlocal.get_localzone_name() or "UTC"
-        except (ValueError, OSError, KeyError):  # KeyError: its ZoneInfoNotFoundError
-            _zone = "UTC"
-    return _zone
-
-
-_zone: str | None = None
 
 
 def _print_answer(answer: dict[str, Any], after: datetime) -> None:

@@ -69,7 +69,7 @@ class Gate:
 
     async def _check(self, call: Call) -> None:
         entry, visitor = self._entry, call.visitor
-        if entry.role is None and visitor is None:
+        if entry.role is None and (visitor is None or not visitor.secret):
             return
         if visitor is not None and not visitor.secret:
             if not entry.scope or entry.scope not in visitor.scopes:

@@ -61,6 +61,7 @@ BODY = {
     "from": "2026-01-01T00:00:00Z",
     "to": "2026-01-01T03:00:00Z",
     "workers": 3,
+    "cron": "0 3 * * *",
     "toml": '[[job]]\nname = "fresh"\ncommand = "true"\n',
 }
 """The same for the API."""
@@ -88,6 +89,8 @@ class House:
         self.secrets = {role: self._user(role) for role in ROLES}
         users.add(database, "victim", Role.VIEWER, "hash")
         self.tokens = {scope: tokens.create(database, scope, [scope], by="test") for scope in tokens.SCOPES}
+        self.every = ""
+        """For a token of all scopes, where a test makes one."""
         self.hook = tokens.create(database, "hook", [], by="test", job="backup")
         for secret in (*self.tokens.values(), self.hook):
             tokens.find(database, secret)  # from now on their use is not news

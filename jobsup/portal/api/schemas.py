@@ -268,11 +268,19 @@ ANSWERS: dict[str, dict[str, Schema]] = {
     "overview": {"overview": ANYTHING},
     "listSlots": {"slots": several(ANYTHING), "older": maybe(WHOLE), "newer": maybe(WHOLE)},
     "timeline": {"from": INSTANT, "to": INSTANT, "runs": several(ANYTHING), "is_cut": FLAG},
+    "calendar": {
+        "year": WHOLE,
+        "job": TEXT,
+        "days": several(
+            shape(date={"type": "string", "format": "date"}, good=WHOLE, bad=WHOLE, other=WHOLE, due=WHOLE)
+        ),
+    },
     "showConfig": {"path": TEXT, "settings": several(shape(key=TEXT, value=TEXT, origin=TEXT))},
 }
 """What each operation answers with, beside `schema`; those that are missing answer with what any program may."""
 
 LOOSE: dict[str, Schema] = {
+    "explain": ANYTHING,
     "scale": ANYTHING,
     "reload": ANYTHING,
     "openapi": ANYTHING,

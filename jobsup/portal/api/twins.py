@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import fields, is_dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from starlette.responses import Response
 
-from jobsup.actions.operations.base import instant, several, whole
+from jobsup.actions.explain import explain_one
+from jobsup.actions.operations.base import instant, several, text, whole
 from jobsup.actions.runs import RUN_ID_MAX
 from jobsup.clock import rfc3339
 from jobsup.config.show import effective
 from jobsup.errors import UsageError
 from jobsup.model import Role
-from jobsup.portal.api.documents import check_text, document, read_query
+from jobsup.portal.api.documents import check_text, document, read_body, read_query
 from jobsup.portal.call import Call
 from jobsup.portal.routes import Entry
+from jobsup.portal.views.calendar import YEAR_MAX, YEAR_MIN, year_of
 from jobsup.portal.views.job import slots_of
 from jobsup.portal.views.overview import overview_of
 from jobsup.store import history, job_lines
@@ -26,10 +29,31 @@ PLACES = {
     "before": whole("Only those with a lower number: the next page.", 1, RUN_ID_MAX),
     "after": whole("Only those with a higher number: the page before.", 1, RUN_ID_MAX),
 }
+KINDS = ("cron", "on_calendar", "at", "anchor", "timezone", "dst")
+EXPRESSION_CHARS_MAX = 1000
+N_SHOWN_MAX = 1000
 TIMELINE = {
     "from": instant("Its beginning; else four hours before its end."),
     "to": instant("Its end; else now."),
     "jobs": several("Only of these jobs."),
+}
+CALENDAR = {
+    "year": whole("Which; else the present one.", YEAR_MIN, YEAR_MAX),
+    "job": text("Only of this job."),
+}
+DAY_COUNTS = ("good", "bad", "other", "due")
+EXPLAIN = {
+    **{key: text(f"As in a [[job]] table: {key}.", most=EXPRESSION_CHARS_MAX) for key in KINDS},
+    "every": text('An interval, such as "90s".'),
+    "calendar": {"type": "object", "description": "As in a [[job]] table."},
+    "schedules": {
+        "type": "array",
+        "items": {"type": "object"},
+        "maxItems": 100,
+        "description": "Further ones.",
+    },
+    "after": text("Instants after this one; else after now."),
+    "n": whole("How many.", 0, N_SHOWN_MAX),
 }
 TIMELINE_DEFAULT = timedelta(hours=4)
 
@@ -66,6 +90,21 @@ async def timeline(call: Call) -> Response:
     return document(await call.ask(read))
 
 
+async def calendar(call: Call) -> Response:
+    """Answer with the days of a year: what ended on each, well or not, and for one job what is due."""
+    given = read_query(call.request, CALENDAR)
+    year, tallies = given.get("year") or call.site.clock.now().year, call.site.tallies
+    found = await call.ask(lambda database: year_of(database, tallies, year, given.get("job", "")))
+    days = [{key: plain(getattr(day, key)) for key in ("date", *DAY_COUNTS)} for day in found.days]
+    return document({"year": year, "job": found.job, "days": days})
+
+
+async def explain(call: Call) -> Response:
+    """Answer with what a schedule means, when it fires next, and what is odd about it."""
+    asked = await read_body(call.request, EXPLAIN)
+    return document(await asyncio.to_thread(explain_one, asked, call.site.clock.now()))
+
+
 async def config(call: Call) -> Response:
     """Answer with every setting in force, and where it is from; secrets are masked."""
     keys = ("key", "value", "origin")
@@ -83,6 +122,8 @@ def plain(value: Any) -> Any:
         return [plain(each) for each in value]
     if isinstance(value, datetime):
         return rfc3339(value)
+    if isinstance(value, date):
+        return value.isoformat()
     return value.total_seconds() if isinstance(value, timedelta) else value
 
 
@@ -90,5 +131,16 @@ ENTRIES = (
     Entry("GET", "/api/v1/overview", overview, Role.VIEWER, "Say what fails, is late, runs.", "read", "overview"),
     Entry("GET", "/api/v1/jobs/{name}/slots", slots, Role.VIEWER, "List a job's ticks.", "read", "listSlots", PLACES),
     Entry("GET", "/api/v1/timeline", timeline, Role.VIEWER, "List what ran when.", "read", "timeline", TIMELINE),
+    Entry("GET", "/api/v1/calendar", calendar, Role.VIEWER, "Count what ended, by day.", "read", "calendar", CALENDAR),
+    Entry(
+        "POST",
+        "/api/v1/explain",
+        explain,
+        Role.VIEWER,
+        "Say what a schedule means, and when it fires.",
+        "read",
+        "explain",
+        body=EXPLAIN,
+    ),
     Entry("GET", "/api/v1/config", config, Role.ADMIN, "Show the settings in force.", "manage", "showConfig"),
 )
