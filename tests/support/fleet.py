@@ -38,20 +38,37 @@ SETTINGS = """\
 [database]
 url = "{url}"
 schema = "{schema}"
+timeout = "{pace.timeout:g}s"
 [supervisor]
 runtime_dir = "run"
 node = "{node}"
 drain_timeout = "10s"
+[scheduler]
+dispatch_lock_duration = "{pace.lease:g}s"
 [worker]
 count = {workers}
 concurrency = {concurrency}
-heartbeat_interval = "{heartbeat:g}s"
+heartbeat_interval = "{pace.heartbeat:g}s"
 [logging]
 level = "DEBUG"
 [defaults]
 timezone = "UTC"
 kill_grace = "1s"
 """
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How soon what is silent is given up, in seconds; these are the defaults of jobsup."""
+
+    timeout: float = 7.0
+    """Of the database."""
+    lease: float = 8.0
+    """Of the leader."""
+    heartbeat: float = 5.0
+    """Of workers: they are lost after four of them."""
+    calm: float = 5.0
+    """How long work goes on undisturbed after each ordeal; nothing of jobsup's."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +102,13 @@ JOBS = (
 class Host(Instance):
     """One host of a fleet: its supervisor in its namespace and its cage."""
 
-    def __init__(self, fleet: Fleet, node: str, *, workers: int, concurrency: int, heartbeat: float) -> None:
+    def __init__(self, fleet: Fleet, node: str, *, workers: int, concurrency: int, pace: Pace) -> None:
         super().__init__("", node=node)
         self.node = node
         self._fleet = fleet
         self._network = fleet.network
         self.settings = SETTINGS.format(
-            url=fleet.url, schema=SCHEMA, node=node, workers=workers, concurrency=concurrency, heartbeat=heartbeat
+            url=fleet.url, schema=SCHEMA, node=node, workers=workers, concurrency=concurrency, pace=pace
         )
         self.cage = Cage(node, lambda: fleet.network.processes(node))
         self.launcher = self.cage.launcher
@@ -137,7 +154,7 @@ class Fleet:
         jobs: Sequence[LedgerJob] = JOBS,
         workers: int = 2,
         concurrency: int = 2,
-        heartbeat: float = 5.0,
+        pace: Pace = Pace(),
         url: str = "",
     ) -> None:
         self.network = network
@@ -146,12 +163,12 @@ class Fleet:
         self.jobs = tuple(jobs)
         self.folder = Path(tempfile.mkdtemp(prefix="jobsup-fleet-"))
         self.ledger = self.folder / "ledger"
-        self.heartbeat = heartbeat
+        self.pace = pace
         self.faults: list[Fault] = []
         self.requests: list[Request] = []
         self.terms: dict[int, tuple[str, float]] = {}
         """Epoch -> who led, and since when."""
-        self.hosts = [Host(self, node, workers=workers, concurrency=concurrency, heartbeat=heartbeat) for node in nodes]
+        self.hosts = [Host(self, node, workers=workers, concurrency=concurrency, pace=pace) for node in nodes]
         self._witness = Witness(self.ledger)
         self._stillness = Stillness()
         self._sampler: Sampler | None = None
@@ -289,7 +306,7 @@ class Fleet:
             samples=self._sampler.close() if self._sampler else (),
             survivors=survivors,
             hosts={self.network.number(host.node): host.node for host in self.hosts},
-            bounds=bounds or Bounds(fence=3.5 * self.heartbeat),
+            bounds=bounds or Bounds(fence=3.5 * self.pace.heartbeat),
         )
 
     def close(self) -> None:

@@ -21,17 +21,15 @@ from tests.support.fleet import Fleet, Host
 from tests.support.postgres import PostgresServer
 from tests.support.waiting import until
 
-Ordeal = Callable[[Fleet], None]
-SETTLE_SECONDS = 5.0
-"""So long the work goes on undisturbed when every host has work again."""
+Ordeal = Callable[..., None]
 LOST_SECONDS = 28.0
 """A host that is away for so long has lost its work to others, and they have begun it."""
 
 
-def settle(fleet: Fleet, seconds: float = SETTLE_SECONDS) -> None:
+def settle(fleet: Fleet) -> None:
     """Wait until every host works, and let the work go on undisturbed for a while."""
     fleet.wait_working(*fleet.hosts)
-    pause(seconds)
+    pause(fleet.pace.calm)
 
 
 def pause(seconds: float) -> None:
