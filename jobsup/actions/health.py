@@ -13,6 +13,7 @@ from jobsup.model import Status
 from jobsup.store import jobs, overview, server_facts, upkeep
 from jobsup.store.engine import Database
 from jobsup.store.overview import RunRow, Summary
+from jobsup.store.server_facts import ServerFacts
 from jobsup.store.workers import WorkerRow
 
 STOPPED = "stopped"
@@ -62,8 +63,9 @@ def judge(supervisor: dict[str, Any], database: Database | None, *, set_name: st
     if database is not None:
         work = overview.summary(database)
         running = tuple(overview.runs(database, status=Status.IN_PROGRESS, last=RUNNING_MAX))
-        warnings += [*_drift(supervisor, database, set_name), *_skew(work), *_server(database)]
-        problems += _disk(supervisor, database)
+        facts = server_facts.read(database)
+        warnings += [*_drift(supervisor, database, set_name), *_skew(work), *_server(facts)]
+        problems += [*_disk(supervisor, database), *_read_only(facts, database)]
         in_vain = serving.unserved(database)
         for each in in_vain:  # a moment of it is usual: a worker that is being replaced
             is_long = work.at - each.runs.since > LAG_MAX
@@ -132,9 +134,14 @@ def _skew(work: Summary) -> list[str]:
     ]
 
 
-def _server(database: Database) -> list[str]:
+def _read_only(facts: ServerFacts | None, database: Database) -> list[str]:
+    if facts is None or not facts.is_read_only:
+        return []
+    return [f"database {database.where} answers, but does not write: it is a standby, or set to read only"]
+
+
+def _server(facts: ServerFacts | None) -> list[str]:
     """Tell what of a PostgreSQL server is not as it should be: clocks apart, too few connections, a proxy between."""
-    facts = server_facts.read(database)
     if facts is None:
         return []
     found = []

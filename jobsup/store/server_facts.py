@@ -28,6 +28,8 @@ class ServerFacts:
     connections_max: int
     is_pooled: bool
     """A proxy stands between, which lets no wake-up through."""
+    is_read_only: bool
+    """It answers and writes nothing: it is a standby, or was set so."""
 
     @property
     def lacks_connections(self) -> bool:
@@ -39,7 +41,7 @@ def read(database: Database) -> ServerFacts | None:
     if database.is_sqlite:
         return None
     with database.read() as connection:
-        version, allowed, reserved, portals, others = connection.execute(_FACTS).one()
+        version, allowed, reserved, portals, others, is_read_only = connection.execute(_FACTS).one()
     alive = workers.list_workers(database)
     return ServerFacts(
         version=version,
@@ -48,6 +50,7 @@ def read(database: Database) -> ServerFacts | None:
         connections_left=allowed - reserved - others,
         connections_max=allowed,
         is_pooled=database.backend.is_pooled,
+        is_read_only=is_read_only,
     )
 
 
@@ -56,5 +59,6 @@ _FACTS = text(
     "CAST(current_setting('superuser_reserved_connections') AS integer), "
     "(SELECT CAST(count(*) AS integer) FROM pg_stat_activity WHERE application_name = 'jobsup/portal'), "
     "(SELECT CAST(count(*) AS integer) FROM pg_stat_activity WHERE backend_type = 'client backend' "
-    "AND coalesce(application_name, '') NOT LIKE 'jobsup/%')"
+    "AND coalesce(application_name, '') NOT LIKE 'jobsup/%'), "
+    "pg_is_in_recovery() OR CAST(current_setting('default_transaction_read_only') AS boolean)"
 )

@@ -330,6 +330,9 @@ def test_no_connection_left_and_a_standby_are_told_as_something_that_passes(
         standby = open_schema(own_server, db.schema or "")
         with pytest.raises(DatabaseUnavailableError, match="does not write: it is a standby"):
             add_job(standby)
+        told = health.judge({"state": "running"}, standby, set_name="default")
+        assert told.state == "degraded", "though it reads as ever"
+        assert "does not write: it is a standby, or set to read only" in told.problems[0]
         standby.close()
     finally:
         own_server.execute("BEGIN READ WRITE; ALTER DATABASE postgres RESET ALL; COMMIT")

@@ -103,7 +103,7 @@ def database_cut_off(fleet: Fleet, seconds: float = 30.0) -> None:
     fleet.wait_busy(fleet.hosts[0])
     with fleet.fault(FaultKind.DATABASE):
         fleet.network.cut("db")
-        tell_degraded(fleet, "no answer|timeout")
+        tell_degraded(fleet, "no answer|timeout|standby")
         pause(seconds)
         fleet.network.heal("db")
     settle(fleet)
@@ -124,7 +124,7 @@ def database_frozen(fleet: Fleet, seconds: float = 60.0) -> None:
     with fleet.fault(FaultKind.DATABASE):
         fleet.server.freeze()
         began = time.monotonic()
-        tell_degraded(fleet, "no answer|timeout")
+        tell_degraded(fleet, "no answer|timeout|standby")
         pause(max(0.0, seconds - (time.monotonic() - began)))
         fleet.server.thaw()
     settle(fleet)
@@ -170,7 +170,7 @@ def database_read_only(fleet: Fleet, seconds: float = 15.0) -> None:
     """Have the server refuse all that writes, as a replica does."""
     with fleet.fault(FaultKind.DATABASE):
         _set(fleet.server, "default_transaction_read_only = on")
-        tell_degraded(fleet, "read-only|read only")
+        tell_degraded(fleet, "read only")
         pause(seconds)
         with psycopg.connect(fleet.server.near_url(), autocommit=True) as connection:
             connection.execute("SET default_transaction_read_only = off")
