@@ -170,6 +170,7 @@ class Fleet:
         """Epoch -> who led, and since when."""
         self.hosts = [Host(self, node, workers=workers, concurrency=concurrency, pace=pace) for node in nodes]
         self._witness = Witness(self.ledger)
+        self._eye: psycopg.Connection[Any] | None = None
         self._stillness = Stillness()
         self._sampler: Sampler | None = None
         self._first = self._begin = self._end = time.time()
@@ -312,6 +313,8 @@ class Fleet:
     def close(self) -> None:
         if self._sampler is not None:
             self._sampler.close()
+        if self._eye is not None:
+            self._eye.close()
         for host in self.hosts:
             host.close()
         self._witness.close()
@@ -319,9 +322,19 @@ class Fleet:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _look(self) -> dict[int, str]:
-        for row in self.rows("SELECT epoch, node, acquired_at FROM scheduler_lock WHERE holder <> ''"):
-            self.terms.setdefault(row["epoch"], (row["node"], row["acquired_at"].timestamp()))
-        return dump.statuses_of_server(self.server.near_url(), SCHEMA)
+        """Read who leads and what each run is, on one connection that is kept while it lasts."""
+        if self._eye is None:
+            self._eye = psycopg.connect(self.server.near_url(), autocommit=True, connect_timeout=10)
+            self._eye.execute(f"SET search_path = {SCHEMA}".encode())
+        try:
+            terms = self._eye.execute("SELECT epoch, node, acquired_at FROM scheduler_lock WHERE holder <> ''")
+            for epoch, node, since in terms.fetchall():
+                self.terms.setdefault(epoch, (node, since.timestamp()))
+            return dict(self._eye.execute("SELECT id, status FROM job_dispatch").fetchall())
+        except psycopg.Error:
+            self._eye.close()
+            self._eye = None
+            raise
 
     def _is_idle(self) -> bool:
         with suppress(psycopg.Error):
