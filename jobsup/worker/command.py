@@ -19,12 +19,10 @@ from jobsup.worker.environment import base_environment, job_environment
 from jobsup.worker.failure import NotStartedError, explain
 from jobsup.worker.grouping import Grouping
 from jobsup.worker.process import Process
+from jobsup.worker.run import SHELL_SIGNAL
 from jobsup.worker.secrets import secret_commands
 
 SHELL = "/bin/sh"
-SHELL_SIGNAL = 128
-"""A shell whose command was ended by a signal ends with this plus the signal."""
-
 _OUT_OF_MEMORY = "ran out of memory"
 
 

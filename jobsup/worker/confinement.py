@@ -51,7 +51,7 @@ class Confinement:
     @property
     def needs_wrapper(self) -> bool:
         """It asks for something that only the process itself can do, before it becomes the job."""
-        return self != Confinement()
+        return self != PLAIN
 
     def order(self, group: Group | None) -> dict[str, Any]:
         """Say it in the wrapper's words; what the control group holds it to needs no limit besides."""

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 from jobsup.clock import Clock
-from jobsup.model import STDERR, STDOUT, Claim
+from jobsup.model import STDERR, STDOUT, Claim, JobSpec
 from jobsup.worker import command
 from jobsup.worker.account import find_account
 from jobsup.worker.command import Spawned
@@ -34,7 +34,7 @@ class Handles:
 def launch(claim: Claim, *, clock: Clock, instance: str, grouping: Grouping) -> tuple[Run, Handles]:
     """Start a claimed dispatch; NotStartedError or OSError when it does not come to that, with nothing left open."""
     streams = (STDOUT,) if claim.job.stderr == "merge" else (STDOUT, STDERR)
-    secrets = secret_variables(claim.job, find_account(claim.job.user, claim.job.group))
+    secrets = _secrets_of(claim.job)
     reading, writing = _pipes(len(streams))
     try:
         handles = _spawn(claim, (writing[0], writing[-1]), instance, grouping, secrets)
@@ -65,9 +65,7 @@ def waiting_call(claim: Claim, clock: Clock) -> Run:
 
     NotStartedError when its secrets cannot be read.
     """
-    job = claim.job
-    has_secrets = job.env_file is not None or bool(job.secrets)
-    secrets = secret_variables(job, find_account(job.user, job.group)) if has_secrets else {}
+    job, secrets = claim.job, _secrets_of(claim.job)
     return Run(
         claim=claim,
         capture=Capture(claim.dispatch_id, job.output_limit),
@@ -79,6 +77,12 @@ def waiting_call(claim: Claim, clock: Clock) -> Run:
         started=clock.monotonic(),
         deadline=None,
     )
+
+
+def _secrets_of(job: JobSpec) -> dict[str, str]:
+    if job.env_file is None and not job.secrets:
+        return {}
+    return secret_variables(job, find_account(job.user, job.group))
 
 
 def _spawn(

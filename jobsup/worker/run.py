@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from resource import struct_rusage
-from signal import Signals
+from signal import SIGKILL, Signals
 
 from jobsup.clock import Clock
 from jobsup.config.durations import format_duration
@@ -17,6 +17,8 @@ from jobsup.worker.mask import Mask
 from jobsup.worker.output import Capture
 from jobsup.worker.progress import ProgressReader
 
+SHELL_SIGNAL = 128
+"""A shell whose command was ended by a signal ends with this plus the signal."""
 MAX_RSS_UNIT = 1024
 """The kernel counts `ru_maxrss` in KiB."""
 BLOCK_BYTES = 512
@@ -185,6 +187,12 @@ def exit_of(status: int, usage: struct_rusage, at: datetime) -> Exit:
         io_read=usage.ru_inblock * BLOCK_BYTES,
         io_write=usage.ru_oublock * BLOCK_BYTES,
     )
+
+
+def is_killed(ending: Exit) -> bool:
+    """Say whether somebody killed it, or the last command of its shell, and nobody has said why."""
+    is_kill = ending.signal == SIGKILL or ending.code == SHELL_SIGNAL + SIGKILL
+    return is_kill and not ending.out_of_memory
 
 
 def result_of(run: Run) -> RunResult:

@@ -23,8 +23,9 @@ from jobsup.worker.calls import Calls, Standing
 from jobsup.worker.failure import NotStartedError, clean, explain
 from jobsup.worker.grouping import Grouping
 from jobsup.worker.launch import Handles, launch, waiting_call
-from jobsup.worker.run import Cause, Exit, Phase, Run, deadline_cause, exit_of, result_of
+from jobsup.worker.run import Cause, Exit, Phase, Run, deadline_cause, exit_of, is_killed, result_of
 from jobsup.worker.runner import Runner
+from jobsup.worker.shortage import Shortage
 from jobsup.worker.tree import Tree
 
 READ_BYTES_MAX = 64 << 10
@@ -61,10 +62,12 @@ class Slots:
     _unattended: dict[int, Run] = field(default_factory=dict)
     """Runs so young that their output is not watched yet."""
     _tree: Tree = field(init=False)
+    _shortage: Shortage = field(init=False)
     _calls: Calls = field(init=False)
 
     def __post_init__(self) -> None:
         self._tree = Tree(self.instance)
+        self._shortage = Shortage()
         self._calls = Calls(self.loop, self.clock, self.settings, self.instance, self, self.grouping)
 
     @property
@@ -150,6 +153,7 @@ class Slots:
     def sweep(self) -> None:
         """Clear away processes of runs long ended, as long as no run is there."""
         self.grouping.tidy()
+        self._shortage.look(self.loop.monotonic())
         if not self._runs:
             self._tree.sweep(self._known())
 
@@ -273,6 +277,8 @@ class Slots:
     def _exited(self, run: Run, ending: Exit) -> None:
         run.exit = ending
         now = self.loop.monotonic()
+        if run.cause is None and is_killed(ending) and self._shortage.was_since(run.started, now):
+            run.notes.append("meanwhile the kernel ended processes of this machine for want of memory")
         is_attended = self._unattended.pop(run.dispatch_id, None) is None
         if run.cause is not None:
             # Its other processes have heard TERM as well, and keep what is left of their grace.

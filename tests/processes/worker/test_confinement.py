@@ -217,3 +217,29 @@ def test_a_fork_bomb_stays_within_its_limit_and_dies_with_its_run(bench: Bench) 
     assert (row["status"], row["reason"]) == ("TIMEOUT", "deadline")
     assert most <= 40 + 2  # and the wrappers of the other runs
     until(lambda: bench.survivors() == [], 2, "the last of them to go")
+
+
+V1_MEMORY = Path("/sys/fs/cgroup/memory")
+
+
+@pytest.mark.root
+@pytest.mark.skipif(
+    not os.access(V1_MEMORY / "cgroup.procs", os.W_OK), reason="needs root and the memory controller of version 1"
+)
+def test_a_kill_by_the_kernel_for_want_of_memory_is_told_from_others(bench: Bench) -> None:
+    group = V1_MEMORY / f"jobsup-tests-{os.getpid()}"
+    group.mkdir()
+    try:
+        (group / "memory.limit_in_bytes").write_text(str(48 << 20))
+        hog = "blocks = []\nwhile True: blocks.append(bytearray(b'x' * (4 << 20)))"
+        command = f'echo $$ > {group}/cgroup.procs; exec /usr/bin/python3 -c "{hog}"'
+        row = bench.until_ended(bench.run(command=command))
+        assert (row["status"], row["reason"]) == ("FAILED", "signal")
+        assert row["error_message"] == (
+            "ended by signal 9 (SIGKILL); meanwhile the kernel ended processes of this machine for want of memory"
+        )
+    finally:
+        until(lambda: not (group / "cgroup.procs").read_text(), 5, "the group to empty")
+        group.rmdir()
+    row = bench.until_ended(bench.run(command="kill -KILL $$"))
+    assert row["error_message"] == "ended by signal 9 (SIGKILL)"

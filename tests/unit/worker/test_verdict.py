@@ -14,7 +14,8 @@ from jobsup.runtime.cgroups import Group
 from jobsup.worker.command import Spawned, Start
 from jobsup.worker.confinement import Confinement
 from jobsup.worker.output import Capture
-from jobsup.worker.run import Cause, Exit, Run, result_of
+from jobsup.worker.run import Cause, Exit, Run, is_killed, result_of
+from jobsup.worker.shortage import Shortage
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -63,3 +64,29 @@ def test_a_plain_run_is_blamed_only_when_it_was_killed(tmp_path: Path, returncod
     start = Start(("true",), "/", {})
     start.grouping._own = Group(str(tmp_path), frozenset(("memory",)))
     assert bool(Spawned(Ended(returncode), start).ran_out_of_memory()) is is_blamed  # type: ignore[arg-type]
+
+
+def test_a_shortage_of_the_machine_is_remembered_by_when_its_count_grew(tmp_path: Path) -> None:
+    vmstat = tmp_path / "vmstat"
+    vmstat.write_text("nr_free_pages 5\noom_kill 3\n")
+    shortage = Shortage(str(vmstat))
+    assert not shortage.was_since(10.0, now=20.0)
+    vmstat.write_text("oom_kill 4\n")
+    shortage.look(30.0)
+    assert shortage.was_since(25.0, now=40.0)
+    assert not shortage.was_since(31.0, now=40.0)
+    vmstat.unlink()
+    assert not shortage.was_since(41.0, now=50.0)
+
+
+@pytest.mark.parametrize(
+    ("ending", "is_so"),
+    [
+        (Exit(NOW, signal=signal.SIGKILL), True),
+        (Exit(NOW, code=137), True),
+        (Exit(NOW, signal=signal.SIGTERM), False),
+        (Exit(NOW, signal=signal.SIGKILL, out_of_memory="ran out of memory"), False),
+    ],
+)
+def test_only_a_kill_that_nobody_explains_is_put_down_to_the_machine(ending: Exit, is_so: bool) -> None:
+    assert is_killed(ending) is is_so
