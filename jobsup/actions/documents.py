@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from jobsup.actions.accounts import account_document, progress_document, result_document
 from jobsup.clock import rfc3339
 
 if TYPE_CHECKING:
@@ -106,6 +107,9 @@ def run_document(run: RunRow, lack: str | None = None) -> dict[str, Any]:
         "params": run.params,
         "skipped_until": rfc3339(run.skipped_until),
         "skipped_count": run.skipped_count,
+        "progress": progress_document(run),
+        "result": result_document(run),
+        "account": account_document(run),
     }
 
 
@@ -219,4 +223,7 @@ def audit_document(row: AuditRow) -> dict[str, Any]:
 
 
 def _brief(run: RunRow | None) -> dict[str, Any] | None:
-    return None if run is None else {"id": run.id, "job": run.job, "started_at": rfc3339(run.started_at)}
+    if run is None:
+        return None
+    started = rfc3339(run.started_at)
+    return {"id": run.id, "job": run.job, "started_at": started, "progress": progress_document(run)}

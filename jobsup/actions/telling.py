@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from jobsup.actions.accounts import account_document, account_words, progress_document, progress_words
 from jobsup.actions.marks import pause_words
 from jobsup.actions.runs import get
 from jobsup.actions.serving import asked_by, lack, living, serving
@@ -73,11 +74,17 @@ def say_attempt(teller: Teller, facts: JobFacts, run: RunRow, *, is_only: bool) 
         case Status.IN_PROGRESS:
             since = f"has run since {rfc3339(run.started_at)}" if run.started_at else "is being started"
             teller.say(f"{subject} {since} on {run.worker_id}{_late(run)}.")
+            if far := progress_words(progress_document(run)):
+                teller.say(f"It says how far it is: {far}.")
             if run.cancel_requested_at:
                 by = f" by {run.cancel_requested_by}" if run.cancel_requested_by else ""
                 teller.say(f"It is being cancelled{by}.")
         case _:
             teller.say(f"{subject} {_ended(run)}.")
+            if run.status is not Status.COMPLETED and (far := progress_words(progress_document(run))):
+                teller.say(f"It last said how far it was: {far}.")
+            if cost := account_words(account_document(run)):
+                teller.say(f"It used {cost}.")
 
 
 def _skipped(run: RunRow, subject: str) -> str:

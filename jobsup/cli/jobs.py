@@ -9,6 +9,7 @@ import click
 
 from jobsup.cli.here import Here
 from jobsup.cli.names import JobName
+from jobsup.cli.run_shown import show_run
 from jobsup.cli.text import clean, pairs, plural, print_json, say, status, table
 from jobsup.cli.times import away, local, read
 from jobsup.cli.verb import json_option, verb
@@ -43,12 +44,21 @@ def list_(here: Here, tag: str | None, paused: bool, everything: bool, as_json: 
 @verb(
     "show",
     ("jobsup show backup", "its definition, its state and its last runs"),
-    ("jobsup show backup --json", "for a program"),
+    ("jobsup show 17", "run 17, what it cost and returned"),
 )
-@click.argument("job", type=JobName())
+@click.argument("job", type=JobName(), metavar="JOB|RUN")
 @json_option
 def show(here: Here, job: str, as_json: bool) -> None:
-    """Show everything about one job: what it runs, when, how, and how it went lately."""
+    """Show everything about one job: what it runs, when, how, and how it went lately; or about one run."""
+    from jobsup.actions.runs import is_run_id
+
+    if is_run_id(job):
+        show_run(here, int(job), as_json=as_json)
+    else:
+        _show_job(here, job, as_json=as_json)
+
+
+def _show_job(here: Here, job: str, *, as_json: bool) -> None:
     from jobsup.actions.operations.jobs import SHOW_JOB
     from jobsup.cli.runs import runs_table
 

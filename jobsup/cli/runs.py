@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from jobsup.actions.accounts import progress_words
 from jobsup.cli.here import Here
 from jobsup.cli.names import JobName
 from jobsup.cli.text import clean, print_json, say, status, table
@@ -144,8 +145,13 @@ def _row(run: dict[str, Any]) -> tuple[str, ...]:
         "" if took is None else brief(took),
         ending(run),
         source,
-        clean("; ".join(filter(None, (run["lack"], run["note"])))),
+        clean("; ".join(filter(None, (run["lack"], _far(run), run["note"])))),
     )
+
+
+def _far(run: dict[str, Any]) -> str:
+    """Say how far a run is; one that went well is at its end, whatever it said last."""
+    return "" if run["status"] == Status.COMPLETED else progress_words(run["progress"])
 
 
 def _each(run_ids: Iterable[int], act: Callable[[int], Any]) -> tuple[list[tuple[int, Any]], int]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from jobsup.actions.accounts import progress_words
 from jobsup.cli.here import Here
 from jobsup.cli.text import clean, colour, pairs, plural, print_json, say, status, table
 from jobsup.cli.times import Duration, away, brief, local, read
@@ -102,10 +103,15 @@ def _work_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+def _does(run: dict[str, Any]) -> str:
+    far = progress_words(run["progress"])
+    return f"run {run['id']} {clean(run['job'])}" + (f" ({clean(far)})" if far else "")
+
+
 def _process_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
     """Return a row for each process of this host, then one for each worker that is not one of them."""
     known = {row["worker_id"]: row for row in found["workers"]}
-    running = {name: f"run {row['run']['id']} {clean(row['run']['job'])}" for name, row in known.items() if row["run"]}
+    running = {name: _does(row["run"]) for name, row in known.items() if row["run"]}
     rows: list[tuple[str, ...]] = []
     for child in found["children"]:
         worker_id = str((child.get("facts") or {}).get("worker_id", ""))

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from jobsup.actions.accounts import progress_document, progress_words
 from jobsup.clock import rfc3339
 
 FOLDER = Path(__file__).parent
@@ -42,7 +43,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(when=when, lasted=lasted, size=size, rfc3339=rfc3339)
-    made.globals.update(glyphs=GLYPHS, static=_Static())
+    made.globals.update(glyphs=GLYPHS, static=_Static(), far_of=_far)
     return made
 
 
@@ -103,3 +104,8 @@ class _Static:
 def context_free(**values: Any) -> dict[str, Any]:
     """Return what a template needs when there is no request: for tests of macros."""
     return {"visitor": None, "csrf": "", "may": lambda _role: True, "url": lambda path: path, **values}
+
+
+def _far(run: Any) -> str:
+    """Say how far a run last said it is."""
+    return progress_words(progress_document(run))

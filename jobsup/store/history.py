@@ -52,6 +52,8 @@ class RunLine:
     host: str | None
     exit_code: int | None
     signal: int | None
+    progress: float | None
+    progress_text: str | None
 
 
 @dataclass(frozen=True, slots=True)

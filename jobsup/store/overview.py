@@ -72,6 +72,10 @@ class RunRow:
     cpu_user: float | None
     cpu_system: float | None
     max_rss: int | None
+    io_read: int | None
+    io_write: int | None
+    progress: float | None
+    progress_text: str | None
     config_hash: str | None
     """Which definition of the job was claimed."""
 
@@ -215,6 +219,10 @@ _RUNS: Select[Any] = (
         JobExecutionLog.cpu_user,
         JobExecutionLog.cpu_system,
         JobExecutionLog.max_rss,
+        JobExecutionLog.io_read,
+        JobExecutionLog.io_write,
+        JobDispatch.progress,
+        JobDispatch.progress_text,
         JobDispatch.config_hash,
     )
     .join(Job, Job.id == JobDispatch.job_id)

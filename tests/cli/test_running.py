@@ -52,6 +52,15 @@ max_retries = 0
 overlap = "allow"
 
 [[job]]
+name = "tells"
+command = '''
+echo '{"jobsup": {"progress": 0.4, "text": "copying"}}'
+while [ ! -e on ]; do sleep 0.02; done; rm on
+head -c 2000000 /dev/zero > zeros && sync zeros; exit 3'''
+cwd = "."
+max_retries = 0
+
+[[job]]
 name = "yearly"
 command = "true"
 cron = "0 0 1 1 *"
@@ -65,6 +74,35 @@ def instance() -> Iterator[Instance]:
         yield running.start()
     finally:
         running.close()
+
+
+def test_how_far_a_run_is_and_what_it_cost_is_shown(instance: Instance) -> None:
+    instance.cli("run", "tells")
+    run = instance.runs("tells")[-1]["id"]
+
+    def far() -> dict[str, object] | None:
+        workers = instance.json("status")["workers"]
+        return next((each["run"]["progress"] for each in workers if each["run"]), None)
+
+    until(lambda: far() == {"fraction": 0.4, "text": "copying"}, 10, "its progress", lambda: instance.log)
+    assert f"run {run} tells (40 %, copying)" in instance.cli("status").stdout
+    assert "40 %, copying" in instance.cli("runs", "tells").stdout
+    assert "It says how far it is: 40 %, copying." in instance.cli("why", str(run)).stdout
+    (instance.folder / "on").touch()
+    instance.wait_run("tells", "FAILED")
+    shown = instance.json("show", str(run))["run"]
+    account = shown["account"]
+    assert shown["progress"] == {"fraction": 0.4, "text": "copying"}
+    assert shown["exit_code"] == 3
+    assert 0 < account["wall_seconds"] < 60
+    assert 0 <= account["queue_seconds"] < 10
+    assert account["lateness_seconds"] is None
+    assert account["cpu_user_seconds"] + account["cpu_system_seconds"] > 0
+    assert account["io_write_bytes"] is not None
+    said = instance.cli("show", str(run)).stdout
+    assert "Progress: 40 %, copying" in said
+    assert "of processor time" in said
+    assert "It last said how far it was" in instance.cli("why", str(run)).stdout
 
 
 def test_status_is_healthy_and_has_the_promised_shape(instance: Instance) -> None:
