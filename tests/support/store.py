@@ -7,8 +7,10 @@ a test can begin in the middle of a story.
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +68,22 @@ def db(tmp_path: Path, clock: FakeClock) -> Iterator[Database]:
 
 def create_database(path: Path, *, clock: Clock | None = None) -> Database:
     """Make a SQLite file with all tables, marked as migrated, and open it (`clock` None: the machine's)."""
-    database = Database(f"sqlite:///{path}", synchronous="off", clock=clock)
-    with database.write() as connection:
-        Base.metadata.create_all(connection)
-        connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
-        connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
-    return database
+    path.write_bytes(_empty_file())
+    return Database(f"sqlite:///{path}", synchronous="off", clock=clock)
+
+
+@cache
+def _empty_file() -> bytes:
+    """Return what an empty database of this version is: made once, it is copied a thousand times."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "empty.db"
+        database = Database(f"sqlite:///{path}", synchronous="off")
+        with database.write() as connection:
+            Base.metadata.create_all(connection)
+            connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+            connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+        database.close()
+        return path.read_bytes()
 
 
 def connect(database: Database, *, clock: Clock | None = None) -> Database:
