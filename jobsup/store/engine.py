@@ -27,6 +27,8 @@ C = TypeVar("C")
 
 # A transaction that met another one is done again at once; so many in a row mean that something is wrong.
 TRIES_MAX = 8
+# Processes that find a database made ready for them: one that has gone is no reason to make an empty one.
+KINDS_THAT_STAY = ("scheduler", "worker", "portal")
 # The unique index that says that a key's run was claimed by somebody else in this very moment.
 CLAIMED_MEANWHILE = "uq_job_dispatch_one_in_progress"
 
@@ -52,7 +54,8 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         own = clock or SystemClock()
         if self.is_sqlite:
-            self.backend: Any = SqliteFile(self.url, synchronous=synchronous, clock=own)
+            may_create = kind not in KINDS_THAT_STAY
+            self.backend: Any = SqliteFile(self.url, synchronous=synchronous, clock=own, may_create=may_create)
         else:
             try:
                 from jobsup.store.on_postgres import Server

@@ -21,7 +21,7 @@ from jobsup.store import notifier, ranks, sets
 from jobsup.store.engine import Database
 from jobsup.store.rows import LIVE, Job, JobDispatch
 
-AHEAD_MAX = timedelta(minutes=10)
+AHEAD_MAX = timedelta(hours=1)
 """How far ahead the beginning of a blackout is looked for; then it is looked for again."""
 PAGE_SIZE = 1000
 """Waiting runs looked at in one transaction."""

@@ -37,11 +37,11 @@ JOURNAL_SIZE_LIMIT = 8 << 20
 class SqliteFile:
     """What `Database` does in its own way on SQLite."""
 
-    def __init__(self, url: URL, *, synchronous: str, clock: Clock) -> None:
+    def __init__(self, url: URL, *, synchronous: str, clock: Clock, may_create: bool = True) -> None:
         self.clock = clock
         self.path = Path(url.database or "")
         self._opener = _spare.pop() if _spare else _Opener()
-        self._opener.point_at(url, synchronous)
+        self._opener.point_at(url, synchronous, may_create=may_create)
         self.engine = self._opener.engine
         self._queue = _WriterQueue(Path(f"{self.path}-queue"))
 
@@ -133,7 +133,7 @@ class _Opener:
         )
         event.listen(self.engine, "begin", _begin)
 
-    def point_at(self, url: URL, synchronous: str) -> None:
+    def point_at(self, url: URL, synchronous: str, *, may_create: bool) -> None:
         """Have the connections that follow opened on this file."""
         self.opened: os.stat_result | None = None
         """The file that the last connection was opened on."""
@@ -141,10 +141,11 @@ class _Opener:
         self._file: str = words[0]
         self._options: dict[str, Any] = {"timeout": BUSY_SECONDS, **options, "check_same_thread": False}
         self._synchronous = synchronous
+        self._may_create = may_create
 
     def _open(self) -> sqlite3.Connection:
         if not self._options.get("uri"):
-            _make_private(self._file)
+            self._find()
         connection: sqlite3.Connection = dbapi2.connect(self._file, **self._options)
         connection.isolation_level = None  # BEGIN is ours
         try:
@@ -163,6 +164,14 @@ class _Opener:
         with suppress(OSError):  # a name only SQLite understands: there is nothing to compare
             self.opened = Path(self._file).stat()
         return connection
+
+    def _find(self) -> None:
+        if self._may_create:
+            _make_private(self._file)
+        elif not Path(self._file).exists():
+            raise DatabaseError(
+                f"database {self._file}: is not there: put it back, or `jobsup restart` begins a new one"
+            )
 
 
 _spare: list[_Opener] = []

@@ -39,6 +39,18 @@ def test_a_removed_file_is_told_at_once_and_work_goes_on_when_it_is_back(file: P
     opened.close()
 
 
+@pytest.mark.parametrize("kind", ["worker", "scheduler", "portal"])
+def test_a_process_that_begins_when_the_file_has_gone_makes_no_empty_one(file: Path, kind: str) -> None:
+    database = Database(f"sqlite:///{file}", kind=kind)
+    with pytest.raises(DatabaseError, match=f"database {file}: is not there: put it back"), database.write():
+        pytest.fail("a transaction in a file that is not there")
+    with pytest.raises(DatabaseError, match="is not there"), database.read():
+        pytest.fail("as above")
+    assert not file.exists()
+    Database(f"sqlite:///{file}", kind="prepare").close()
+    database.close()
+
+
 def test_another_file_in_its_place_is_not_taken_for_it(file: Path, opened: Database) -> None:
     file.unlink()
     file.write_bytes(b"")
