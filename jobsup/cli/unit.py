@@ -40,7 +40,7 @@ RestartSec=1
 # 2: wrong usage, 7: an invalid configuration. Starting again would not help.
 RestartPreventExitStatus=2 7
 
-# Jobs get control groups of their own; one that runs out of memory does not take the service with it.
+# Workers, and jobs with limits, get control groups of their own; a job that runs out of memory ends alone.
 Delegate=yes
 OOMPolicy=continue
 LimitNOFILE=65536

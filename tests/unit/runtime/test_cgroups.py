@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from jobsup.runtime import cgroups, procs
 from jobsup.runtime.cgroups import Group, Groups, NoGroupsError
-from tests.support.cgroups import place, why_not
+from tests.support.cgroups import mount, place, why_not
 from tests.support.waiting import until
 
 needs_groups = pytest.mark.skipif(bool(why_not()), reason=why_not())
@@ -141,3 +143,52 @@ def test_without_systemd_a_group_we_may_write_to_is_ours() -> None:
     finally:
         groups.remove()
     assert not Path(groups.path).exists()
+
+
+SETTLES = """
+import json, sys
+from jobsup.runtime import cgroups
+cgroups.CONTROLLERS = ("hugetlb",)
+open(sys.argv[1] + "/cgroup.procs", "w").write("0")
+first, second = cgroups.settle("auto", "runs"), cgroups.settle("auto", "runs")
+group = first.make("one")
+limits = [path.name for path in cgroups.Path(group.path).glob("hugetlb.*.max")]
+first.enter("self")
+first.leave()
+own = open("/proc/self/cgroup").read().split("0::")[1].split()[0]
+first.end()
+first.remove()
+print(json.dumps([own, first.path, second.path, sorted(first.controllers), bool(limits)]))
+"""
+
+
+@needs_groups
+@pytest.mark.skipif(Path("/run/systemd/system").is_dir(), reason="systemd delegates no group to tests")
+def test_with_controllers_an_instance_leaves_its_group_for_a_leaf_and_hands_them_on() -> None:
+    # A controller nobody uses stands in for those that other hierarchies may have taken.
+    root = mount()
+    assert root is not None
+    control = root / "cgroup.subtree_control"
+    if "hugetlb" not in (root / "cgroup.controllers").read_text().split():
+        pytest.skip("needs the controller hugetlb in the cgroup2 hierarchy")
+    had = "hugetlb" in control.read_text().split()
+    base = root / f"jobsup-test-leaf-{os.getpid()}"
+    control.write_text("+hugetlb")
+    base.mkdir()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", SETTLES, str(base)], capture_output=True, text=True, check=False, timeout=30
+        )
+        assert done.returncode == 0, done.stderr
+        own, path, path_again, controllers, has_limits = json.loads(done.stdout)
+        assert own == f"/{base.name}/{cgroups.LEAF}"
+        assert path == path_again == str(base / "runs")  # also for the next image of the same process
+        assert controllers == ["hugetlb"]
+        assert has_limits
+    finally:
+        until(lambda: "populated 0" in (base / "cgroup.events").read_text(), 2, "the group to empty")
+        for folder in (base / cgroups.LEAF, base):
+            folder.rmdir()
+        if not had:
+            with suppress(OSError):  # a neighbour that does the same is not done yet
+                control.write_text("-hugetlb")
