@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from jobsup.store import retention
+from jobsup.store import job_days, retention
 from jobsup.store.engine import Database
 
 BATCH_SIZE = 500
@@ -29,6 +29,8 @@ def count(database: Database, older_than: timedelta) -> int:
 def prune(database: Database, older_than: timedelta, *, most: int = DELETED_MAX) -> Pruned:
     """Delete runs that ended longer ago, with their output, up to `most` of them; the oldest go first."""
     before = database.now() - older_than
+    while job_days.count(database) >= job_days.STRETCH_ROWS_MAX:
+        pass  # what its day does not count yet cannot go
     deleted = 0
     while deleted < most:
         gone = retention.delete_ended(database, before, min(BATCH_SIZE, most - deleted))

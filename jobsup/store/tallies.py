@@ -5,16 +5,17 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import func, select
 
 from jobsup.model import Status
 from jobsup.store.engine import Database
-from jobsup.store.rows import JobDispatch
+from jobsup.store.rows import JobDay, JobDispatch
 
 Tally = Mapping[Status, int]
 
+_COUNTED = (Status.COMPLETED, Status.FAILED, Status.TIMEOUT, Status.CANCELLED, Status.SKIPPED)
 RUNS_OF_JOB_MAX = 100_000
 """Runs of one job that are counted, the newest ones."""
 
@@ -28,6 +29,23 @@ def first_end(database: Database) -> datetime | None:
             .order_by(JobDispatch.completed_at)
             .limit(1)
         ).scalar_one_or_none()
+
+
+def of_days(database: Database, first: date, end: date, *, job_id: int | None = None) -> dict[date, Tally]:
+    """Return what is counted of the days in [first, end), of one job or of all; days without an end are left out.
+
+    A day is whole once `job_days.counted_until` has passed it; its counts stay when its runs are deleted.
+    """
+    sums = [func.sum(column) for column in (JobDay.completed, JobDay.failed, JobDay.timed_out)]
+    sums += [func.sum(JobDay.cancelled), func.sum(JobDay.skipped)]
+    statement = select(JobDay.day, *sums).where(JobDay.day >= first, JobDay.day < end).group_by(JobDay.day)
+    if job_id is not None:
+        statement = statement.where(JobDay.job_id == job_id)
+    with database.read() as connection:
+        return {
+            day: {status: int(count) for status, count in zip(_COUNTED, counts, strict=True) if count}
+            for day, *counts in connection.execute(statement)
+        }
 
 
 def ended(database: Database, bounds: Sequence[tuple[datetime, datetime]]) -> list[Tally]:

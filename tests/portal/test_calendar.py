@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from jobsup.actions import prune
 from jobsup.errors import UsageError
 from jobsup.model import Reason, ScheduleSpec, Status
 from jobsup.portal.views import calendar as views
 from jobsup.portal.views.tallies import Tallies
+from jobsup.store import job_days
 from jobsup.store.engine import Database
 from tests.support.clock import FakeClock
 from tests.support.pages import Browser, browser
@@ -83,9 +85,34 @@ def test_what_lies_behind_us_is_counted_once(db: Database, clock: FakeClock) -> 
     assert sum(known.ended(db, [past])[0].values()) == 2  # half a day later what was deleted or came late is seen
 
 
+def test_days_stay_when_their_runs_are_deleted(db: Database, clock: FakeClock) -> None:
+    job, known = add_job(db, "backup"), Tallies()
+    first = clock.now()
+    for status in (Status.COMPLETED, Status.COMPLETED, Status.FAILED):
+        ended(db, job, first, status)
+    clock.advance(3 * 86400)
+    ended(db, job, clock.now())
+    before = [views.year_of(db, known, first.year, name).days for name in ("", "backup")]
+    assert prune.prune(db, DAY) == prune.Pruned(3, 0)
+    assert [views.year_of(db, Tallies(), first.year, name).days for name in ("", "backup")] == before
+    day = before[0][(first.date() - date(first.year, 1, 1)).days]
+    assert (day.good, day.bad) == (2, 1)
+
+
+def test_a_day_that_is_counted_in_part_is_told_whole(db: Database, clock: FakeClock) -> None:
+    job = add_job(db, "backup")
+    ended(db, job, clock.now())
+    clock.advance(600)
+    assert job_days.count(db) == 1
+    ended(db, job, clock.now(), Status.FAILED)
+    for name in ("", "backup"):
+        day = next(day for day in views.year_of(db, Tallies(), clock.now().year, name).days if day.total)
+        assert (day.good, day.bad) == (1, 1)
+
+
 def test_a_day_leads_to_the_runs_that_ended_on_it(db: Database, clock: FakeClock, visit: Browser) -> None:
     job, other = add_job(db, "backup"), add_job(db, "report")
-    at = datetime(clock.now().year, 1, 5, 10, tzinfo=UTC)
+    at = clock.now() - 2 * DAY
     there, elsewhere = ended(db, job, at, Status.FAILED), ended(db, other, at)
     later = ended(db, job, at + DAY)
     page = visit.text(f"/calendar?year={at.year}&job=backup")

@@ -26,16 +26,9 @@ from tests.support.pages import Browser, browser
 from tests.support.store import add_dispatch, add_job, job_spec
 
 CHILDREN = [
-    {
-        "kind": "scheduler",
-        "slot": 1,
-        "pid": 11,
-        "state": "ready",
-        "restarts": 0,
-        "last_exit": "",
-        "facts": {"role": "standby"},
-    },
-    {"kind": "worker", "slot": 1, "pid": 12, "state": "ready", "restarts": 3, "last_exit": "signal 9", "facts": {}},
+    {"kind": "scheduler", "slot": 1, "pid": 11, "restarts": 0, "last_exit": "", "facts": {"role": "standby"}},
+    {"kind": "worker", "slot": 1, "pid": 12, "restarts": 3, "last_exit": "signal 9", "facts": {"worker_id": "w"}},
+    {"kind": "portal", "slot": 1, "pid": None, "restarts": 0, "last_exit": "", "facts": {}},
 ]
 
 
@@ -66,7 +59,8 @@ def supervisor(folder: Path) -> Iterator[list[dict[str, Any]]]:
         request.done(before=1, after=request.body["count"])
 
     def status(request: Request) -> None:
-        request.done(status={"supervisor": {"pid": 10, "generation": 1}, "children": CHILDREN})
+        children = [{**child, "state": "ready"} for child in CHILDREN]
+        request.done(status={"supervisor": {"pid": 10, "generation": 1}, "children": children})
 
     loop = Loop()
     server = Server(loop, socket_path(str(folder)), {"scale": scale, "status": status})

@@ -97,9 +97,16 @@ def test_from_the_first_address_to_a_job_that_failed_and_was_mended(
     complaints = Complaints(page)
     sign_up(page, address)
     page.get_by_text("There are no jobs yet").wait_for()
+    root = address.partition("setup")[0]
+    for path, told in (("workers", "Processes of here"), ("timeline", "Nothing ran"), ("calendar", "0 went well")):
+        page.goto(root + path)
+        page.get_by_text(told).first.wait_for()
+    page.goto(f"{root}admin/config")
+    page.get_by_role("button", name="Look for changes").click()
+    page.get_by_text("no changes").wait_for()
 
     # A job is made in the form; what it means stands below before it is saved.
-    page.goto(address.partition("setup")[0] + "jobs")
+    page.goto(root + "jobs")
     page.keyboard.press("n")
     page.get_by_label("Name").fill("stock")
     page.get_by_label("What", exact=True).fill("sleep 1; echo $(date +%s%3N)\\;; test -e mended")
@@ -117,7 +124,7 @@ def test_from_the_first_address_to_a_job_that_failed_and_was_mended(
     # It is run, its first line is seen as it is printed, it fails, what was wrong is mended, and it is retried.
     waits = []
     for _ in range(TRIES):
-        page.goto(address.partition("setup")[0] + "jobs/stock")
+        page.goto(root + "jobs/stock")
         page.get_by_role("button", name="Run now").click()
         page.wait_for_url("**/runs/*")
         seen_at, line = page.evaluate(FIRST_LINE_SEEN)
@@ -131,12 +138,12 @@ def test_from_the_first_address_to_a_job_that_failed_and_was_mended(
     page.locator("#run .badge").filter(has_text="completed").first.wait_for()
 
     # It is paused with a reason, found by a filter, resumed, and removed by its name.
-    page.goto(address.partition("setup")[0] + "jobs/stock")
+    page.goto(root + "jobs/stock")
     page.keyboard.press("p")
     page.get_by_label("Reason").fill("stocktaking")
     page.get_by_role("button", name="Pause", exact=True).click()
     page.get_by_text("Paused by ann@portal: stocktaking").wait_for()
-    page.goto(address.partition("setup")[0] + "jobs?state=paused")
+    page.goto(root + "jobs?state=paused")
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Resume").click()

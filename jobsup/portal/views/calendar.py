@@ -5,15 +5,15 @@ from __future__ import annotations
 from calendar import Calendar, monthrange
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from jobsup.config.document import jobspec_from_dict
 from jobsup.errors import ScheduleError, UsageError
 from jobsup.model import Status
-from jobsup.portal.views.tallies import Tallies
+from jobsup.portal.views.tallies import Tallies, each_day, midnight, of_job
 from jobsup.schedule import compile as compile_schedule
 from jobsup.schedule.base import MOMENT, Schedule
-from jobsup.store import job_lines, jobs, tallies
+from jobsup.store import job_lines, jobs
 from jobsup.store.engine import Database
 from jobsup.store.tallies import Tally
 
@@ -129,16 +129,14 @@ def read_month(text: str, year: int, today: date) -> date:
 
 def _days(database: Database, known: Tallies, first: date, end: date, job: str) -> list[Day]:
     now = database.now()
-    bounds = [(_midnight(first + DAY * n), _midnight(first + DAY * (n + 1))) for n in range((end - first).days)]
+    bounds = [(midnight(day), midnight(day + DAY)) for day in each_day(first, end)]
     if job:
         facts = jobs.get_job(database, job)
-        counts = tallies.ended_of(database, facts.job_id, bounds)
+        found = of_job(database, facts.job_id, first, end)
         due = _due(_schedule(database, facts.job_id) if facts.is_active else None, bounds, now)
     else:
-        begun = tallies.first_end(database)
-        past = [each for each in bounds if begun is not None and each[1] > begun]
-        found = dict(zip(past, known.ended(database, past), strict=True))
-        counts, due = [found.get(each, {}) for each in bounds], [0] * len(bounds)
+        found, due = known.days(database, first, end), [0] * len(bounds)
+    counts = [found.get(start.date(), {}) for start, _ in bounds]
     most = max((tally.get(Status.COMPLETED, 0) for tally in counts), default=0)
     return [
         _day(start.date(), tally, ticks, most) for (start, _), tally, ticks in zip(bounds, counts, due, strict=True)
@@ -186,7 +184,3 @@ def _placed(day: Day, first: date) -> Day:
 def _place(on: date, first: date) -> tuple[int, int]:
     week = ((on - first).days + first.weekday()) // 7
     return LEFT + week * STEP, TOP + on.weekday() * STEP
-
-
-def _midnight(on: date) -> datetime:
-    return datetime.combine(on, time(0), UTC)

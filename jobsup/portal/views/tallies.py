@@ -2,20 +2,55 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, time, timedelta
 from threading import Lock
 
-from jobsup.store import tallies
+from jobsup.store import job_days, tallies
 from jobsup.store.engine import Database
 from jobsup.store.tallies import Tally
 
+DAY = timedelta(days=1)
 REMEMBERED_MAX = 5000
 SETTLED = timedelta(minutes=1)
 """What ended so long ago has been written: a stretch that ended before is counted for good."""
 KEPT = timedelta(hours=12)
 """After this it is counted again: old runs are deleted."""
+
+
+def of_job(database: Database, job_id: int, first: date, end: date) -> dict[date, Tally]:
+    """Count the runs of one job by the days of their ends, by UTC, in [first, end)."""
+    mark = job_days.counted_until(database)
+    settled = min(end, mark.date()) if mark is not None else first
+    counted = tallies.of_days(database, first, settled, job_id=job_id)
+    return counted | open_days(database, max(first, settled), end, mark, job_id=job_id)
+
+
+def open_days(
+    database: Database, first: date, end: date, mark: datetime | None, *, job_id: int | None = None
+) -> dict[date, Tally]:
+    """Count days that are not counted for good: what is counted of them, and what ended behind the mark."""
+    now = database.now()
+    days = [day for day in each_day(first, end) if midnight(day) <= now]
+    if not days:
+        return {}
+    begun = tallies.first_end(database) if mark is None else mark
+    bounds = [(max(midnight(day), begun), midnight(day + DAY)) for day in days if begun and midnight(day + DAY) > begun]
+    fresh = tallies.ended(database, bounds) if job_id is None else tallies.ended_of(database, job_id, bounds)
+    found = tallies.of_days(database, days[0], days[-1] + DAY, job_id=job_id) if mark is not None else {}
+    for (_, until), tally in zip(bounds, fresh, strict=True):
+        day = (until - DAY).date()
+        found[day] = Counter(found.get(day, {})) + Counter(tally)
+    return found
+
+
+def each_day(first: date, end: date) -> Iterator[date]:
+    return (first + DAY * number for number in range((end - first).days))
+
+
+def midnight(day: date) -> datetime:
+    return datetime.combine(day, time(0), UTC)
 
 
 class Tallies:
@@ -35,6 +70,21 @@ class Tallies:
         counted = dict(zip(missing, tallies.ended(database, missing), strict=True))
         self._keep({key: tally for key, tally in counted.items() if key[1] < now - SETTLED}, now)
         return [fresh.get(key) or counted.get(key) or {} for key in bounds]
+
+    def days(self, database: Database, first: date, end: date) -> dict[date, Tally]:
+        """Count the runs of all jobs by the days of their ends, by UTC, in [first, end)."""
+        mark = job_days.counted_until(database)
+        settled = min(end, mark.date()) if mark is not None else first  # the days that are counted for good
+        bounds = [(midnight(day), midnight(day + DAY)) for day in each_day(first, settled)]
+        now = database.now()
+        with self._lock:
+            known = {key[0].date(): self._known[key][1] for key in bounds if key in self._known}
+        missing = [day for day in each_day(first, settled) if day not in known]
+        if missing:
+            counted = tallies.of_days(database, missing[0], missing[-1] + DAY)
+            self._keep({(midnight(day), midnight(day + DAY)): counted.get(day, {}) for day in missing}, now)
+            known |= {day: counted.get(day, {}) for day in missing}
+        return known | open_days(database, max(first, settled), end, mark)
 
     def _keep(self, counted: dict[tuple[datetime, datetime], Tally], now: datetime) -> None:
         with self._lock:

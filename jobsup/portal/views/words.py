@@ -76,7 +76,7 @@ def why(run: Ended) -> str:
     words = REASONS.get(run.reason, str(run.reason))
     if words and not (run.reason is Reason.SIGNAL and parts):
         parts.append(words)
-    if run.error_message:
+    if run.error_message and run.error_message not in (f"exit code {run.exit_code}", f"signal {run.signal}"):
         parts.append(run.error_message)
     return " · ".join(dict.fromkeys(parts))
 
@@ -116,8 +116,8 @@ def _age(text: str) -> Markup:
 
 
 def on_clock(instant: datetime, zone: str) -> str:
-    """Write an instant on a job's own clock: `Tue 24 Nov 02:00 CET`."""
-    return instant.astimezone(load(zone)).strftime("%a %d %b %H:%M %Z")
+    """Write an instant on a job's own clock: `Tue 24 Nov 02:00 CET`, with seconds where it has some."""
+    return instant.astimezone(load(zone)).strftime(f"%a %d %b %H:%M{':%S' if instant.second else ''} %Z")
 
 
 def command(*words: str | int) -> str:
