@@ -39,6 +39,8 @@ def run_worker(config_path: str) -> int:
     if left:
         emit("worker.swept", f"{left} processes of dead workers were ended", level=logging.WARNING, count=left)
     groups = containment.settle(prepared.config.supervisor.cgroup, tag)
+    if count := containment.sweep_alone(groups):
+        emit("worker.swept", f"{count} control groups of dead workers were ended", level=logging.WARNING, count=count)
     guard = warden.start(tag, groups)
     from jobsup.worker import service
 

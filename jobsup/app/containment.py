@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
+from jobsup.app import places
 from jobsup.events import emit
 from jobsup.runtime import cgroups
 from jobsup.runtime.cgroups import Groups
 
 AUTO, NONE = "auto", "none"
+SWEEP_SECONDS = 2.0
+
+_PREFIX, _SLASH = "jobsup-", "."
+"""No tag has a point in it, and no folder's name a slash."""
 
 
 def settle(setting: str, instance: str) -> Groups | None:
@@ -27,8 +33,26 @@ def settle(setting: str, instance: str) -> Groups | None:
 
 
 def group_name(instance: str) -> str:
-    """Return the folder of an instance's groups; `instance_of` reads it back."""
-    return f"jobsup-{instance.replace('/', '.')}"
+    """Return the folder of an instance's groups."""
+    return _PREFIX + instance.replace("/", _SLASH)
+
+
+def _instance_of(name: str) -> str:
+    return name.removeprefix(_PREFIX).replace(_SLASH, "/")
+
+
+def sweep_alone(groups: Groups | None) -> int:
+    """End what roles run alone left in their groups when they and their guardians died; returns how many groups."""
+    if groups is None:
+        return 0
+    place = Path(groups.path).parent
+    dead = [each for each in place.glob(f"{_PREFIX}*") if places.is_dead(_instance_of(each.name))]
+    ended = 0
+    for folder in dead:
+        left = Groups(str(folder))
+        ended += left.end(wait_seconds=SWEEP_SECONDS)
+        left.remove()
+    return ended
 
 
 def words(groups: Groups | None) -> str:

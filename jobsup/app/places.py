@@ -42,14 +42,14 @@ def lock_paths(runtime_dir: str, database_url: str) -> tuple[str, ...]:
 def sweep_alone() -> int:
     """End the jobs that roles run alone left behind when they and their guardians died; returns how many."""
     tags = {tag for pid in procs.pids() if (tag := procs.environ_value(pid, procs.INSTANCE_VARIABLE))}
-    dead = [tag for tag in tags if _is_dead(tag)]
+    dead = [tag for tag in tags if is_dead(tag)]
     left = [pid for tag in dead for pid in procs.tagged(tag)]
     for tag in dead:
         trees.kill_tree(tag=tag)
     return len(left)
 
 
-def _is_dead(tag: str) -> bool:
+def is_dead(tag: str) -> bool:
     """Say whether a tag is that of a role alone, in this pid namespace, whose process has ended."""
     name, *fields = tag.split("/")
     if name != ALONE or len(fields) != 4 or fields[1] != procs.pid_namespace():

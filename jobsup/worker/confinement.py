@@ -8,7 +8,7 @@ import resource
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class Confinement:
     """All that an exec wrapper does for a job; equal ones may share a runner."""
 
     account: Account | None = None
-    """None: who the worker is."""
+    """Whose environment and folder it has; None: the worker's."""
     umask: int | None = None
     nice: int | None = None
     ioprio: int | None = None
@@ -51,12 +51,16 @@ class Confinement:
     @property
     def needs_wrapper(self) -> bool:
         """It asks for something that only the process itself can do, before it becomes the job."""
-        return self != PLAIN
+        return self != PLAIN and (self.changes_account or replace(self, account=None) != PLAIN)
+
+    @property
+    def changes_account(self) -> bool:
+        return self.account is not None and not self.account.is_ours
 
     def order(self, group: Group | None) -> dict[str, Any]:
         """Say it in the wrapper's words; what the control group holds it to needs no limit besides."""
         controllers = frozenset() if group is None else group.controllers
-        account = self.account
+        account = self.account if self.changes_account else None
         limits = list(self.limits)
         if self.tasks_max is not None and "pids" not in controllers:
             limits.append((resource.RLIMIT_NPROC, self.tasks_max))
@@ -82,7 +86,7 @@ def confinement_of(job: JobSpec) -> Confinement:
     """Return what a job asks for. NotStartedError when its user or group is none of this machine's, or not for us."""
     account = find_account(job.user, job.group)
     return Confinement(
-        account=None if account is None or account.is_ours else account,
+        account=account,
         umask=None if job.umask is None else int(job.umask, 8),
         nice=job.nice,
         ioprio=_ioprio(job),

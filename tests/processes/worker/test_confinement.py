@@ -65,6 +65,17 @@ def test_a_job_of_another_user_has_that_users_rights_and_no_way_back(bench: Benc
     assert after["NoNewPrivs"] == ["0"]  # the worker itself gave nothing up
 
 
+def test_a_job_that_names_who_we_are_anyway_has_that_accounts_environment_and_no_wrapper(bench: Bench) -> None:
+    ours = pwd.getpwuid(os.geteuid())
+    command = (
+        "echo home $HOME; echo user $USER; echo shell $SHELL; echo umask $(umask); grep NoNewPrivs /proc/$$/status"
+    )
+    found = said(bench, bench.run(command=command, user=ours.pw_name))
+    assert (found["home"], found["user"], found["shell"]) == ([ours.pw_dir], [ours.pw_name], ["/bin/sh"])
+    assert found["NoNewPrivs"] == ["0"]
+    assert found["umask"] == said(bench, bench.run(command="echo umask $(umask)"))["umask"]
+
+
 @pytest.mark.root
 @needs_root
 def test_a_group_stands_in_for_the_users_own_or_alone(bench: Bench) -> None:
