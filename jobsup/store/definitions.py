@@ -14,6 +14,7 @@ from sqlalchemy import BigInteger, Connection, RowMapping, bindparam, cast, inse
 from jobsup.config.document import config_hash, jobspec_from_dict, jobspec_to_dict, setspec_to_dict
 from jobsup.errors import ConfigError, Problem, ScheduleError
 from jobsup.model import JobSpec, Origin, Reason, SetSpec, Source, Status
+from jobsup.runtime import failpoints
 from jobsup.schedule.due import next_due, zone_rules
 from jobsup.store import dependencies, ranks, requirements, sets
 from jobsup.store.dialect import one_at_a_time
@@ -102,6 +103,7 @@ def sync(
         if fresh or changed or gone:
             dependencies.write(connection, set_name, specs, Job.origin == Origin.FILE)
         change.note(content_hash=content_hash, node=node, path=path, shared=sets.document(shared))
+        failpoints.reach("reload.before_commit")
     back = [spec.name for spec in changed if stored[spec.name]["retired_at"] is not None]
     return Synced(
         added=tuple(sorted([*back, *(spec.name for spec in fresh)])),

@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from jobsup.model import RunResult, Status
+from jobsup.runtime import failpoints
 from jobsup.store import tables
 from jobsup.store.direct import Direct
 from jobsup.store.engine import Database
@@ -111,6 +112,7 @@ def count(database: Database, *, limit: int = STRETCH_ROWS_MAX) -> int:
         if rows:
             _add(connection, [_of_row(row) for row in rows])
             _set_mark(connection, since, until)
+        failpoints.reach("job_days.before_commit")
         return len(rows)
 
 

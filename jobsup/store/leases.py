@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, bindparam, select, update
 
 from jobsup.model import Lease
+from jobsup.runtime import failpoints
 from jobsup.store import notifier
 from jobsup.store.dialect import insert_new
 from jobsup.store.engine import Database
@@ -63,6 +64,7 @@ def acquire(
             taken = holds(connection, Lease(holder, epoch, now))  # two may have come first at once
         else:
             taken = _is_free(found, holder, now, is_dead) and _replace(connection, found, values)
+        failpoints.reach("lease.before_acquire")
         return Lease(holder, epoch, now + duration) if taken else None
 
     return database.transact(take)

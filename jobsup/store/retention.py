@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import bindparam, delete, exists, func, select
 
 from jobsup.model import WorkerStatus
+from jobsup.runtime import failpoints
 from jobsup.store.engine import Database
 from jobsup.store.made import fetch
 from jobsup.store.rows import LIVE, JobDayMark, JobDispatch, JobOutputChunk, WorkerRegistration, aliased
@@ -22,6 +23,7 @@ def delete_ended(database: Database, before: datetime, limit: int) -> int:
         ids = list(fetch(connection, _ENDED, {"before": before, "wanted": limit}).scalars())
         if not ids:
             return 0
+        failpoints.reach("retention.before_commit")
         return connection.execute(
             delete(JobDispatch).where(JobDispatch.id.in_(ids), JobDispatch.completed_at.is_not(None))
         ).rowcount

@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, Connection, Float, String, Update, bindparam, delete, literal_column, select, update
 
 from jobsup.model import Claim, Heartbeat, OutputChunk, Progress, Reason, RunResult, Status, WorkerStatus
+from jobsup.runtime import failpoints
 from jobsup.store import attempts, claiming, notifier, packing, tables
 from jobsup.store.dialect import insert_new
 from jobsup.store.direct import Direct, Given, Statement
@@ -96,9 +97,12 @@ def exchange(database: Database, worker: Worker, request: Round) -> Answer:
             notifier.wake(database, "follower")
         if request.release or answer.makes_work or (request.results and not request.claim):
             notifier.wake(database, "worker")  # there is work, or a key is free, that this worker may not take
+        failpoints.reach("round.before_commit")
         return answer
 
-    return database.transact_directly(exchange_all)
+    answer = database.transact_directly(exchange_all)
+    failpoints.reach("round.after_commit")
+    return answer
 
 
 def _exchange(direct: Direct, worker: Worker, request: Round, now: datetime) -> Answer:

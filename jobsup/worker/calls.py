@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from jobsup.clock import Clock
 from jobsup.config.settings import WorkerSettings
 from jobsup.model import Reason
+from jobsup.runtime import failpoints
 from jobsup.runtime.service import Loop
 from jobsup.worker import command
 from jobsup.worker.board import STDERR, STDOUT
@@ -213,6 +214,7 @@ class Calls:
                 # It is dead, and will be heard of; or it is full, and its calls are better off elsewhere.
                 runner.is_done_for = True
                 self._start_again(self._take_back(runner))
+            failpoints.reach("worker.after_spawn")
 
     def _message(self, runner: Runner, calls: Iterable[tuple[int, Run]]) -> dict[str, Any]:
         frames: dict[str, Any] = {}

@@ -33,6 +33,11 @@ def attempts_of_server(url: str, schema: str) -> tuple[Attempt, ...]:
     return tuple(_attempt(row) for row in _from_server(url, schema, ATTEMPTS))
 
 
+def statuses_of_server(url: str, schema: str) -> dict[int, str]:
+    """Read what each run is right now."""
+    return {row["id"]: row["status"] for row in _from_server(url, schema, STATUSES)}
+
+
 def attempts_of_file(path: Path) -> tuple[Attempt, ...]:
     """Read all attempts from a SQLite file."""
     return tuple(_attempt(row) for row in _from_file(path, ATTEMPTS))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,6 +123,30 @@ def test_failpoint_acts_at_its_place_and_time(value: str, code: int) -> None:
     done = subprocess.run([sys.executable, "-c", program], env=os.environ | {failpoints.VARIABLE: value}, check=False)
 
     assert done.returncode == code
+
+
+def test_places_are_armed_while_processes_run_and_end_only_the_first_that_comes(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom jobsup.runtime.failpoints import reach\nfor _ in sys.stdin: reach('here'); print(flush=True)"
+    )
+    environ = os.environ | {failpoints.VARIABLE: str(tmp_path)}
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": environ, "text": True, "bufsize": 1}
+    both = [subprocess.Popen([sys.executable, "-c", program], **pipes) for _ in range(2)]
+
+    def turn(process: subprocess.Popen[str]) -> bool:
+        """Let it come by once; False when it ended there."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        print(file=process.stdin, flush=True)
+        return bool(process.stdout.readline())
+
+    assert all(map(turn, both))
+    (tmp_path / "here").write_text("2")
+    assert [turn(both[0]), turn(both[1]), turn(both[0]), turn(both[1])] == [True, True, False, True]
+    assert both[0].wait(10) == -9
+    assert not (tmp_path / "here").exists()
+    both[1].communicate(timeout=10)
+    assert both[1].returncode == 0
 
 
 def test_failpoint_that_cannot_be_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
