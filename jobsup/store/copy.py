@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,13 +42,14 @@ def copy(source: Database, target: Database) -> list[Copied]:
     lock = locks.acquire(f"{source.path}-supervisor")
     try:
         _refuse_running(source)
+        tables = schema.all_tables().sorted_tables
         schema.ensure(target, migrate=True)
         # No other writer gets its turn while the source is read, though nothing is written to it.
         with source.write() as old, target.patiently(), target.write() as new:
             new.execute(text("SET LOCAL statement_timeout = 0"))
             new.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-            _refuse_filled(new, target)
-            return [_copy_table(old, new, table) for table in schema.all_tables().sorted_tables]
+            _refuse_filled(new, target, tables)
+            return [_copy_table(old, new, table) for table in tables]
     finally:
         lock.release()
 
@@ -68,8 +69,8 @@ def _lives(source: Database, row: WorkerRow) -> bool:
     return source.now() - row.last_heartbeat < row.heartbeat_interval * LEASE_HEARTBEATS
 
 
-def _refuse_filled(connection: Connection, target: Database) -> None:
-    for table in schema.all_tables().sorted_tables:
+def _refuse_filled(connection: Connection, target: Database, tables: Sequence[Table]) -> None:
+    for table in tables:
         if connection.execute(select(table.primary_key.columns.values()[0]).limit(1)).first() is not None:
             raise ConflictError(f"database {target.where}, schema {target.schema}: table {table.name} has rows already")
 

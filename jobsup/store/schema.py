@@ -69,8 +69,9 @@ def check(database: Database) -> list[str]:
         return ["it has no tables yet: run `jobsup db upgrade`"]
     if found != HEAD:
         return [f"its tables are of version {found}, this jobsup needs {HEAD}"]
+    ours = all_tables()
     with database.read() as connection:
-        return [*_differences(connection), *(_damage(connection) if database.is_sqlite else ())]
+        return [*_differences(connection, ours), *(_damage(connection) if database.is_sqlite else ())]
 
 
 def _make_room(connection: Connection, name: str) -> None:
@@ -90,9 +91,10 @@ def _current(connection: Connection) -> str | None:
 
 def _refuse_foreign(database: Database, found: str | None) -> None:
     if found is None:
+        ours = all_tables()  # before the transaction: to load them takes long enough for a server to end it
         with database.read() as connection:
             found = _current(connection)  # once more, in one state with the tables: another start may have made both
-            taken = sorted(set(inspect(connection).get_table_names()) & set(all_tables().tables))
+            taken = sorted(set(inspect(connection).get_table_names()) & set(ours.tables))
         if taken and found is None:
             raise DatabaseError(
                 f"{_where(database)} has a table {taken[0]!r} that jobsup did not make: give jobsup one of its own"
@@ -114,11 +116,11 @@ def _where(database: Database) -> str:
     return f"database {database.where}" + (f", schema {database.schema}" if database.schema else "")
 
 
-def _differences(connection: Connection) -> list[str]:
+def _differences(connection: Connection, ours: MetaData) -> list[str]:
     inspector = inspect(connection)
     present = set(inspector.get_table_names())
     faults = []
-    for table in all_tables().sorted_tables:
+    for table in ours.sorted_tables:
         if table.name not in present:
             faults.append(f"table {table.name} is missing")
             continue

@@ -1,6 +1,7 @@
 """A thousand workers on one PostgreSQL server, and a hundred real ones.
 
     python -m tests.long.many_workers [--light 1000] [--runs 20000] [--real 100] [--real-runs 5000] [--processes 4]
+        [--heartbeat 5]
 
 First light clients, each registered and on a connection of its own, heartbeat, claim and finish all the runs beside a
 real scheduler, and one run more is made to see how many of them it wakes. Then one `jobsup start` with real worker
@@ -148,7 +149,9 @@ def _crowd(server: PostgresServer, wanted: argparse.Namespace, stack: ExitStack)
     for start in range(wanted.processes):
         numbers = range(start, wanted.light, wanted.processes)
         ours, theirs = context.Pipe()
-        child = context.Process(target=_serve, args=(server.url(), list(numbers), theirs), daemon=True)
+        child = context.Process(
+            target=_serve, args=(server.url(), list(numbers), wanted.heartbeat, theirs), daemon=True
+        )
         child.start()
         theirs.close()
         stack.callback(child.join, 60)
@@ -159,9 +162,15 @@ def _crowd(server: PostgresServer, wanted: argparse.Namespace, stack: ExitStack)
     return ends
 
 
-def _serve(url: str, numbers: list[int], end: Connection) -> None:
+def _serve(url: str, numbers: list[int], heartbeat: float, end: Connection) -> None:
     """Be some of the light workers, until told to stop; then say what they did."""
-    crowd = [LightWorker(Database(url, schema=SCHEMA, kind="worker"), number, queues=("light",)) for number in numbers]
+    crowd: list[LightWorker] = []
+    for number in numbers:
+        database = Database(url, schema=SCHEMA, kind="worker")
+        crowd.append(LightWorker(database, number, queues=("light",), heartbeat=heartbeat))
+        for worker in crowd:
+            if worker.beat_at <= time.monotonic():  # those that are there must be heard of while others come
+                worker.turn()
     end.send("ready")
     errors: list[str] = []
     known = [0] * len(crowd)
@@ -247,6 +256,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=20_000)
     parser.add_argument("--real", type=int, default=100)
     parser.add_argument("--real-runs", type=int, default=5000)
+    parser.add_argument("--heartbeat", type=float, default=5.0, help="Seconds; longer where the machine is busy.")
     parser.add_argument("--processes", type=int, default=4, help="Of the light workers.")
     return parser.parse_args()
 

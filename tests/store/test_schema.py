@@ -18,6 +18,7 @@ from jobsup.store.migrations.run import settings
 from tests.support.postgres import open_schema
 from tests.support.postgres import schema as server_schema
 from tests.support.store import add_dispatch, add_job, opening
+from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -166,7 +167,7 @@ def test_several_upgrades_at_once_all_succeed(empty: Database) -> None:
         f"schema.ensure({opening(empty)}, migrate=True)"
     )
     running = [subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) for _ in range(3)]
-    assert [(child.wait(30), child.stderr and child.stderr.read()) for child in running] == [(0, b"")] * 3
+    assert [(child.wait(PATIENCE), child.stderr and child.stderr.read()) for child in running] == [(0, b"")] * 3
     assert schema.check(empty) == []
 
 
