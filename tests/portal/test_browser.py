@@ -110,6 +110,7 @@ def test_a_run_is_started_watched_live_and_seen_to_fail_and_retried(portal: Port
     add_chunk(portal.database, made.id, 0, begun)
     page.get_by_text("first line").wait_for()
     assert page.locator("#output span.f1").inner_text() == "line"
+    page.locator("#pulse").get_by_text("no scheduler").wait_for()
     add_chunk(portal.database, made.id, len(begun) + 5, b"never here\n", 2)  # five bytes were dropped between them
     page.get_by_text("5 bytes are not kept").wait_for()
     page.locator("#output li.err-line").wait_for()

@@ -19,7 +19,7 @@ from jobsup.model import BlackoutPolicy, BlackoutSpec, Role, ScheduleSpec, SetSp
 from jobsup.portal.views.phases import phases
 from jobsup.portal.views.timeline import timeline_of
 from jobsup.runtime.service import Loop
-from jobsup.store import audit, jobs, overview
+from jobsup.store import audit, jobs, leases, overview
 from jobsup.store.engine import Database
 from tests.support.clock import FakeClock
 from tests.support.pages import Browser, browser
@@ -176,3 +176,15 @@ def test_a_failure_tells_what_was_otherwise_when_it_went_well(db: Database, cloc
     assert "aaaa" in beside
     assert f'href="/runs/{near}"' in beside
     assert "No run of this job before it has gone well" in admin.text(f"/runs/{near}")
+
+
+def test_the_head_of_a_page_tells_who_leads_and_whether_ticks_wait(
+    db: Database, clock: FakeClock, admin: Browser
+) -> None:
+    assert "no scheduler" in admin.text("/pulse")
+    leases.acquire(db, "db1/boot/1/1", "db1", timedelta(hours=1))
+    told = admin.get("/pulse")
+    assert "db1 leads" in told.text
+    assert admin.get("/pulse", headers={"If-None-Match": told.headers["etag"]}).status_code == 304
+    add_job(db, "backup", next_run=clock.now() - timedelta(minutes=2))
+    assert "late by 2 m" in admin.text("/pulse")

@@ -120,6 +120,28 @@ async function keepUp() {
   setTimeout(keepUp, wait * 1000);
 }
 
+// Whether ticks are dispatched: asked for now and then, and shown in the head of the page.
+
+const PULSE_SECONDS = 15;
+let pulseTag = null;
+
+async function showPulse() {
+  const place = document.getElementById("pulse");
+  if (!place) return;
+  if (!document.hidden) {
+    try {
+      const headers = pulseTag ? { "If-None-Match": pulseTag } : {};
+      const answer = await fetch(`${document.body.dataset.root}/pulse`, { headers, credentials: "same-origin", cache: "no-store", redirect: "error" });
+      if (answer.ok) {
+        pulseTag = answer.headers.get("ETag");
+        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("pulse-now");
+        if (fresh) place.replaceChildren(document.importNode(fresh, true));
+      }
+    } catch { /* what is shown stays until there is an answer */ }
+  }
+  setTimeout(showPulse, PULSE_SECONDS * 1000);
+}
+
 // Light and dark: kept in a cookie, so that the server draws the page right from the first byte.
 
 function switchTheme() {
@@ -159,5 +181,6 @@ document.addEventListener("keydown", (event) => {
 });
 
 showClock();
+showPulse();
 setInterval(() => showAges(), 1000);
 if (document.querySelector("main[data-live]")) setTimeout(keepUp, LIVE_SECONDS * 1000);
