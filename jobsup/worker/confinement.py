@@ -24,7 +24,11 @@ READ_BYTES_MAX = 64 << 10
 LENGTH_BYTES = 4
 """In front of each message of a wrapper."""
 
-_PROGRAM = str(Path(__file__).with_name("exec_main.py"))
+_PROGRAM = (
+    f"import sys; sys.path.append({str(Path(__file__).parent)!r}); "
+    "from exec_main import main; sys.exit(main(sys.argv[1:]))"
+)
+"""Imported, and not run by its path: so it is compiled once and not each time, and its package is not loaded."""
 _IO_CLASSES = {IoClass.REALTIME: 1, IoClass.BEST_EFFORT: 2, IoClass.IDLE: 3}
 _IO_CLASS_SHIFT = 13
 _IO_PRIORITY_DEFAULT = 4
@@ -111,7 +115,7 @@ def wrapped(order: dict[str, Any], complaint: int) -> tuple[list[str], dict[str,
     except OSError:
         os.close(fd)
         raise
-    argv = [sys.executable, "-I", "-S", _PROGRAM, str(fd), str(complaint), str(os.getpid())]
+    argv = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(fd), str(complaint), str(os.getpid())]
     marks = {name: order["environment"][name] for name in MARKS if name in order["environment"]}
     return argv, marks, fd
 

@@ -1,9 +1,9 @@
 """The exec wrapper: turns itself into a job with the user, the limits and the ranks that the job asks for.
 
-It is run by path in an interpreter without site packages and imports next to nothing, for each job that needs it
-waits for it. What it is to become it reads from a memory file, never from its own environment: the job's may name
-libraries that must not be loaded while it still has the worker's rights. What it cannot do it writes to a pipe that
-closes by itself when the job begins.
+It is run in an interpreter without site packages and imports next to nothing: each job that needs it waits for it.
+What it is to become it reads from a memory file, never from its own environment: the job's may name libraries that
+must not be loaded while it still has the worker's rights. What it cannot do it writes to a pipe that closes by itself
+when the job begins.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import ctypes
 import marshal
 import os
 import resource
-import sys
-from typing import Any
+
+TYPE_CHECKING = False  # as checkers read it; importing `typing` would take as long as all the rest
+if TYPE_CHECKING:
+    from typing import Any
 
 NOT_FOUND = 127
 SECRET_BYTES_MAX = 16 << 10
@@ -232,6 +234,3 @@ _STEPS = (
     ("its signals", _restore_signals),
 )
 """In this order: what needs the worker's rights comes before they are given up."""
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
