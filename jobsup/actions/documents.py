@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from jobsup.model import JobSpec
     from jobsup.store.audit import AuditRow
     from jobsup.store.jobs import JobFacts
-    from jobsup.store.overview import RunRow
+    from jobsup.store.overview import RunRow, Summary
     from jobsup.store.tokens import Token
     from jobsup.store.users import User
     from jobsup.store.workers import WorkerRow
@@ -156,8 +158,11 @@ def status_document(health: Health, config: str) -> dict[str, Any]:
             "next_due": None if work is None else rfc3339(work.next_due),
             "leader": None if leader is None or not leader.holder else leader.node,
             "epoch": None if leader is None else leader.epoch,
+            "leader_since": None if leader is None or not leader.holder else rfc3339(leader.acquired_at),
             "dispatch_lock_until": None if leader is None else rfc3339(leader.until),
+            "lease_left_seconds": None if work is None or leader is None else _seconds_left(leader.until, work.at),
         },
+        "hosts": [] if work is None else _hosts(work, health.running),
         "workers": [
             {**worker_document(row), "run": _brief(running.get(row.worker_id))}
             for row in (work.workers if work else ())
@@ -168,6 +173,35 @@ def status_document(health: Health, config: str) -> dict[str, Any]:
         "problems": list(health.problems),
         "warnings": list(health.warnings),
     }
+
+
+def _seconds_left(until: datetime, now: datetime) -> float:
+    return round(max(0.0, (until - now).total_seconds()), 3)
+
+
+def _hosts(work: Summary, running: Iterable[RunRow]) -> list[dict[str, Any]]:
+    """Return each host that has workers, or leads, with what can be said of it in a line."""
+    from jobsup.actions.health import leads
+
+    leader = work.leader.node if work.leader is not None and leads(work) else None
+    busy = Counter(run.worker_id for run in running)
+    nodes = sorted({row.node for row in work.workers} | ({leader} if leader else set()))
+    return [
+        {
+            "node": node,
+            "leads": node == leader,
+            "workers": len(rows),
+            "places": sum(row.concurrency for row in rows),
+            "running": sum(busy[row.worker_id] for row in rows),
+            "draining": sum(row.status == "DRAINING" for row in rows),
+            "last_heartbeat": rfc3339(max((row.last_heartbeat for row in rows), default=None)),
+            "versions": sorted({row.version for row in rows}),
+            "queues": sorted({queue for row in rows for queue in row.queues}),
+            "tags": sorted({tag for row in rows for tag in row.tags}),
+        }
+        for node in nodes
+        for rows in [[row for row in work.workers if row.node == node]]
+    ]
 
 
 def unserved_document(each: Unserved) -> dict[str, Any]:

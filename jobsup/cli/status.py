@@ -67,6 +67,9 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
     if rows := _process_rows(found):
         click.echo()
         click.echo(table(("PROCESS", "PID", "STATE", "RESTARTS", "LAST EXIT", "WORKER", "DOES"), rows))
+    if len(found["hosts"]) > 1:
+        click.echo()
+        click.echo(table(("HOST", "LEADS", "WORKERS", "RUNS", "HEARD OF", "VERSION"), _host_rows(found)))
     for problem in found["problems"]:
         say(f"{colour('problem', fg='red')}: {clean(problem)}")
     for warning in found["warnings"]:
@@ -88,7 +91,7 @@ def _work_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     at, held, jobs = read(found["at"]), found["scheduler"], found["jobs"]
     if at is None:
         return []
-    leader = f"{clean(held['leader'])}, term {held['epoch']}" if held["leads"] else "none"
+    leader = _leader(held, at) if held["leads"] else "none"
     paused = f", {jobs['paused']} paused" if jobs["paused"] else ""
     next_due = read(held["next_due"])
     due = f"{local(next_due)} ({away(next_due, at)})" if next_due else "-"
@@ -100,6 +103,28 @@ def _work_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("Next due", f"{due}{late}"),
         ("Runs", f"{', '.join(counted)} (ended ones: of 24 h)"),
         ("Workers", plural(len(found["workers"]), "worker")),
+    ]
+
+
+def _leader(held: dict[str, Any], at: datetime) -> str:
+    since = read(held["leader_since"])
+    lead = f" for {brief(at - since)}" if since is not None else ""
+    left = brief(timedelta(seconds=held["lease_left_seconds"]))
+    return f"{clean(held['leader'])}{lead}, term {held['epoch']}, lease for {left} more"
+
+
+def _host_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    at = read(found["at"])
+    return [
+        (
+            clean(host["node"]),
+            "yes" if host["leads"] else "",
+            str(host["workers"]) + (f" ({host['draining']} draining)" if host["draining"] else ""),
+            f"{host['running']} of {host['places']}",
+            away(heard, at) if (heard := read(host["last_heartbeat"])) is not None and at is not None else "",
+            ", ".join(host["versions"]),
+        )
+        for host in found["hosts"]
     ]
 
 

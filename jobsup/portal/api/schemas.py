@@ -219,7 +219,23 @@ ANSWERS: dict[str, dict[str, Schema]] = {
             next_due=maybe(INSTANT),
             leader=maybe(TEXT),
             epoch=maybe(WHOLE),
+            leader_since=maybe(INSTANT),
             dispatch_lock_until=maybe(INSTANT),
+            lease_left_seconds=maybe(NUMBER),
+        ),
+        "hosts": several(
+            shape(
+                node=TEXT,
+                leads=FLAG,
+                workers=WHOLE,
+                places=WHOLE,
+                running=WHOLE,
+                draining=WHOLE,
+                last_heartbeat=maybe(INSTANT),
+                versions=several(TEXT),
+                queues=several(TEXT),
+                tags=several(TEXT),
+            )
         ),
         "workers": several(
             shape(**WORKER, run={"oneOf": [{"type": "null"}, shape(id=WHOLE, job=TEXT, started_at=maybe(INSTANT))]})

@@ -10,10 +10,12 @@ import pytest
 from jobsup.actions.documents import status_document
 from jobsup.actions.health import Health, holder_pid, judge, role
 from jobsup.cli.status import exit_code
+from jobsup.clock import rfc3339
+from jobsup.model import Status, WorkerStatus
 from jobsup.store import jobs, leases
 from jobsup.store.engine import Database
 from tests.support.clock import FakeClock
-from tests.support.store import add_job, add_worker, job_spec
+from tests.support.store import add_dispatch, add_job, add_worker, job_spec
 
 DURATION = timedelta(seconds=8)
 
@@ -110,3 +112,21 @@ def test_the_role_is_leader_only_while_the_lease_is_this_hosts(db: Database, clo
 def test_a_holder_that_is_no_process_has_no_pid() -> None:
     assert holder_pid("a/b/c/boot/12/345") == 12
     assert holder_pid("") is None
+
+
+def test_every_host_is_shown_with_its_workers_and_who_leads_since_when(db: Database, clock: FakeClock) -> None:
+    leases.acquire(db, "away/boot/78/123", "away", DURATION)
+    clock.advance(3)
+    add_worker(db, "worker-1", node="here", concurrency=4, version="1.2", queues=["a"], status=WorkerStatus.DRAINING)
+    add_worker(db, "worker-2", node="here", concurrency=2)
+    add_worker(db, "worker-3", node="there", tags=["host:there", "gpu"])
+    add_dispatch(db, add_job(db), Status.IN_PROGRESS, worker_id="worker-2")
+    found = status_document(judged(db), "x.toml")
+    held = found["scheduler"]
+    assert (held["role"], held["leader"], held["lease_left_seconds"]) == ("standby", "away", 5.0)
+    assert held["leader_since"] == rfc3339(db.now() - timedelta(seconds=3))
+    away, here, there = found["hosts"]
+    assert (away["node"], away["leads"], away["workers"], away["last_heartbeat"]) == ("away", True, 0, None)
+    assert (here["leads"], here["workers"], here["draining"], here["places"], here["running"]) == (False, 2, 1, 6, 1)
+    assert (here["versions"], here["queues"]) == (["0", "1.2"], ["a"])
+    assert there["tags"] == ["gpu", "host:there"]
