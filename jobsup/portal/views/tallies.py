@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from threading import Lock
 
@@ -24,25 +25,33 @@ def of_job(database: Database, job_id: int, first: date, end: date) -> dict[date
     mark = job_days.counted_until(database)
     settled = min(end, mark.date()) if mark is not None else first
     counted = tallies.of_days(database, first, settled, job_id=job_id)
-    return counted | open_days(database, max(first, settled), end, mark, job_id=job_id)
+    still_open = _Open(database, max(first, settled), end, mark, job_id)
+    return counted | still_open.count(lambda bounds: tallies.ended_of(database, job_id, bounds))
 
 
-def open_days(
-    database: Database, first: date, end: date, mark: datetime | None, *, job_id: int | None = None
-) -> dict[date, Tally]:
-    """Count days that are not counted for good: what is counted of them, and what ended behind the mark."""
-    now = database.now()
-    days = [day for day in each_day(first, end) if midnight(day) <= now]
-    if not days:
-        return {}
-    begun = tallies.first_end(database) if mark is None else mark
-    bounds = [(max(midnight(day), begun), midnight(day + DAY)) for day in days if begun and midnight(day + DAY) > begun]
-    fresh = tallies.ended(database, bounds) if job_id is None else tallies.ended_of(database, job_id, bounds)
-    found = tallies.of_days(database, days[0], days[-1] + DAY, job_id=job_id) if mark is not None else {}
-    for (_, until), tally in zip(bounds, fresh, strict=True):
-        day = (until - DAY).date()
-        found[day] = Counter(found.get(day, {})) + Counter(tally)
-    return found
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """Days that are not counted for good: what is counted of them, and what ended behind the mark."""
+
+    database: Database
+    first: date
+    end: date
+    mark: datetime | None
+    job_id: int | None = None
+
+    def count(self, ended: Callable[[Sequence[tuple[datetime, datetime]]], list[Tally]]) -> dict[date, Tally]:
+        """Return the counts by day; `ended` counts what ended in each [start, end)."""
+        now = self.database.now()
+        days = [day for day in each_day(self.first, self.end) if midnight(day) <= now]
+        begun = tallies.first_end(self.database) if self.mark is None else self.mark
+        bounds = [
+            (max(midnight(day), begun), midnight(day + DAY)) for day in days if begun and midnight(day + DAY) > begun
+        ]
+        found = tallies.of_days(self.database, days[0], days[-1] + DAY, job_id=self.job_id) if days else {}
+        for (_, until), tally in zip(bounds, ended(bounds), strict=True):
+            day = (until - DAY).date()
+            found[day] = Counter(found.get(day, {})) + Counter(tally)
+        return found
 
 
 def each_day(first: date, end: date) -> Iterator[date]:
@@ -84,7 +93,8 @@ class Tallies:
             counted = tallies.of_days(database, missing[0], missing[-1] + DAY)
             self._keep({(midnight(day), midnight(day + DAY)): counted.get(day, {}) for day in missing}, now)
             known |= {day: counted.get(day, {}) for day in missing}
-        return known | open_days(database, max(first, settled), end, mark)
+        still_open = _Open(database, max(first, settled), end, mark)
+        return known | still_open.count(lambda bounds: self.ended(database, bounds))
 
     def _keep(self, counted: dict[tuple[datetime, datetime], Tally], now: datetime) -> None:
         with self._lock:
