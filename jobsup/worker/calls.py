@@ -1,7 +1,7 @@
 """The Python callables a worker runs: which runner does which, and what becomes of each call.
 
 Calls that are known to be over in no time, or of which nothing is known yet, wait behind each other in a runner, so
-that one message hands over many. A call that keeps others waiting for longer than STALL_SECONDS loses them: they are
+that one message hands over many. A call that keeps others waiting for too long (STALL_SECONDS) loses them: they are
 taken back, which the runner cannot refuse (`board`), and spread over other runners. A call known to take longer has
 a runner to itself from the beginning.
 """
@@ -25,17 +25,19 @@ from jobsup.runtime import failpoints
 from jobsup.runtime.service import Loop
 from jobsup.worker import command
 from jobsup.worker.board import STDERR, STDOUT
-from jobsup.worker.confinement import Confinement, confinement_of
+from jobsup.worker.confinement import confinement_of
 from jobsup.worker.environment import fixed_environment, job_params, run_variables
 from jobsup.worker.failure import NotStartedError
 from jobsup.worker.grouping import Grouping
 from jobsup.worker.run import Exit, Run, exit_of
-from jobsup.worker.runner import Runner, Runners
+from jobsup.worker.runner import Key, Runner, Runners
 
 QUICK_SECONDS = 0.005
 """Calls of a function that take no longer on average may wait behind each other."""
 STALL_SECONDS = 0.01
-"""How long calls wait behind one that was thought to be quick."""
+"""How long calls wait behind one of whose function nothing is known."""
+STALL_SECONDS_QUICK = 0.05
+"""How long they wait behind one that is usually quick: rather the machine is busy than the call long."""
 QUEUE_MAX = 64
 """Calls handed to one runner at most."""
 SPREAD_AT = 16
@@ -100,6 +102,7 @@ class Calls:
     _unsent: dict[Runner, list[tuple[int, Run]]] = field(default_factory=dict)
     _seconds: OrderedDict[str, float] = field(default_factory=OrderedDict)
     """How long calls of a function take on average, the latest used last."""
+    _keys: OrderedDict[tuple[int, str], Key] = field(default_factory=OrderedDict)
     _frames: OrderedDict[object, _Frame] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
@@ -108,10 +111,10 @@ class Calls:
     def start(self, run: Run) -> None:
         """Give a call to a runner; it goes out with the next `tick`. NotStartedError says why there is none."""
         job = run.claim.job
-        confinement = confinement_of(job)
-        runner = self._choose((confinement, job.cwd), job.python or "")
+        key = self._key(run)
+        runner = self._choose(key, job.python or "")
         if runner is None:
-            runner = self.runners.start(job, confinement, self._heard)
+            runner = self.runners.start(job, key[0], self._heard)
             self._thin_out()
         self._put(runner, run)
 
@@ -171,8 +174,23 @@ class Calls:
 
     # Choosing a runner
 
-    def _choose(self, key: tuple[Confinement, str | None], function: str) -> Runner | None:
-        mine = [runner for runner in self.runners.all if runner.key == key and not runner.is_done_for]
+    def _key(self, run: Run) -> Key:
+        """Return what a runner must be to do this call: the very same object for all calls of its definition."""
+        claim, job = run.claim, run.claim.job
+        if job.user is not None or job.group is not None:
+            return confinement_of(job), job.cwd  # whose account it is may have changed
+        known = (claim.job_id, claim.config_hash)
+        key = self._keys.get(known)
+        if key is None:
+            key = self._keys[known] = (confinement_of(job), job.cwd)
+            if len(self._keys) > FUNCTIONS_MAX:
+                self._keys.popitem(last=False)
+        return key
+
+    def _choose(self, key: Key, function: str) -> Runner | None:
+        mine = [
+            runner for runner in self.runners.all if not runner.is_done_for and (runner.key is key or runner.key == key)
+        ]
         idle = [runner for runner in mine if not runner.queue]
         busy: list[Runner] = []
         if self._seconds.get(function, 0.0) <= QUICK_SECONDS:
@@ -184,9 +202,12 @@ class Calls:
         return max(idle, key=lambda runner: runner.head_since, default=None)  # the last used is the warmest
 
     def _keeps_waiting(self, runner: Runner, now: float) -> bool:
-        return any(self._seconds.get(run.claim.job.python or "", 0.0) > QUICK_SECONDS for _, run in runner.queue) or (
-            runner.is_ready and now - runner.head_since > STALL_SECONDS
-        )
+        return runner.is_slow or (runner.is_ready and now > runner.head_since + self._patience(runner))
+
+    def _patience(self, runner: Runner) -> float:
+        head = runner.head
+        is_known = head is not None and (head.claim.job.python or "") in self._seconds
+        return STALL_SECONDS_QUICK if is_known and not runner.is_slow else STALL_SECONDS
 
     def _learn(self, run: Run, seconds: float) -> None:
         function = run.claim.job.python or ""
@@ -280,10 +301,11 @@ class Calls:
     def _stalls_at(self, runner: Runner) -> float:
         if len(runner.queue) < 2 or not runner.is_ready:
             return math.inf
-        return runner.head_since + STALL_SECONDS
+        return runner.head_since + self._patience(runner)
 
     def _part(self, runner: Runner) -> None:
         """Spread the calls that wait over two others: should these stall too, the next step is twice as wide."""
+        runner.is_slow = True
         waiting = self._take_back(runner)
         for run in waiting:
             run.deliveries -= 1  # no fault of anybody's
@@ -310,8 +332,12 @@ class Calls:
         runner.queue.append((runner.calls, run))
         self._unsent.setdefault(runner, []).append((runner.calls, run))
         runner.calls += 1
+        is_slow = self._seconds.get(run.claim.job.python or "", 0.0) > QUICK_SECONDS
         if len(runner.queue) == 1:
+            runner.is_slow = is_slow
             self._head_begins(runner)
+        else:
+            runner.is_slow = runner.is_slow or is_slow
 
     # What runners say
 

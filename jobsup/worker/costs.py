@@ -24,12 +24,11 @@ class Meter:
         self._pages = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._before = _costs()
 
-    def begin(self) -> None:
-        self._before = _costs()
-
     def end(self, seconds: float) -> dict[str, Any]:
-        """Return what was used since `begin`, by the names of a run's own costs, and the memory that is held now."""
-        user, system, read, written = (after - before for after, before in zip(_costs(), self._before, strict=True))
+        """Return what was used since the last call's end, by the names of a run's costs, and the memory held now."""
+        now = _costs()
+        user, system, read, written = (after - before for after, before in zip(now, self._before, strict=True))
+        self._before = now
         held = int(os.pread(self._pages, 100, 0).split()[1]) * _PAGE_BYTES
         return {
             "cpu_user": round(user, 6),

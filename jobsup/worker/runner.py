@@ -68,6 +68,8 @@ class Runner:
     calls: int = 0
     """How many it has been handed; the number of the next."""
     answered: int = 0
+    is_slow: bool = False
+    """One of its calls is known to take long: none should wait behind it."""
     rss: int = 0
     cpu_user: float = 0.0
     """What its answered calls took."""

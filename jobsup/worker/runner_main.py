@@ -24,7 +24,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -95,6 +95,7 @@ class _Runner:
         self._frames: dict[str, Frame] = {}
         self._output, self._errors = _line_writer(1), _line_writer(2)
         self._meter = Meter()
+        self._deadline_known = ((0, 0.0), "")
         self._is_spent = False
         """A call has left processes behind: the worker ends us with them, and no other call must meet them."""
         _configure_logging()
@@ -126,7 +127,6 @@ class _Runner:
 
     def _answer(self, frame: Frame, own: dict[str, str], params: dict[str, Any]) -> dict[str, Any]:
         self._enter(frame, own)
-        self._meter.begin()
         began = time.monotonic()
         with warnings.catch_warnings():  # on the way in and out it forgets which were shown already
             answer = self._call(frame, params)
@@ -168,8 +168,7 @@ class _Runner:
         self._be_heard()
         environment = {**frame.environment, **own}
         if frame.timeout is not None:
-            deadline = datetime.now(UTC) + timedelta(seconds=frame.timeout)
-            environment["JOBSUP_DEADLINE"] = rfc3339(deadline) or ""
+            environment["JOBSUP_DEADLINE"] = self._deadline(frame.timeout)
         self._set_environment(environment)
         path = [*frame.path, *self._base_path]
         if sys.path != path:
@@ -177,6 +176,13 @@ class _Runner:
         with suppress(OSError):
             os.fchdir(self._base_folder)
         current.begin_call()
+
+    def _deadline(self, seconds: float) -> str:
+        """Return when so many seconds are over, to the second: to write it down takes longer than many a call."""
+        key = (int(time.time() + seconds), seconds)
+        if self._deadline_known[0] != key:
+            self._deadline_known = (key, rfc3339(datetime.fromtimestamp(key[0], UTC)) or "")
+        return self._deadline_known[1]
 
     def _be_heard(self) -> None:
         if self._output.closed:
@@ -198,7 +204,7 @@ class _Runner:
         self._environment_as_left = _environment_now()
 
     def _flush(self) -> None:
-        for stream in (sys.stdout, sys.stderr, self._output, self._errors):
+        for stream in {sys.stdout, sys.stderr, self._output, self._errors}:
             with suppress(Exception):
                 stream.flush()
 

@@ -143,14 +143,13 @@ def sweep(points: int, seed: int, server: PostgresServer | None = None, schema: 
             end = time.time()
             paused = life.instance.cli("pause", "--all", "--reason", "the end")
             assert paused.returncode == 0, paused.stderr
-            last = time.time()
             until(lambda: _is_quiet(life), QUIET_SECONDS, "all runs to end", life.told)
             assert life.instance.stop() == 0
         finally:
             deaths, samples, loads = witness.close(), sampler.close(), stillness.close()
         history = History(
             jobs=LAWS,
-            window=Window(first, begin, end, last),
+            window=Window(first, begin, end, time.time()),
             attempts=life.attempts(),
             marks=read_ledger(life.ledger),
             read_at=time.time(),
