@@ -31,6 +31,19 @@ def parse(url: str) -> URL:
     return parsed
 
 
+def shown(url: URL) -> str:
+    """Return a server's URL as a person writes it, several hosts in their place again, and without its password."""
+    hosts, ports = (str(url.query.get(name, "")).split(",") for name in ("host", "port"))
+    plain = url.set(drivername="postgresql")
+    if len(hosts) == 1 or len(ports) != len(hosts):
+        return masked(plain.render_as_string(hide_password=True))
+    bare = [f"[{host}]" if ":" in host else host for host in hosts]
+    places = ",".join(host if port == PORT else f"{host}:{port}" for host, port in zip(bare, ports, strict=True))
+    rest = plain.difference_update_query(("host", "port")).render_as_string(hide_password=True)
+    gap = "@/" if "@/" in rest else ":///"
+    return masked(rest.replace(gap, f"{gap[:-1]}{places}/", 1))
+
+
 def _spread_hosts(url: str) -> str:
     """Move several hosts into the query, where the URL's own grammar allows them."""
     match = _SEVERAL.fullmatch(url)

@@ -19,10 +19,9 @@ from sqlalchemy import URL, Connection, PoolProxiedConnection, create_engine, ev
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 
 from jobsup.clock import Clock, ServerClock, SystemClock
-from jobsup.config.urls import masked
 from jobsup.errors import DatabaseError, DatabaseUnavailableError
 from jobsup.events import emit
-from jobsup.store import server_words, wake_channels
+from jobsup.store import addresses, server_words, wake_channels
 from jobsup.store.direct import Direct
 from jobsup.store.link import Link
 from jobsup.store.wake_channels import Ear
@@ -60,7 +59,7 @@ class Server:
         # A test's clock stands in for the server's; the machine's own never does.
         self.clock: Clock = ServerClock(clock) if isinstance(clock, SystemClock) else clock
         self.schema = schema
-        self.where = masked(url.set(drivername="postgresql").render_as_string(hide_password=True))
+        self.where = addresses.shown(url)
         self.engine = create_engine(
             url,
             pool_size=1,
