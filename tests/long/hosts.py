@@ -22,7 +22,7 @@ from tests.support import networks, ordeals
 from tests.support.checker import FaultKind, History, explain, judge
 from tests.support.checker.runs import overlaps_after_freeze
 from tests.support.fleet import REPLICA, Fleet, fleet
-from tests.support.measures import Measures, measure
+from tests.support.measures import Measures, measure, worst
 from tests.support.ordeals import Ordeal
 from tests.support.postgres import PostgresServer
 
@@ -137,11 +137,7 @@ def _undergo(name: str, case: Case, made: Fleet, ordeal: Callable[[Fleet], None]
 
 
 def _judge(case: Case, history: History, made: Fleet) -> Outcome:
-    done = [fault for fault in history.faults if fault.kind is not FaultKind.LOAD]
-    first, last = done[0], done[-1]
-    measures = measure(history, made.terms, first)
-    if last is not first:
-        measures = measure(history, made.terms, last, begin=first.begin)
+    measures = worst([measure(history, made.terms, fault) for fault in made.faults])
     problems = [explain(history, found)] if (found := judge(history)) else []
     for what, promised, took in (
         ("take-over", case.takeover, measures.takeover),

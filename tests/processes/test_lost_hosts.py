@@ -21,7 +21,7 @@ JOBS = (
     *(LedgerJob(JobLaw(f"vigil-{number}", 9.0, lines=2), 8.0) for number in range(1, 4)),
     LedgerJob(JobLaw("failing", 5.0, attempts_max=2), exit=3, more='retry_backoff = "1s"'),
 )
-UNHURRIED = Bounds(created=5.0, started=PATIENCE, fence=3.5)
+UNHURRIED = Bounds(created=5.0, started=PATIENCE, fence=3.5, clock=1.0)
 """How soon a run begins on a busy machine is not what is tested here; all else is."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tests.support.checker import Fault, History
@@ -26,17 +27,26 @@ class Measures:
     """How many runs were lost."""
 
 
-def measure(
-    history: History, terms: dict[int, tuple[str, float]], fault: Fault, *, begin: float | None = None
-) -> Measures:
-    """Read what a fault led to; with a `begin`, what it and those since then led to."""
-    began = fault.begin if begin is None else begin
+def worst(found: Sequence[Measures]) -> Measures:
+    """Put together what several faults in a row led to: the worst of each, and the recovery from the last."""
+    return Measures(
+        takeover=_most(each.takeover for each in found),
+        closed=_most(each.closed for each in found),
+        rerun=_most(each.rerun for each in found),
+        margin=min((each.margin for each in found if each.margin is not None), default=None),
+        recovery=found[-1].recovery,
+        lost=sum(each.lost for each in found),
+    )
+
+
+def measure(history: History, terms: dict[int, tuple[str, float]], fault: Fault) -> Measures:
+    """Read what a fault led to."""
     lost = [
         row
         for row in history.attempts
         if row.reason in LOST
         and row.completed_at is not None
-        and began <= row.completed_at <= fault.end + history.bounds.recovery
+        and fault.begin <= row.completed_at <= fault.end + history.bounds.recovery
         and (not fault.host or row.host == fault.host)
     ]
     following = {row.retry_of: row for row in history.attempts}
@@ -46,15 +56,26 @@ def measure(
     deaths = [
         mark.mono - history.death_of(first) for row, mark in again for first in history.starts.get(row.id, [])[:1]
     ]
-    begun = [since for _, since in terms.values() if since >= began]
     return Measures(
-        takeover=min(begun) - began if begun else None,
-        closed=max(row.completed_at or 0.0 for row in lost) - began if lost else None,
-        rerun=max(mark.real for _, mark in again) - began if again else None,
+        takeover=_takeover(terms, fault),
+        closed=max(row.completed_at or 0.0 for row in lost) - fault.begin if lost else None,
+        rerun=max(mark.real for _, mark in again) - fault.begin if again else None,
         margin=min(deaths, default=None),
         recovery=_recovery(history, fault.end),
         lost=len(lost),
     )
+
+
+def _most(found: Iterable[float | None]) -> float | None:
+    return max((each for each in found if each is not None), default=None)
+
+
+def _takeover(terms: dict[int, tuple[str, float]], fault: Fault) -> float | None:
+    """Tell how long nobody led, if the fault was one of the leader's host."""
+    before = [(since, node) for node, since in terms.values() if since < fault.begin]
+    begun = [since for _, since in terms.values() if since >= fault.begin]
+    led = max(before)[1] if before else ""
+    return min(begun) - fault.begin if begun and led == fault.host else None
 
 
 def _recovery(history: History, end: float) -> float | None:
