@@ -1,8 +1,8 @@
 """The long form of the tests of several machines: hosts and their database, broken in every way they may break.
 
-    python -m tests.long.hosts [ORDEAL ...] [--keep FOLDER]
+    python -m tests.long.hosts [ORDEAL ...] [--hosts 2|4] [--keep FOLDER]
 
-Needs root, the programs `ip` and `nft`, and about twenty minutes. Each host is a network namespace with a whole
+Needs root, the programs `ip` and `nft`, and about half an hour. Each host is a network namespace with a whole
 `jobsup start` in it; the checker judges each ordeal by what the jobs themselves wrote down. It prints how long
 take-over, the finding of lost work and recovery took, and ends with 1 if anything was not as promised.
 """
@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -75,6 +75,7 @@ class Outcome:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.long.hosts")
     parser.add_argument("ordeals", nargs="*", choices=[[], *CASES], metavar="ORDEAL", help=", ".join(CASES))
+    parser.add_argument("--hosts", type=int, choices=(2, 4), help="how many, where the ordeal does not say")
     parser.add_argument("--keep", type=Path, help="keep the evidence and the logs of what failed in this folder")
     options = parser.parse_args()
     if why := networks.why_not():
@@ -83,7 +84,8 @@ def main() -> int:
     outcomes = []
     for name in options.ordeals or CASES:
         began = time.monotonic()
-        outcome = _run(name, options.keep)
+        case = CASES[name] if options.hosts is None else replace(CASES[name], hosts=FOUR[: options.hosts])
+        outcome = _run(name, case, options.keep)
         outcomes.append(outcome)
         verdict = "as promised" if not outcome.problems else "NOT as promised"
         print(f"{name}: {verdict} ({time.monotonic() - began:.0f} s)", flush=True)
@@ -93,8 +95,7 @@ def main() -> int:
     return 1 if any(outcome.problems for outcome in outcomes) else 0
 
 
-def _run(name: str, keep: Path | None) -> Outcome:
-    case = CASES[name]
+def _run(name: str, case: Case, keep: Path | None) -> Outcome:
     if name == "failover":
         return _with_replica(name, case, keep)
     with fleet(*case.hosts, workers=2 if case.hosts == TWO else 1) as made:
