@@ -176,7 +176,8 @@ document.addEventListener("change", (event) => {
 document.addEventListener("keydown", (event) => {
   if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input, textarea, select")) return;
-  const filter = document.querySelector("[data-find], .filters input[type=search], .filters input[type=text], [data-find-jobs]");
+  const places = ["[data-find]", ".filters input[type=search], .filters input[type=text]", "[data-find-jobs]"];
+  const filter = places.map((place) => document.querySelector(place)).find((field) => field);
   if (filter) { event.preventDefault(); filter.focus(); }
 });
 
