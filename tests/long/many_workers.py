@@ -123,6 +123,9 @@ def _real(server: PostgresServer, wanted: argparse.Namespace) -> None:
         _judge(server, "real", wanted.real_runs + 1)
         database.close()
         demand(host.stop() == 0, "the instance did not stop in order")
+    except BrokenPromiseError:
+        print("\n".join(line for line in host.log.splitlines() if " WARNING " in line or " ERROR " in line))
+        raise
     finally:
         host.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import stepped_clock
 from tests.support.hosts import SCHEMA, Host
 from tests.support.postgres import PostgresServer, own_server
 from tests.support.waiting import PATIENCE, until
@@ -17,6 +19,8 @@ from tests.support.waiting import PATIENCE, until
 __all__ = ["own_server"]
 
 HEARTBEAT_SECONDS = 0.5
+AHEAD_SECONDS = 300
+IS_AHEAD = stepped_clock.why_not() is None
 LEASE_SECONDS = 4 * HEARTBEAT_SECONDS
 JOBS = """
 [[job]]
@@ -47,7 +51,10 @@ requires = ["gpu"]
 
 @pytest.fixture(scope="module")
 def hosts(own_server: PostgresServer) -> Iterator[list[Host]]:
-    """Two hosts of one house, for the stories below in their order: the last one stops the second."""
+    """Two hosts of one house, for the stories below in their order: the last one stops the second.
+
+    The second one's clock is five minutes ahead, which matters to none of them.
+    """
     opened = [Host(own_server, node, JOBS) for node in ("one", "two")]
     for host in opened:
         tags = 'tags = ["big"]\n' if host.node == "two" else ""
@@ -55,8 +62,8 @@ def hosts(own_server: PostgresServer) -> Iterator[list[Host]]:
         host.settings = host.settings.replace("[worker]\n", beat)
         host.write(JOBS)
     try:
-        for host in opened:
-            host.start()
+        opened[0].start()
+        opened[1].start(**(stepped_clock.ahead(AHEAD_SECONDS) if IS_AHEAD else {}))
         yield opened
     finally:
         for host in opened:
@@ -98,6 +105,29 @@ def test_a_job_on_each_host_runs_and_is_retried_on_each_and_one_for_a_tag_where_
     waits = one.cli("run", "nowhere")
     assert 'no worker of the queue "default" has the tag gpu' in waits.stderr
     assert one.json("status")["unserved"][0]["requires"] == ["gpu"]
+
+
+def test_each_worker_and_each_scheduler_holds_one_connection(hosts: list[Host], own_server: PostgresServer) -> None:
+    assert all(host.pids() for host in hosts)
+    query = (
+        "SELECT application_name, count(*) FROM pg_stat_activity WHERE application_name IN "
+        "('jobsup/worker', 'jobsup/scheduler', 'jobsup/prepare', 'jobsup/supervisor') GROUP BY 1 ORDER BY 1"
+    )
+    assert own_server.execute(query) == [("jobsup/scheduler", 2), ("jobsup/worker", 2)]
+
+
+@pytest.mark.skipif(not IS_AHEAD, reason=stepped_clock.why_not() or "")
+def test_a_clock_that_is_ahead_is_told_and_rules_nothing(hosts: list[Host]) -> None:
+    two = hosts[1]
+    told = json.loads(two.cli("status", "--json", **stepped_clock.ahead(AHEAD_SECONDS)).stdout)
+    assert any("the database server's clock is 300 s behind this host's" in line for line in told["warnings"]), told
+    assert [host["node"] for host in told["hosts"]] == ["one", "two"]
+    assert two.cli("run", "brief", "--wait").returncode == 0
+    [row] = two.rows(
+        "SELECT now() - max(started_at) < interval '1 minute' AND max(started_at) <= now() AS is_now "
+        "FROM job_dispatch WHERE worker_id IN (SELECT worker_id FROM worker_registration WHERE node = 'two')"
+    )
+    assert row["is_now"], "what it writes down has the server's time"
 
 
 def test_what_a_frozen_host_ran_is_run_elsewhere_and_its_late_end_changes_nothing(hosts: list[Host]) -> None:

@@ -46,6 +46,16 @@ class SteppedClock:
         new.rename(self._file)
 
 
+def ahead(seconds: int) -> dict[str, str]:
+    """Return what a process needs to live by a clock that goes as it should, but is so far ahead."""
+    return {
+        "LD_PRELOAD": str(_library() or ""),
+        "FAKETIME": f"{seconds:+d}",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "NO_FAKE_STAT": "1",
+    }
+
+
 @cache
 def why_not(folder: str = "/tmp") -> str | None:
     """Say why no clock can be set here, in words for whoever runs the tests; None when it can."""
