@@ -9,7 +9,7 @@ import traceback
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -70,6 +70,8 @@ class Door:
             return
         try:
             await self._app(scope, _bounded(receive), send_dressed)
+        except ClientDisconnect:
+            return  # nobody is there to be answered
         except Exception as error:  # the edge: told with a number that the log has too
             if begun:
                 raise

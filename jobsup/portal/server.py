@@ -22,6 +22,7 @@ from jobsup.events import emit
 from jobsup.portal.app import create
 from jobsup.portal.handles import Handles
 from jobsup.portal.opening import address, refuse_open_door
+from jobsup.portal.patience import PatientProtocol, give_way
 from jobsup.portal.site import Site
 from jobsup.runtime import procs
 from jobsup.runtime.link import Link
@@ -47,6 +48,7 @@ class PortalStalledError(JobsupError):
 
 def run(config: Config, link: Link) -> int:
     """Be the portal until told to stop; returns the exit code of its process."""
+    give_way()
     return serve(PortalService(config, link), link)
 
 
@@ -135,6 +137,7 @@ class PortalService:
             log_config=None,
             log_level=logging.WARNING,
             access_log=False,
+            http=PatientProtocol,
             lifespan="off",
             ws="none",
             server_header=False,
