@@ -32,7 +32,7 @@ from jobsup.supervisor.child import CANCEL_SECONDS, Child
 from jobsup.supervisor.crew import Crew
 from jobsup.supervisor.exits import Exit
 from jobsup.supervisor.premises import Premises
-from jobsup.supervisor.reload import Reload
+from jobsup.supervisor.reloads import Reloads
 from jobsup.supervisor.signals import signal_table
 from jobsup.supervisor.spawn import freeze_memory
 from jobsup.supervisor.spec import COUNT_MAX, Plan
@@ -86,7 +86,6 @@ class Supervisor:
         self.compose = compose
         self.apply = apply
         self.generation = 0
-        self.reload: Reload | None = None
         self._premises = Premises(Path(runtime_dir), lock_paths, instance, groups)
         self._groups = groups
         self._instance = instance
@@ -99,10 +98,8 @@ class Supervisor:
         self._is_restarting = False
         self._prepared: Any = None
         self._plan = Plan(())
-        self._last_reload: dict[str, Any] | None = None
         self._waiting: list[Request] = []
         self._stops = 0
-        self._reload_again = False
         self._errors = 0
         self._mend_at = 0.0
         self._server: Server | None = None
@@ -116,6 +113,7 @@ class Supervisor:
         self._stall = StallDetector(self._clock.monotonic())
         self._yard = Yard(self._loop, self._clock, self._instance, self._close_in_child, self._groups)
         self.crew = Crew(self._yard, self._clock)
+        self._reloads = Reloads(self, self.crew, self._yard, self._notifier, self._clock)
         self._yard.on_news = self._take_signals
         self._yard.on_ready = self._child_ready
         self._yard.on_ended = self._child_ended
@@ -223,14 +221,14 @@ class Supervisor:
 
     def _child_ready(self, child: Child) -> None:
         slot = self.crew.ready(child)
-        if slot is not None and self.reload is not None:
-            self.reload.child_ready(slot)
+        if slot is not None:
+            self._reloads.child_ready(slot)
         self._look_whether_all_ready()
 
     def _child_ended(self, child: Child, end: Exit, text: str) -> None:
         slot = self.crew.ended(child, end, text)
-        if slot is not None and self.reload is not None:
-            self.reload.child_failed(slot, child, text)
+        if slot is not None:
+            self._reloads.child_failed(slot, child, text)
 
     def _look_whether_all_ready(self) -> None:
         if self._phase is Phase.STARTING and self.generation and self.crew.was_ready:
@@ -261,7 +259,7 @@ class Supervisor:
                 "started_at": rfc3339(self._started_at),
                 "config": self._plan.config,
                 "generation": self.generation,
-                "last_reload": self._last_reload,
+                "last_reload": self._reloads.last,
                 "instance": self._instance,
                 **({"pss_bytes": procs.pss_bytes(os.getpid())} if with_memory else {}),
             },
@@ -273,7 +271,7 @@ class Supervisor:
     def state(self) -> str:
         if self._phase is Phase.STOPPING:
             return "stopping"
-        if self.reload is not None:
+        if self._reloads.is_under_way:
             return "reloading"
         return "degraded" if self.crew.is_degraded else str(self._phase)
 
@@ -291,8 +289,7 @@ class Supervisor:
             self._notifier.stopping()
         if self._boot is not None:
             self._boot.abandon()
-        if self.reload is not None:
-            self.reload.abandon("the instance stops")
+        self._reloads.abandon("the instance stops")
         self._yard.cancel_tasks("the instance stops")
         self.crew.stop()
 
@@ -332,73 +329,45 @@ class Supervisor:
 
     def begin_reload(self, waiting: Request | None, *, is_dry_run: bool) -> None:
         """Reload; whoever waits sees the lines as they come, and the result."""
-        if self._phase is Phase.STOPPING or self.reload is not None or not self.generation:
+        if self._phase is Phase.STOPPING or self._reloads.is_under_way or not self.generation:
             raise ConflictError(f"no reload now: the instance is {self.state}; try again when that is over")
-        if not is_dry_run:
-            self._notifier.reloading()
-            emit("reload.started", "Reloading the configuration")
-        self.reload = Reload(
-            self,
-            self.crew,
-            self._yard,
-            before=(self._prepared, self._plan),
-            is_dry_run=is_dry_run,
-            on_line=waiting.line if waiting is not None else lambda _line: None,
-            on_done=lambda reload: self._reloaded(reload, waiting),
-        )
-        self.reload.begin()
+        self._reloads.begin(waiting, is_dry_run=is_dry_run)
 
     def reload_unasked(self) -> None:
         """Reload with nobody waiting for it; one that comes during another follows it."""
-        if self.reload is not None:
-            self._reload_again = True
+        if self._reloads.is_under_way:
+            self._reloads.begin_again()
             return
         try:
             self.begin_reload(None, is_dry_run=False)
         except ConflictError as error:
             emit("reload.refused", f"Reload: {error}", level=logging.WARNING)
 
+    @property
+    def in_force(self) -> tuple[Any, Plan]:
+        return self._prepared, self._plan
+
+    def put_in_force(self, prepared: Any, plan: Plan) -> None:
+        """Begin the next generation: its children are there."""
+        self.generation += 1
+        self._prepared, self._plan = prepared, plan
+
+    def reload_over(self) -> None:
+        """Look whether the start is over, which a reload may have held up."""
+        self._look_whether_all_ready()
+
     def scale(self, kind: str, count: int) -> tuple[int, int]:
         """Change how many children of a kind there are; returns the count before and after."""
         pool = self.crew.scalable(kind)
         if not 0 <= count <= COUNT_MAX:
             raise ConflictError(f"{kind}: a count from 0 to {COUNT_MAX} is possible, not {count}")
-        if self._phase is Phase.STOPPING or self.reload is not None:
+        if self._phase is Phase.STOPPING or self._reloads.is_under_way:
             raise ConflictError(f"no scaling now: the instance is {self.state}; try again when that is over")
         before = len(pool.wanted)
         for slot in pool.scale(count):
             slot.start()
         emit("supervisor.scaled", f"{kind}: {before} -> {count}", kind=kind, before=before, after=count)
         return before, count
-
-    def _reloaded(self, reload: Reload, waiting: Request | None) -> None:
-        self.reload = None
-        report = reload.report
-        if reload.is_rolled and reload.plan is not None:
-            self.generation += 1
-            self._prepared, self._plan = reload.prepared, reload.plan
-        if not reload.is_dry_run:
-            self._last_reload = {
-                "at": rfc3339(self._clock.now()),
-                "exit_code": report.exit_code,
-                "error": report.error,
-                "lines": report.lines,
-            }
-            self._notifier.ready()
-        if not report.exit_code and not reload.is_dry_run:
-            emit("reload.done", f"Reloaded: generation {self.generation}, {len(report.replaced)} children replaced")
-        if waiting is not None:
-            waiting.done(
-                report.exit_code,
-                generation=self.generation,
-                replaced=report.replaced,
-                error=report.error,
-                lines=report.lines,
-            )
-        self._look_whether_all_ready()
-        if self._reload_again:
-            self._reload_again = False
-            self.reload_unasked()
 
     # The end
 
