@@ -11,6 +11,7 @@ from jobsup.config.sizes import format_size
 from jobsup.model import Source
 
 if TYPE_CHECKING:
+    from jobsup.store.job_days import Day
     from jobsup.store.overview import RunRow
 
 MEBIBYTE = 1 << 20
@@ -42,6 +43,24 @@ def result_document(run: RunRow) -> Any:
     with suppress(ValueError):
         return None if run.result is None else json.loads(run.result)
     return run.result
+
+
+def day_document(day: Day) -> dict[str, Any]:
+    """Return what became of a job on one day."""
+    return {
+        "day": day.day.isoformat(),
+        "completed": day.completed,
+        "failed": day.failed,
+        "timed_out": day.timed_out,
+        "cancelled": day.cancelled,
+        "skipped": day.skipped,
+        "p50_seconds": _seconds(day.quantile(0.5)),
+        "p95_seconds": _seconds(day.quantile(0.95)),
+        "cpu_seconds": round(day.cpu_seconds, 6),
+        "max_rss_bytes": day.max_rss,
+        "io_read_bytes": day.io_read,
+        "io_write_bytes": day.io_write,
+    }
 
 
 def wall(run: RunRow) -> timedelta | None:

@@ -8,8 +8,9 @@ is counted by the transaction that writes it, if the mark has passed its end. Re
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -90,14 +91,6 @@ def quantile(durations: Mapping[int, int], share: float) -> timedelta | None:
     return None
 
 
-def merged(days: Iterable[Day]) -> dict[int, int]:
-    """Put the durations of several days together."""
-    together: dict[int, int] = {}
-    for day in days:
-        _add_all(together, day.durations)
-    return together
-
-
 def count(database: Database, *, limit: int = STRETCH_ROWS_MAX) -> int:
     """Count the next stretch of ended runs, about `limit` of them; return how many there were."""
 
@@ -134,15 +127,21 @@ def read(database: Database, job_id: int, *, since: date) -> list[Day]:
         return [_day(row) for row in rows]
 
 
-def durations(database: Database, *, since: date) -> dict[int, dict[int, int]]:
-    """Read how long the completed runs of each job took from that day on, in classes."""
+def durations(database: Database, job_ids: Sequence[int], *, since: date) -> dict[int, dict[int, int]]:
+    """Read how long the completed runs of jobs took from that day on, in classes; jobs without any are left out."""
     found: dict[int, dict[int, int]] = {}
     with database.read() as connection:
-        for job_id, counted in connection.execute(
-            select(JobDay.job_id, JobDay.durations).where(JobDay.day >= since, JobDay.completed > 0)
-        ):
-            _add_all(found.setdefault(job_id, {}), _classes(counted))
+        for start in range(0, len(job_ids), _LIST_MAX):
+            some = JobDay.job_id.in_(job_ids[start : start + _LIST_MAX])
+            statement = select(JobDay.job_id, JobDay.durations).where(some, JobDay.day >= since, JobDay.completed > 0)
+            for job_id, counted in connection.execute(statement):
+                _add_all(found.setdefault(job_id, {}), _classes(counted))
     return found
+
+
+def total(days: Sequence[Day]) -> Day | None:
+    """Put the days of a job together, under the date of the first; None: there is none."""
+    return functools.reduce(_sum, days) if days else None
 
 
 def counted_until(database: Database) -> datetime | None:

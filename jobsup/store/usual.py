@@ -1,4 +1,4 @@
-"""How long runs of a job usually take: the median of its latest ones that ended by themselves."""
+"""How long runs of a job usually take: the median of its latest ones that ended by themselves, or of its last days."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from statistics import median
 from sqlalchemy import Row, select
 
 from jobsup.model import Status
+from jobsup.store import job_days
 from jobsup.store.engine import Database
 from jobsup.store.rows import JobDispatch
 
@@ -17,7 +18,9 @@ LATEST_MAX = 50_000
 EACH_MAX = 51
 """Of one job, so many of its latest count."""
 OWN_LOOK_MAX = 1000
-"""Jobs whose own history is looked up because none of their runs is among the latest of all."""
+"""Jobs whose own history is looked up because neither a recent run nor a counted day of theirs was found."""
+DAYS = timedelta(days=366)
+"""A job that runs seldom is judged by its days, which outlive its runs, so far back."""
 
 _ENDED = (Status.COMPLETED, Status.FAILED)
 
@@ -37,10 +40,15 @@ def usual_durations(database: Database, job_ids: Iterable[int]) -> dict[int, tim
         newest = select(JobDispatch.id).order_by(JobDispatch.id.desc()).limit(1).offset(LATEST_MAX)
         oldest = connection.execute(newest).scalar_one_or_none() or 0
         _collect(found, connection.execute(_RUNS.where(JobDispatch.id > oldest)))
-        for job_id in [job_id for job_id in wanted if job_id not in found][:OWN_LOOK_MAX] if oldest else ():
+    missing = [job_id for job_id in wanted if job_id not in found]
+    days = job_days.durations(database, missing, since=(database.now() - DAYS).date())
+    missing = [job_id for job_id in missing if job_id not in days]
+    with database.read() as connection:
+        for job_id in missing[:OWN_LOOK_MAX] if oldest else ():
             own = _RUNS.where(JobDispatch.job_id == job_id).limit(EACH_MAX)
             _collect(found, connection.execute(own))
-    return {job_id: timedelta(seconds=median(found[job_id])) for job_id in wanted if job_id in found}
+    usual = {job_id: timedelta(seconds=median(found[job_id])) for job_id in wanted if job_id in found}
+    return usual | {job_id: taken for job_id in days if (taken := job_days.quantile(days[job_id], 0.5)) is not None}
 
 
 def _collect(found: dict[int, list[float]], rows: Iterable[Row[tuple[int, datetime | None, datetime | None]]]) -> None:

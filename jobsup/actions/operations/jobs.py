@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 from jobsup.actions import backfill as backfills
 from jobsup.actions import define, runs, serving
 from jobsup.actions import jobs as actions
+from jobsup.actions.accounts import day_document
 from jobsup.actions.documents import definition, job_document, run_document
 from jobsup.actions.operations.base import (
     CLI,
@@ -23,10 +25,11 @@ from jobsup.actions.operations.base import (
 from jobsup.clock import rfc3339
 from jobsup.errors import ConfigError, UsageError
 from jobsup.model import Origin, Role, Status
-from jobsup.store import jobs, overview, requests, slots
+from jobsup.store import job_days, jobs, overview, requests, slots
 from jobsup.store.jobs import JobFacts
 
 LAST_RUNS = 5
+DAYS_SHOWN = timedelta(days=30)
 """Runs that are shown with a job."""
 REASON_CHARS_MAX = 200
 PAUSE_REASON_CHARS_MAX = 1000
@@ -49,9 +52,11 @@ def show_job(desk: Desk, given: Given) -> dict[str, Any]:
     document = job_document(facts, desk.database.now())
     starts = slots.dependents(desk.database, facts.job_id)
     last = overview.runs(desk.database, job=facts.name, last=LAST_RUNS)
+    days = job_days.read(desk.database, facts.job_id, since=(desk.database.now() - DAYS_SHOWN).date())
     return {
         "job": {**document, "starts": starts, "definition": definition(facts)},
         "runs": [run_document(run) for run in last],
+        "days": [day_document(day) for day in days],
     }
 
 

@@ -18,14 +18,16 @@ from jobsup.model import JobSpec, ScheduleSpec, Source, Status
 from jobsup.portal.views.jobs import last_end, schedule_words
 from jobsup.portal.views.strip import Bar, bars, words
 from jobsup.portal.views.took import Took, took_of
-from jobsup.store import history, jobs, standing
+from jobsup.store import history, job_days, jobs, standing
 from jobsup.store.engine import Database
 from jobsup.store.history import Page, Wanted
+from jobsup.store.job_days import Day
 from jobsup.store.jobs import JobFacts
 from jobsup.store.standing import Mark, Streak
 
 NEXT_TICKS = 10
 LATEST_RUNS = 10
+MONTH = timedelta(days=30)
 JUDGED_RUNS = 100
 """The share of good ends, and how long runs take, is told of so many last ones."""
 
@@ -74,6 +76,8 @@ class JobSummary:
     took: Took | None
     good: int
     judged: int
+    month: Day | None
+    """Its last days together, runs that are deleted already included; None: none is counted yet."""
     page: Page
 
 
@@ -118,6 +122,7 @@ def summary_of(database: Database, name: str) -> JobSummary:
         took=took_of(marks),
         good=sum(mark.status is Status.COMPLETED for mark in judged),
         judged=len(judged),
+        month=job_days.total(job_days.read(database, job_id, since=(head.at - MONTH).date())),
         page=history.page(database, Wanted(job_id=job_id), rows=LATEST_RUNS),
     )
 
