@@ -6,12 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
-from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, or_, select
+from sqlalchemy import Connection, bindparam, func, or_, select
 
 from jobsup.model import WorkerStatus
-from jobsup.runtime import procs
 from jobsup.store.engine import Database
 from jobsup.store.made import fetch
 from jobsup.store.rows import WorkerRegistration
@@ -20,8 +18,8 @@ from jobsup.store.tables import UtcDateTime
 LEASE_HEARTBEATS = 4
 """A worker elsewhere is lost once it has not been heard of for this many of its own heartbeat intervals."""
 HOST_GRACE = timedelta(seconds=60)
-"""A host belongs to those that live until so long after the last sign of any of its workers: what comes due while it
-restarts, or while the database was away, waits for it instead of passing it over."""
+"""A host belongs to those that live until so long after its last worker was heard of: what comes due while it restarts
+waits for it instead of passing it over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +37,13 @@ class Host:
 def living(connection: Connection, now: datetime) -> list[Host]:
     """Return the hosts that live, by name; when none does (all have been down), those that lived last.
 
-    A host's workers that are there decide what it offers; those it had, only when none is there at the moment.
+    A worker is there until it is found to be gone, which is not judged here: after the database was away nobody has
+    been heard of for long. A host's workers that are there decide what it offers; those it had, only when none is
+    there at the moment.
     """
-    rows = [row for row in fetch(connection, _HEARD_OF, {"since": now - HOST_GRACE}) if _is_living(row, now)]
+    rows = fetch(connection, _HEARD_OF, {"since": now - HOST_GRACE}).all()
     if not rows and (latest := fetch(connection, _LAST_SIGN, {}).scalar_one()) is not None:
-        since = latest - HOST_GRACE
-        rows = [row for row in fetch(connection, _HEARD_OF, {"since": since}) if row.last_heartbeat >= since]
+        rows = fetch(connection, _HEARD_OF, {"since": latest - HOST_GRACE}).all()
     found = []
     for node, group in groupby(rows, key=lambda row: row.node):
         had = list(group)
@@ -72,17 +71,6 @@ def known(database: Database) -> list[str]:
         return sorted(connection.execute(select(WorkerRegistration.node).distinct()).scalars())
 
 
-def _is_living(row: Row[Any], now: datetime) -> bool:
-    silent = now - row.last_heartbeat
-    if row.status == WorkerStatus.OFFLINE:
-        return bool(silent <= HOST_GRACE)
-    if silent <= max(HOST_GRACE, timedelta(seconds=row.heartbeat_interval * LEASE_HEARTBEATS)):
-        return True
-    # On this machine the process table knows better: after a suspend every heartbeat is old.
-    is_here = (row.boot_id, row.pid_namespace) == (procs.boot_id(), procs.pid_namespace())
-    return is_here and procs.is_alive(row.process_id, row.process_started)
-
-
 _LAST_SIGN = select(func.max(WorkerRegistration.last_heartbeat, type_=UtcDateTime()))
 _HEARD_OF = (
     select(
@@ -90,12 +78,6 @@ _HEARD_OF = (
         WorkerRegistration.status,
         WorkerRegistration.queues,
         WorkerRegistration.tags,
-        WorkerRegistration.last_heartbeat,
-        WorkerRegistration.heartbeat_interval,
-        WorkerRegistration.boot_id,
-        WorkerRegistration.pid_namespace,
-        WorkerRegistration.process_id,
-        WorkerRegistration.process_started,
     )
     .where(
         or_(

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from jobsup.errors import ConflictError
 from jobsup.model import DependsWhen, Lease, On, Overlap, Reason, RunResult, Source, Status, TickPlan, WorkerStatus
@@ -14,6 +15,7 @@ from jobsup.store import backfills, dispatches, hosts, jobs, leases, rescue, slo
 from jobsup.store.engine import Database
 from jobsup.store.hosts import HOST_GRACE
 from jobsup.store.jobs import JobFacts
+from jobsup.store.models import WorkerRegistration
 from jobsup.store.rounds import Answer, Round, Worker, exchange
 from tests.support.clock import FakeClock
 from tests.support.store import START, add_dispatch, add_job, add_worker, dispatch_row, dispatches_of, job_spec
@@ -100,15 +102,23 @@ def test_a_tick_that_no_host_can_run_says_so(db: Database) -> None:
     assert row["error_message"] == 'no living host has a worker with gpu that serves the queue "default"'
 
 
-def test_a_host_that_restarts_is_not_passed_over_and_those_that_stay_away_are(db: Database, clock: FakeClock) -> None:
+def test_a_host_that_restarts_is_not_passed_over_and_one_that_stays_away_is(db: Database, clock: FakeClock) -> None:
     fleet(db)
     with db.write() as connection:
         connection.exec_driver_sql("UPDATE worker_registration SET status = 'OFFLINE' WHERE node = 'db2'")
     job = each_job(db, overlap=Overlap.ALLOW)
     assert set(on(tick(db, job))) == set(HOSTS)
     clock.advance(HOST_GRACE.total_seconds() + 1)
-    fleet(db, "db3")
-    assert set(on(tick(db, job, START + HOUR))) == {"db3"}
+    assert set(on(tick(db, job, START + HOUR))) == {"db1", "web1"}
+
+
+def test_nobody_is_passed_over_because_the_database_was_away(db: Database, clock: FakeClock) -> None:
+    fleet(db)
+    clock.advance(3600)
+    with db.write() as connection:
+        heard_of = update(WorkerRegistration).where(WorkerRegistration.node == "db1")
+        connection.execute(heard_of.values(last_heartbeat=db.now()))
+    assert set(on(tick(db, each_job(db)))) == set(HOSTS)
 
 
 def test_what_a_hosts_present_workers_offer_counts_and_not_what_earlier_ones_did(db: Database) -> None:
@@ -121,9 +131,9 @@ def test_what_a_hosts_present_workers_offer_counts_and_not_what_earlier_ones_did
 
 
 def test_after_a_time_in_which_all_were_down_those_that_lived_last_are_meant(db: Database, clock: FakeClock) -> None:
-    fleet(db, "long-gone")
+    fleet(db, "long-gone", status=WorkerStatus.OFFLINE)
     clock.advance(86_400)
-    fleet(db, "db1", "db2")
+    fleet(db, "db1", "db2", status=WorkerStatus.OFFLINE)
     clock.advance(3 * 3600)
     assert set(on(tick(db, each_job(db)))) == {"db1", "db2"}
 
