@@ -68,13 +68,20 @@ class Cage:
 
     def _turn(self, frozen: str, signal_number: int) -> None:
         if self.folder is None:
-            for pid in self._members():
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal_number)
+            self._signal(signal_number)
             return
         (self.folder / "cgroup.freeze").write_text(frozen, encoding="utf-8")
         events = self.folder / "cgroup.events"
         until(lambda: f"frozen {frozen}" in events.read_text(encoding="utf-8"), SETTLED_SECONDS, "the host to stand")
+
+    def _signal(self, number: int) -> None:
+        """Send a signal to all of them, also to those that were born while it was sent."""
+        reached: set[int] = set()
+        while fresh := set(self._members()) - reached:
+            for pid in fresh:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            reached |= fresh
 
 
 def sweep() -> None:
