@@ -203,6 +203,17 @@ def pss_bytes(pid: int) -> int | None:
     return None
 
 
+def peak_bytes(pid: int) -> int | None:
+    """Return the most memory a process has had so far; None when it is gone, or a zombie."""
+    try:
+        for line in Path(f"/proc/{pid}/status").read_bytes().splitlines():
+            if line.startswith(b"VmHWM:"):
+                return int(line.split()[1]) << 10
+    except (OSError, ValueError):
+        return None
+    return None
+
+
 def _prctl(option: int, value: int) -> None:
     library = _libc()
     if library.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:

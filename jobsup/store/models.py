@@ -186,7 +186,7 @@ class JobExecutionLog(Base):
     """Seconds."""
     cpu_system: Mapped[float | None]
     max_rss: Mapped[int | None]
-    """Bytes."""
+    """Bytes; null where the kernel does not tell: a short run that had less than its worker."""
     io_read: Mapped[int | None]
     """Bytes that came from storage, not from the kernel's cache."""
     io_write: Mapped[int | None]

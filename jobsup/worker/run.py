@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
-from resource import struct_rusage
+from resource import RUSAGE_SELF, getrusage, struct_rusage
 from signal import SIGKILL, Signals
 
 from jobsup.clock import Clock
@@ -123,6 +123,8 @@ class Run:
     """How far it last said it is."""
     is_progress_new: bool = False
     """Nobody was told of that yet."""
+    peak_seen: int | None = None
+    """The most memory its process was seen to have had, in bytes: of one that lasts it is looked up."""
     _readers: dict[int, ProgressReader] = field(default_factory=dict)
 
     def begin(self, clock: Clock, now: float) -> None:
@@ -183,10 +185,19 @@ def exit_of(status: int, usage: struct_rusage, at: datetime) -> Exit:
         signal=signum,
         cpu_user=usage.ru_utime,
         cpu_system=usage.ru_stime,
-        max_rss=usage.ru_maxrss * MAX_RSS_UNIT,
+        max_rss=_own_peak(usage),
         io_read=usage.ru_inblock * BLOCK_BYTES,
         io_write=usage.ru_oublock * BLOCK_BYTES,
     )
+
+
+def _own_peak(usage: struct_rusage) -> int | None:
+    """Return a child's peak of memory; None when the kernel does not tell it.
+
+    A child that was spawned has been us until its exec, and the kernel counts that as its own.
+    """
+    ours = getrusage(RUSAGE_SELF).ru_maxrss
+    return usage.ru_maxrss * MAX_RSS_UNIT if usage.ru_maxrss > ours else None
 
 
 def is_killed(ending: Exit) -> bool:
@@ -219,7 +230,7 @@ def result_of(run: Run) -> RunResult:
         result=result,
         cpu_user=ending.cpu_user,
         cpu_system=ending.cpu_system,
-        max_rss=ending.max_rss,
+        max_rss=max(filter(None, (ending.max_rss, run.peak_seen)), default=None),
         io_read=ending.io_read,
         io_write=ending.io_write,
         progress=run.progress if run.is_progress_new else None,

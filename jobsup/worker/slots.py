@@ -153,6 +153,9 @@ class Slots:
     def sweep(self) -> None:
         """Clear away processes of runs long ended, as long as no run is there."""
         self.grouping.tidy()
+        for run in self._runs.values():
+            if not run.is_call:
+                run.peak_seen = procs.peak_bytes(run.pid) or run.peak_seen
         self._shortage.look(self.loop.monotonic())
         if not self._runs:
             self._tree.sweep(self._known())

@@ -39,7 +39,8 @@ def test_a_command_is_claimed_run_and_recorded(bench: Bench) -> None:
     assert (log["exit_code"], log["signal"], log["output_bytes"], log["output_dropped"]) == (0, None, 8, 0)
     assert sorted(map(tuple, log["stream_marks"])) == [(4, 1), (4, 2)]
     assert log["pid"] > 0
-    assert log["max_rss"] > 100_000
+    assert log["cpu_user"] + log["cpu_system"] >= 0
+    assert (log["io_read"], log["io_write"]) >= (0, 0)
     assert f"Claimed job dispatch {run}" in bench.told()
     bench.until_logged(f'Dispatch {run} (job "hello") completed in 0.')
 
@@ -87,6 +88,21 @@ def test_a_failed_run_is_retried_by_a_timer_and_counts_its_attempts(bench: Bench
     row = bench.until_ended(retry, 3)
     assert (row["status"], row["retry_of"], row["retry_count"]) == ("COMPLETED", run, 1)
     assert bench.output(retry) == b"attempt 2\n"
+
+
+def test_the_memory_of_a_run_is_its_own_and_not_its_workers(tmp_path: Path) -> None:
+    with working(tmp_path, heartbeat_interval=timedelta(seconds=0.2)) as bench:
+        small, large = (
+            bench.run(command=["/bin/true"]),
+            bench.run(command=[sys.executable, "-c", "len(bytearray(300 << 20))"]),
+        )
+        lasting = bench.run(command=["/bin/sleep", "1"])
+        for run in (small, large, lasting):
+            assert bench.until_ended(run)["status"] == "COMPLETED"
+        peaks = [(bench.execution(run) or {})["max_rss"] for run in (small, large, lasting)]
+    assert peaks[0] is None, "what it used is less than its worker has, and the kernel does not tell"
+    assert 300 << 20 < peaks[1] < 400 << 20
+    assert 0 < peaks[2] < 20 << 20
 
 
 def test_a_job_sees_the_allowed_environment_and_nothing_else(bench: Bench) -> None:
