@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobsup.model import ParamSpec, Role, ScheduleSpec, Status
+from jobsup.model import On, ParamSpec, Role, ScheduleSpec, Status
 from jobsup.store import audit, overview
 from jobsup.store.engine import Database
 from jobsup.store.jobs import get_job
@@ -244,11 +244,21 @@ def test_a_live_run_says_where_its_stream_begins(db: Database, visit: Browser) -
 
 
 def test_workers_are_shown_by_host_with_what_they_do(db: Database, visit: Browser) -> None:
-    add_worker(db, "worker-aaaaa", node="alpha")
+    add_worker(db, "worker-aaaaa", node="alpha", tags=["host:alpha", "gpu"])
     add_worker(db, "worker-bbbbb", node="beta", last_heartbeat=db.now() - timedelta(minutes=5))
     add_dispatch(db, add_job(db, "backup"), Status.IN_PROGRESS, worker_id="worker-aaaaa")
     page = visit.text("/workers")
     assert all(word in page for word in ("alpha", "beta", "silent", "backup", "No scheduler leads"))
+    assert '<span class="tag">gpu</span>' in page
+    assert "host:alpha" not in page
+
+
+def test_a_run_of_one_host_says_so_in_lists_and_on_its_page(db: Database, visit: Browser) -> None:
+    run = add_dispatch(db, add_job(db, "tidy", on=On.EACH), target="alpha")
+    assert '<span class="dim">on alpha</span>' in visit.text("/runs")
+    page = visit.text(f"/runs/{run}")
+    assert "<dt>Host</dt><dd>alpha" in page
+    assert "waits for a worker: no worker is running" in page
 
 
 def test_the_timeline_draws_runs_and_what_is_due(db: Database, clock: FakeClock, visit: Browser) -> None:
