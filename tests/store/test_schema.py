@@ -12,9 +12,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from jobsup.errors import DatabaseError
-from jobsup.store import schema
+from jobsup.store import schema, workers
 from jobsup.store.engine import Database
-from jobsup.store.migrations.run import settings
+from jobsup.store.migrations.run import settings, upgrade_to
 from tests.support.postgres import open_schema
 from tests.support.postgres import schema as server_schema
 from tests.support.store import add_dispatch, add_job, opening
@@ -159,6 +159,36 @@ def test_check_names_a_row_that_points_nowhere(db: Database) -> None:
         for statement in ("PRAGMA foreign_keys = OFF", "DELETE FROM job", "PRAGMA foreign_keys = ON"):
             raw.cursor().execute(statement)
     assert schema.check(db) == ["row 1 of job_dispatch points to a row of job that is gone"]
+
+
+def test_a_database_of_the_first_version_is_upgraded_with_its_rows(empty: Database) -> None:
+    if empty.schema is not None:
+        make_schema(empty)
+    with empty.write() as connection:
+        upgrade_to(connection, schema.REVISIONS[0])
+        connection.execute(text(_FIRST_JOB))
+        connection.execute(text(_FIRST_WORKER))
+    schema.ensure(empty, migrate=True)
+    assert schema.check(empty) == []
+    [worker] = workers.list_workers(empty)
+    assert (worker.worker_id, worker.queues, worker.tags) == ("worker-aaaaa", ("slow",), ())
+    with empty.read() as connection:
+        job = connection.execute(text("SELECT name, requires, on_hosts FROM job")).one()
+    assert tuple(job) == ("backup", None, "one")
+
+
+_FIRST_JOB = """
+INSERT INTO job (name, set_name, origin, kind, description, payload, config_hash, timezone, is_active, overlap,
+  queue_limit, catch_up, max_retries, retry_backoff_seconds, priority, queue, tags, created_at, updated_at)
+VALUES ('backup', 'default', 'file', 'command', '', '{}', 'x', 'UTC', true, 'skip', 100, 'latest', 3, 30, 0,
+  'default', '[]', '2026-01-01 00:00:00', '2026-01-01 00:00:00')
+"""
+_FIRST_WORKER = """
+INSERT INTO worker_registration (worker_id, node, hostname, platform, boot_id, pid_namespace, process_id,
+  process_started, started_at, last_heartbeat, heartbeat_interval, status, jobs_processed, concurrency, queues, version)
+VALUES ('worker-aaaaa', 'here', 'here', 'Linux', 'b', 'p', 1, 1, '2026-01-01 00:00:00', '2026-01-01 00:00:00', 5,
+  'IDLE', 0, 1, '["slow"]', '0')
+"""
 
 
 def test_several_upgrades_at_once_all_succeed(empty: Database) -> None:
