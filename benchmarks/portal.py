@@ -60,6 +60,14 @@ PAGES = {
     "workers": "/workers",
     "timeline, 6 h": "/timeline?span=6h",
     "timeline, 7 d": "/timeline?span=7d",
+    "calendar": "/calendar",
+    "calendar of a job": "/calendar?job=job-0500",
+    "a new job": "/jobs/new",
+    "run now": "/jobs/job-0500/run",
+    "settings": "/jobs/job-0500/config",
+    "a job's audit": "/jobs/job-0500/audit",
+    "audit": "/admin/audit",
+    "users": "/admin",
 }
 
 
