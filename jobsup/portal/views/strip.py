@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jobsup.model import Status
 from jobsup.store.standing import STRIP_RUNS, Mark
@@ -28,16 +28,14 @@ class Bar:
 
 
 def bars(marks: Sequence[Mark]) -> tuple[Bar, ...]:
-    """Lay the marks out, the newest at the right end."""
-    longest = max((mark.took.total_seconds() for mark in marks if mark.took is not None), default=0.0)
-    first = WIDTH - STEP * len(marks)
-    return tuple(_bar(first + STEP * number, mark, longest) for number, mark in enumerate(marks))
+    """Lay the marks out, the newest at the right end, each with its words."""
+    return tuple(replace(bar, title=_title(mark)) for bar, mark in zip(_laid_out(marks), marks, strict=True))
 
 
 def outlines(marks: Sequence[Mark]) -> tuple[tuple[str, str], ...]:
     """Return (status, outline of all its bars): a list of many jobs weighs a fifth of what single bars do."""
     drawn: dict[str, str] = {}
-    for bar in bars(marks):
+    for bar in _laid_out(marks):
         drawn[bar.status] = f"{drawn.get(bar.status, '')}M{bar.x:g} {bar.y:g}h{bar.width:g}V{HEIGHT}h-{bar.width:g}z"
     return tuple(drawn.items())
 
@@ -50,6 +48,12 @@ def words(marks: Sequence[Mark]) -> str:
     return f"{well} of the last {len(marks)} went well"
 
 
+def _laid_out(marks: Sequence[Mark]) -> tuple[Bar, ...]:
+    longest = max((mark.took.total_seconds() for mark in marks if mark.took is not None), default=0.0)
+    first = WIDTH - STEP * len(marks)
+    return tuple(_bar(first + STEP * number, mark, longest) for number, mark in enumerate(marks))
+
+
 def _bar(x: float, mark: Mark, longest: float) -> Bar:
     share = mark.took.total_seconds() / longest if mark.took is not None and longest else 0.0
     height = LOW + (HEIGHT - LOW) * share
@@ -57,7 +61,7 @@ def _bar(x: float, mark: Mark, longest: float) -> Bar:
         height = LOW
     elif mark.status is not Status.COMPLETED:
         height = HEIGHT  # what failed stands out by its height too, for those who do not see the colour
-    return Bar(round(x, 1), round(HEIGHT - height, 1), round(BAR_WIDTH, 1), round(height, 1), mark.status, _title(mark))
+    return Bar(round(x, 1), round(HEIGHT - height, 1), round(BAR_WIDTH, 1), round(height, 1), mark.status, "")
 
 
 def _title(mark: Mark) -> str:

@@ -43,6 +43,8 @@ BLACKOUTS_MAX = 100
 """Windows of one blackout that are drawn."""
 BLACKOUT_BEGAN_MAX = timedelta(days=3660)
 """How long ago a blackout between two instants may have begun that still goes on."""
+USUAL_OF_RUNS = 10
+"""How long the next run takes is told from so many last ones."""
 GUESS = timedelta(seconds=30)
 """What a job that has not run yet is taken to take."""
 
@@ -194,7 +196,7 @@ def _coming(
     """Foresee the ticks of the jobs shown, each as long as the job's runs usually are."""
     near = [line for line in lines if _is_near(line, end) and not line.is_paused(end)]
     ids = [line.id for line in near]
-    strips = standing.strips(database, ids)
+    strips = standing.strips(database, ids, runs=USUAL_OF_RUNS)
     found: dict[int, list[tuple[datetime, timedelta]]] = {}
     left = COMING_MAX
     for line in near:
