@@ -126,7 +126,7 @@ def _undergo(name: str, case: Case, made: Fleet, ordeal: Callable[[Fleet], None]
         ordeal(made)
         history = made.finish()
         outcome = _judge(case, history, made)
-    except AssertionError:
+    except Exception:  # told with the ordeal it belongs to, and the next one is begun
         outcome = Outcome(case, Measures(None, None, None, None, None, 0), 0, 0, [traceback.format_exc()])
     if outcome.problems and keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
