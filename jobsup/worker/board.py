@@ -53,7 +53,11 @@ class Board:
         return self._words[_TAKEN]
 
     def take_back(self, floor: int) -> int:
-        """Forbid the calls numbered below `floor` that have not begun; returns the first number that was in time."""
+        """Forbid the calls numbered below `floor` that have not begun; returns the first number that was in time.
+
+        Numbers only grow: `floor` is never lower than before. Of a call below what is returned the runner says itself
+        whether it has begun.
+        """
         self._words[_FLOOR] = floor
         self._order()
         return self._words[_TAKEN]
