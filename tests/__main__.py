@@ -15,24 +15,35 @@ CHECKS: tuple[tuple[str, ...], ...] = (
     ("mypy",),
     ("lint-imports",),
 )
+"""They run side by side."""
 TESTS = ("pytest", "-n", "5", "--dist", "worksteal")
 """More at a time than a small machine has cores: most of what a test of processes does is wait."""
 
 
 def main(arguments: list[str]) -> int:
-    """Run every check, then the tests with the arguments; stop at the first that fails and return its exit code."""
-    for step in (*CHECKS, (*TESTS, *arguments)):
-        if code := _run(*step):
-            return code
-    return 0
+    """Run every check, and when they pass the tests with the arguments; returns the exit code of what failed first."""
+    started = [(check, _start(*check, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)) for check in CHECKS]
+    codes = [_end(check, process) for check, process in started]
+    if failed := next(filter(None, codes), 0):
+        return failed
+    tests = (*TESTS, *arguments)
+    print("==>", *tests, flush=True)
+    return _end(tests, _start(*tests))
 
 
-def _run(tool: str, *options: str) -> int:
-    print("==>", tool, *options, flush=True)
-    code = subprocess.run([str(TOOLS / tool), *options], cwd=ROOT, check=False).returncode
-    if code != 0:
-        print(f"==> {tool} failed with exit code {code}", flush=True)
-    return code
+def _start(tool: str, *options: str, **streams: int) -> subprocess.Popen[str]:
+    return subprocess.Popen([str(TOOLS / tool), *options], cwd=ROOT, text=True, **streams)
+
+
+def _end(step: tuple[str, ...], process: subprocess.Popen[str]) -> int:
+    """Wait for a step, print what it said, and return its exit code."""
+    said, _ = process.communicate()
+    if said is not None:
+        print("==>", *step, flush=True)
+        print(said, end="", flush=True)
+    if process.returncode:
+        print(f"==> {step[0]} failed with exit code {process.returncode}", flush=True)
+    return process.returncode
 
 
 if __name__ == "__main__":

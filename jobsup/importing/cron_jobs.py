@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pwd
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,8 +158,16 @@ def _tell(entry: Entry, name: str, notes: _Notes) -> None:
         notes.add(f"runs by CRON_TZ={variables['CRON_TZ']}, as cronie does; Debian's cron passes over CRON_TZ")
     if "RANDOM_DELAY" in variables:
         notes.add(f"RANDOM_DELAY={variables['RANDOM_DELAY']} is not kept: it starts at the instant itself")
+    if entry.user is None and (user := _looks_like_a_user(entry.command)):
+        notes.add(f"{user} is a user and no command: a crontab with a column for users is read with --user-column")
     if entry.is_quiet:
         notes.add("the leading - keeps cron from logging it: every run is recorded here")
+
+
+def _looks_like_a_user(command: str) -> str | None:
+    """Return the first word of a command when it names a user of this machine, and no program."""
+    word, _, rest = command.partition(" ")
+    return word if rest and _home_of(word) is not None and shutil.which(word) is None else None
 
 
 def scripts(line: Entry, folder: str, files: Sequence[Path]) -> list[Entry]:

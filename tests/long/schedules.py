@@ -5,7 +5,8 @@
 Around each change a few expressions are computed forwards, backwards and counted, and compared with the daemon's
 loop played minute by minute. Zones whose clocks agree all the time are compared together, with up to four times as
 many expressions, and the engine must see in each of them the changes that the tz database tells. It prints what
-differs and ends with 1 then, with 0 when nothing does. All of it takes some minutes, on all cores.
+differs and ends with 1 then, with 0 when nothing does. All of it takes a quarter of an hour of processor time, shared
+out among the machine's cores.
 """
 
 from __future__ import annotations

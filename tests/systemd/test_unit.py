@@ -86,10 +86,9 @@ def machine(booted: Machine, request: pytest.FixtureRequest) -> Iterator[Machine
     yield booted
     booted.run("touch", f"{DATA}/go")
     booted.systemctl("stop", UNIT)
-    left = booted.processes(UNIT)
     booted.systemctl("reset-failed", UNIT)
     print(booted.journal(UNIT)[-6000:])  # shown when the test fails
-    assert not left
+    until(lambda: not booted.processes(UNIT), PATIENCE, "the service's processes to be gone")
 
 
 @pytest.fixture
@@ -195,11 +194,11 @@ def test_runs_are_held_by_control_groups_below_the_units_own(started: Machine) -
     unit = f"/system.slice/{UNIT}/"
     assert own.strip().removeprefix("0::").startswith(unit), own
     group = started.path("/sys/fs/cgroup") / own.strip().removeprefix("0::/")
-    until(lambda: not group.exists(), 5, "the run's group to be removed")
+    until(lambda: not group.exists(), PATIENCE, "the run's group to be removed")
     workers = [path.name for path in group.parent.glob("*.self")]
     assert len(workers) == 2
-    started.systemctl("restart", UNIT)
-    assert is_active(started, 0)
+    assert started.systemctl("restart", UNIT).returncode == 0
+    until(lambda: is_active(started, 0), PATIENCE, "the restart")
     assert not set(workers) & {path.name for path in group.parent.glob("*.self")}
 
 

@@ -91,6 +91,11 @@ def test_input_and_reboot_and_a_missing_home_are_noted() -> None:
     assert "/nowhere/at/all, which does not exist" in told
 
 
+def test_a_system_crontab_taken_for_a_users_is_noted() -> None:
+    assert f"{ME} is a user and no command" in notes(f"17 * * * * {ME} cd / && run-parts /etc/cron.hourly\n")
+    assert "is a user" not in notes("17 * * * * cd / && true\n17 * * * * nobody-at-all x\n")
+
+
 def test_a_job_of_a_user_this_machine_does_not_know_is_switched_off(tmp_path: Path) -> None:
     found = harvest(f"0 3 * * * nobody-by-that-name x\n0 4 * * * {ME} y\n", has_user=True)
     gone, mine = loaded(found, tmp_path)
