@@ -34,7 +34,7 @@ until = partial(wait_until, every=systemd.LOOK_SECONDS)
 
 # Only times differ from the shipped unit.
 FASTER = "[Service]\nRestartSec=100ms\n"
-WATCHFUL = "[Service]\nWatchdogSec=3\n"
+WATCHFUL = "[Service]\nWatchdogSec=10\n"
 FILE = f"""\
 [database]
 url = "sqlite:///{DATA}/jobsup.db"
@@ -182,7 +182,6 @@ def watchful(booted: Machine) -> Iterator[None]:
     booted.add_unit(f"{UNIT}.d/watchful.conf", "")
 
 
-@pytest.mark.usefixtures("watchful")
 def test_runs_are_held_by_control_groups_below_the_units_own(started: Machine) -> None:
     assert str(status(started)["containment"]).startswith("control groups"), started.journal(UNIT)
     assert started.run(PROGRAM, "run", "limited", "--wait").returncode == 0
@@ -202,6 +201,7 @@ def test_runs_are_held_by_control_groups_below_the_units_own(started: Machine) -
     assert not set(workers) & {path.name for path in group.parent.glob("*.self")}
 
 
+@pytest.mark.usefixtures("watchful")
 def test_a_hung_supervisor_is_restarted_by_the_watchdog(started: Machine) -> None:
     old, main = started.processes(UNIT), started.main_pid(UNIT)
     os.kill(main, signal.SIGSTOP)
