@@ -22,12 +22,16 @@ class Figure:
     """The most it should be; None: only told, or `is_exact`'s wanted value."""
     is_exact: bool = False
     """The value must be the target, e.g. no doubles."""
+    is_least: bool = False
+    """The target is the least it should be."""
 
     @property
     def verdict(self) -> str:
         """`ok`, `MISSED`, or nothing where there is no target."""
         if self.target is None:
             return ""
+        if self.is_least:
+            return "ok" if self.value >= self.target else "MISSED"
         is_met = self.value == self.target if self.is_exact else self.value <= self.target
         return "ok" if is_met else "MISSED"
 
@@ -51,4 +55,5 @@ def _line(figure: Figure, width: int) -> str:
 def _wanted(figure: Figure) -> str:
     if figure.target is None:
         return ""
-    return f"{'=' if figure.is_exact else '<='} {figure.target:g}"
+    sign = "=" if figure.is_exact else ">=" if figure.is_least else "<="
+    return f"{sign} {figure.target:g}"
