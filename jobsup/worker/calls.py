@@ -38,6 +38,8 @@ STALL_SECONDS = 0.01
 """How long calls wait behind one of whose function nothing is known."""
 STALL_SECONDS_QUICK = 0.05
 """How long they wait behind one that is usually quick: rather the machine is busy than the call long."""
+READY_SECONDS_MAX = 10.0
+"""A runner that has not begun to serve by then is not counted on."""
 QUEUE_MAX = 64
 """Calls handed to one runner at most."""
 SPREAD_AT = 16
@@ -140,18 +142,28 @@ class Calls:
         runner = self._runner_of.get(run.dispatch_id)
         if runner is None:
             return Standing.OVER
-        runner.is_done_for = True
         others = self._take_back(runner)
         if run in others:
             others.remove(run)
-            self._runner_of.pop(run.dispatch_id, None)
-            if not runner.is_ready:
-                self.runners.discard(runner)  # it may never be
-            self._start_again(others)
+            self._wait_on(runner, others)
             return Standing.WAITING
+        runner.is_done_for = True
         self._start_again(others)
         self._pump(runner)
         return Standing.ALONE if self._runner_of.get(run.dispatch_id) is runner else Standing.OVER
+
+    def _wait_on(self, runner: Runner, runs: list[Run]) -> None:
+        """Give calls back to the runner they were just taken from, unless it seems that it never begins to serve."""
+        if self._is_stuck(runner):
+            self.runners.discard(runner)
+            self._start_again(runs)
+            return
+        for run in runs:
+            run.deliveries -= 1
+            self._put(runner, run)
+
+    def _is_stuck(self, runner: Runner) -> bool:
+        return not runner.is_ready and self.loop.monotonic() - runner.born > READY_SECONDS_MAX
 
     def abandon(self, run: Run) -> None:
         """Forget a call, and the runner that cannot be killed with it."""
@@ -189,7 +201,9 @@ class Calls:
 
     def _choose(self, key: Key, function: str) -> Runner | None:
         mine = [
-            runner for runner in self.runners.all if not runner.is_done_for and (runner.key is key or runner.key == key)
+            runner
+            for runner in self.runners.all
+            if not (runner.is_done_for or self._is_stuck(runner)) and (runner.key is key or runner.key == key)
         ]
         idle = [runner for runner in mine if not runner.queue]
         busy: list[Runner] = []

@@ -328,6 +328,17 @@ def test_ending_one_call_harms_none_that_shares_its_runner(wide: Bench) -> None:
         assert json.loads((wide.execution(run) or {})["result"]) == {"sum": n + 1}
 
 
+def test_calls_that_wait_and_calls_that_run_all_end_with_their_worker(tmp_path: Path) -> None:
+    (tmp_path / "tasks.py").write_text(MODULE)
+    with working(tmp_path, python_path=(str(tmp_path),), concurrency=30) as bench:
+        runs = [bench.run(python="tasks:sleeps", at=timedelta(seconds=0.5)) for _ in range(30)]
+        until(lambda: all(bench.row(run)["claimed_at"] for run in runs), 20, "all to be claimed", bench.told)
+        bench.signal(signal.SIGQUIT)
+        assert bench.join() == 0
+        assert {bench.row(run)["reason"] for run in runs} == {"shutdown"}
+        assert bench.survivors() == []
+
+
 def test_a_worn_runner_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "tasks.py").write_text(MODULE)
     with working(tmp_path, python_path=(str(tmp_path),), runner_max_calls=3) as bench:
