@@ -81,6 +81,33 @@ WORKER = {
     "version": TEXT,
 }
 
+PROGRESS = {"oneOf": [{"type": "null"}, shape(fraction=maybe(NUMBER), text=TEXT)]}
+ACCOUNT = shape(
+    wall_seconds=maybe(NUMBER),
+    queue_seconds=maybe(NUMBER),
+    lateness_seconds=maybe(NUMBER),
+    cpu_user_seconds=maybe(NUMBER),
+    cpu_system_seconds=maybe(NUMBER),
+    max_rss_bytes=maybe(WHOLE),
+    io_read_bytes=maybe(WHOLE),
+    io_write_bytes=maybe(WHOLE),
+)
+
+DAY = shape(
+    day={"type": "string", "format": "date"},
+    completed=WHOLE,
+    failed=WHOLE,
+    timed_out=WHOLE,
+    cancelled=WHOLE,
+    skipped=WHOLE,
+    p50_seconds=maybe(NUMBER),
+    p95_seconds=maybe(NUMBER),
+    cpu_seconds=NUMBER,
+    max_rss_bytes=maybe(WHOLE),
+    io_read_bytes=maybe(WHOLE),
+    io_write_bytes=maybe(WHOLE),
+)
+
 COMPONENTS: dict[str, Schema] = {
     "Job": shape(**JOB),
     "JobDetail": shape(**JOB, starts=several(TEXT), definition=ANYTHING),
@@ -112,6 +139,9 @@ COMPONENTS: dict[str, Schema] = {
         lack=maybe(TEXT),
         requested_by=maybe(TEXT),
         params=maybe(ANYTHING),
+        progress=PROGRESS,
+        result={},
+        account=ACCOUNT,
         skipped_until=maybe(INSTANT),
         skipped_count=maybe(WHOLE),
     ),
@@ -158,7 +188,7 @@ _SOME_RUNS: dict[str, Schema] = {
 
 ANSWERS: dict[str, dict[str, Schema]] = {
     "listJobs": {"jobs": several(ref("Job"))},
-    "showJob": {"job": ref("JobDetail"), "runs": several(ref("Run"))},
+    "showJob": {"job": ref("JobDetail"), "runs": several(ref("Run")), "days": several(DAY)},
     "runJob": {"run": ref("Run"), "others": several(ref("Run")), "created": FLAG},
     "saveJob": {"job": TEXT, "changes": several(TEXT), "warnings": several(TEXT), "saved": FLAG},
     "removeJob": {"job": TEXT, "removed": FLAG},
@@ -238,7 +268,12 @@ ANSWERS: dict[str, dict[str, Schema]] = {
             )
         ),
         "workers": several(
-            shape(**WORKER, run={"oneOf": [{"type": "null"}, shape(id=WHOLE, job=TEXT, started_at=maybe(INSTANT))]})
+            shape(
+                **WORKER,
+                run={
+                    "oneOf": [{"type": "null"}, shape(id=WHOLE, job=TEXT, started_at=maybe(INSTANT), progress=PROGRESS)]
+                },
+            )
         ),
         "counts": shape(**dict.fromkeys(Status, WHOLE)),
         "jobs": shape(active=WHOLE, paused=WHOLE),
