@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 WORKERS = 2
 COMMAND = ["/bin/true"]
@@ -27,7 +30,10 @@ def run_command() -> None:
 def measure(runs: int, *, is_done: Callable[[], bool] | None = None, workers: int = WORKERS, **told: str) -> None:
     """Start workers of this very script, let them loose, and print the rate when all have ended, or all is done."""
     words = [sys.executable, sys.argv[0], "work", *sys.argv[1:]]
-    crowd = [subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(workers)]
+    crowd = [
+        subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0)
+        for _ in range(workers)
+    ]
     for each in crowd:
         assert each.stdout is not None
         each.stdout.readline()
@@ -40,6 +46,7 @@ def measure(runs: int, *, is_done: Callable[[], bool] | None = None, workers: in
         time.sleep(LOOK_SECONDS)
     took = time.monotonic() - began
     for each in crowd:
-        each.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(each.pid, signal.SIGKILL)  # with whatever it has forked, which would hold our output open
         each.wait()
     print(json.dumps({"per_second": runs / took, **told}))

@@ -29,7 +29,7 @@ async def work() -> None:
     async def call(_: Job) -> None:
         return None
 
-    @pgq.entrypoint("command", concurrency_limit=8)
+    @pgq.entrypoint("command")
     async def command(_: Job) -> None:
         process = await asyncio.create_subprocess_exec(
             *crowd.COMMAND, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
@@ -37,7 +37,10 @@ async def work() -> None:
         await process.communicate()
 
     crowd.ready()
-    await pgq.qm.run(batch_size=BATCH if kind == "call" else 8, mode=QueueExecutionMode.drain)
+    if kind == "call":
+        await pgq.qm.run(batch_size=BATCH, mode=QueueExecutionMode.drain)
+    else:
+        await pgq.qm.run(batch_size=8, max_concurrent_tasks=16, mode=QueueExecutionMode.drain)
 
 
 async def fill() -> None:
