@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 @verb(
     "export",
-    ("jobsup export > jobs.d/all.toml", "every job of the database as TOML"),
-    ("jobsup export --shared > new.toml", "with the calendars, blackouts and pools of those jobs"),
+    ("jobsup export --shared > new.toml", "every job of the database, with the calendars, blackouts and pools"),
     ("jobsup export backup --crontab", "one as a line of a crontab"),
 )
 @click.argument("names", nargs=-1, metavar="[NAME]...", type=JobName())

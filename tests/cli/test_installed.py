@@ -73,6 +73,8 @@ CALLS = (
 STORIES = {
     "start": "tests/cli/test_installed.py: the instance itself",
     "init": "below, in an empty folder",
+    "save": "below",
+    "remove": "below",
     "scheduler": "tests/processes: standalone roles",
     "worker": "tests/processes: standalone roles",
     "portal": "tests/processes: the portal alone",
@@ -102,6 +104,15 @@ def test_the_verbs_tell_one_story_from_start_to_stop(instance: Instance) -> None
         assert done.returncode == call.code, f"{call.words}: {done.returncode}\n{said}"
         assert call.says in said, f"{call.words}:\n{said}"
         assert "Traceback" not in said
+
+
+def test_a_job_that_stands_in_no_file_is_saved_and_removed(instance: Instance) -> None:
+    kept = instance.folder / "kept.toml"
+    kept.write_text('[[job]]\nname = "kept"\ncommand = "echo kept"\n')
+    assert instance.cli("save", str(kept)).returncode == 0
+    assert instance.cli("run", "kept", "--wait").returncode == 0
+    assert instance.cli("remove", "kept").returncode == 0
+    assert instance.cli("run", "kept").returncode == 4
 
 
 def test_init_writes_a_file_that_check_accepts(instance: Instance) -> None:

@@ -229,7 +229,7 @@ def test_status_and_workers_tell_of_the_other_machine(far: Far) -> None:
 LOCAL = ("start", "stop", "restart", "scheduler", "worker", "portal", "check", "config", "db", "export", "import")
 MORE = {
     "db": ("check",),
-    "import": ("crontab", "--user"),
+    "import": ("crontab",),
     "config": ("show",),
 }
 

@@ -161,8 +161,8 @@ def _audited(house: House) -> int:
         return int(connection.execute(text("SELECT count(*) FROM audit")).scalar_one())
 
 
-AUDITED = [entry for entry in CHANGING if not entry.path.endswith(("/look", "/bulk"))]
-"""All but a mere look, and what writes one line for each of many."""
+AUDITED = [entry for entry in CHANGING if not entry.path.endswith(("/look", "/explain", "/bulk"))]
+"""All but a mere look or question, and what writes one line for each of many."""
 
 
 @pytest.mark.parametrize("entry", AUDITED, ids=name_of)

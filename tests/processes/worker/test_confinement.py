@@ -197,7 +197,7 @@ def test_a_command_reads_the_text_it_is_given(bench: Bench) -> None:
 
 
 def test_a_job_that_hogs_memory_fails_alone(bench: Bench) -> None:
-    code = "blocks = []\nwhile True: blocks.append(bytearray(8 << 20))"
+    code = "blocks = []\nwhile True: blocks.append(bytearray(b'x') * (8 << 20))"
     run = bench.run(command=("/usr/bin/python3", "-c", code), memory_max=128 << 20)
     other = bench.run(command="sleep 0.5; echo fine")
     row, log = bench.until_ended(run), bench.execution(run)

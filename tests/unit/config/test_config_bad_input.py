@@ -137,7 +137,7 @@ JOBS = [
     ('env_file = "gone"', "env_file: file {here}/gone does not exist"),
     ('user = "no-such-user"', 'user: there is no user "no-such-user" on this machine'),
     ('group = "no-such-group"', 'group: there is no group "no-such-group" on this machine'),
-    ("secrets = { A = 'x' }", 'secrets.A: must be { file = "..." } or { command = ["...", "..."] }, not "x"'),
+    ("secrets = { A = 'x' }", 'secrets.A: must be {{ file = "..." }} or {{ command = ["...", "..."] }}, not "x"'),
     ("secrets = { A = { command = 'x' } }", "secrets.A: its command must be a list of words in square brackets"),
     ("secrets = { A = { file = 'gone' } }", "secrets.A: file {here}/gone does not exist"),
     ("secrets = { JOBSUP_JOB = { command = ['x'] } }", "secrets.JOBSUP_JOB: is set by jobsup itself"),
