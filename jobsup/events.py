@@ -24,6 +24,11 @@ def emit(name: str, text: str = "", *, level: int = logging.INFO, **fields: Any)
         listener(name, fields)
 
 
+def is_logged(level: int = logging.INFO) -> bool:
+    """Say whether the log wants lines of this level: a text that takes time need not be made for nothing."""
+    return _log.isEnabledFor(level)
+
+
 def subscribe(listener: Listener) -> Callable[[], None]:
     """Hand every later event to `listener`; returns the function that ends it."""
     _listeners.append(listener)

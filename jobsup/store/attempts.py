@@ -196,6 +196,10 @@ _WHOLE = (
 )
 
 
+_NO_MARKS: list[list[int]] = []
+"""The same for every run that has printed nothing: it is written in JSON once for all of them."""
+
+
 def _end_of(result: RunResult) -> dict[str, Any]:
     return {
         "row_id": result.dispatch_id,
@@ -224,7 +228,7 @@ def _log_of(held: _Held, result: RunResult, worker_id: str, node: str) -> dict[s
         "output_bytes": output.total,
         "output_dropped": output.dropped,
         "output_gap_at": output.gap_at,
-        "stream_marks": [list(mark) for mark in output.marks],
+        "stream_marks": [list(mark) for mark in output.marks] if output.marks else _NO_MARKS,
         "result": result.result,
         "cpu_user": result.cpu_user,
         "cpu_system": result.cpu_system,

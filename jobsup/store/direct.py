@@ -7,8 +7,9 @@ Where a statement is for many rows, a server gets them as arrays in one go, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 from sqlalchemy import (
@@ -81,8 +82,8 @@ class _Made:
     """What is given by place; empty where it is given by name."""
     binds: tuple[tuple[str, Processor], ...]
     results: tuple[tuple[int, Processor], ...]
-    arrays: tuple[tuple[str, Processor | None], ...]
-    """What many rows are given as on a server."""
+    each: tuple[tuple[str, Processor | None], ...]
+    """What each of many rows has its own of."""
 
 
 class Statement:
@@ -158,10 +159,13 @@ class Direct:
     def run_many(self, statement: Statement, rows: Sequence[Mapping[str, Any]], **given: Any) -> None:
         """Run a change for many rows, with what is the same for all of them."""
         made = statement.made(self.dialect)
-        if made.arrays:
-            self._execute(made.text, {**_values(made, given), **_arrays(made, rows)})
+        columns = {name: _column([row[name] for row in rows], processor) for name, processor in made.each}
+        if self.is_server:
+            self._execute(made.text, {**_values(made, given), **columns})
             return
-        self._execute(made.text, [_values(made, {**given, **row}) for row in rows], is_many=True)
+        same = _processed(made, given)
+        by_place = (columns[name] if name in columns else repeat(same[name], len(rows)) for name in made.names)
+        self._execute(made.text, list(zip(*by_place, strict=True)), is_many=True)
 
     def _execute(self, text: str, values: Any, *, is_many: bool = False) -> Any:
         for listener in self._engine.dispatch.before_cursor_execute:
@@ -202,11 +206,10 @@ def _as_of_core(dialect: Dialect, error: Exception, *, is_gone: bool) -> DBAPIEr
 def _make(build: Callable[[Given], Executable], each: Mapping[str, TypeEngine[Any]], dialect: Dialect) -> _Made:
     given = Given(each, is_server=dialect.name != "sqlite")
     compiled: Any = build(given).compile(dialect=dialect)  # type: ignore[attr-defined]  # every one has it
-    arrays = each if given.is_server else {}
     processors: dict[str, Processor] = {}
     constants: dict[str, Any] = {}
     for bind, name in compiled.bind_names.items():
-        processor = None if name in arrays else _bind(bind.type, dialect)
+        processor = None if name in each else _bind(bind.type, dialect)
         if not bind.required:
             constants[name] = bind.value if processor is None else processor(bind.value)
         elif processor is not None:
@@ -218,7 +221,7 @@ def _make(build: Callable[[Given], Executable], each: Mapping[str, TypeEngine[An
         names=tuple(compiled.positiontup or ()),
         binds=tuple(processors.items()),
         results=tuple((place, processor) for place, processor in results if processor is not None),
-        arrays=tuple((name, _bind(type_, dialect)) for name, type_ in arrays.items()),
+        each=tuple((name, _bind(type_, dialect)) for name, type_ in each.items()),
     )
 
 
@@ -234,21 +237,36 @@ def _result(type_: TypeEngine[Any], dialect: Dialect) -> Processor | None:
 
 def _values(made: _Made, given: Mapping[str, Any]) -> Any:
     """Put the values together as the driver takes them: by place, or by name."""
-    values = {**made.constants, **given}
-    for name, processor in made.binds:
-        values[name] = processor(values[name])
+    values = _processed(made, given)
     return tuple([values[name] for name in made.names]) if made.names else values
 
 
-def _arrays(made: _Made, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    return {
-        name: [row[name] for row in rows] if processor is None else [processor(row[name]) for row in rows]
-        for name, processor in made.arrays
-    }
+def _processed(made: _Made, given: Mapping[str, Any]) -> dict[str, Any]:
+    values = {**made.constants, **given}
+    for name, processor in made.binds:
+        values[name] = processor(values[name])
+    return values
 
 
-def _converted(row: Iterable[Any], processors: tuple[tuple[int, Processor], ...]) -> tuple[Any, ...]:
+def _column(values: list[Any], processor: Processor | None) -> list[Any]:
+    """Process what many rows have of one name; the very same value again (no output) costs nothing."""
+    if processor is None:
+        return values
+    processed: list[Any] = []
+    last: Any = values  # none of them
+    made: Any = None
+    for value in values:
+        if value is not last:
+            last, made = value, processor(value)
+        processed.append(made)
+    return processed
+
+
+def _converted(row: Sequence[Any], processors: tuple[tuple[int, Processor], ...]) -> Sequence[Any]:
+    wanted = [(place, processor) for place, processor in processors if row[place] is not None]
+    if not wanted:
+        return row
     values = list(row)
-    for place, processor in processors:
+    for place, processor in wanted:
         values[place] = processor(values[place])
     return tuple(values)

@@ -6,7 +6,9 @@ mean is said in `models`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
     DDL,
@@ -45,18 +47,32 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"an instant needs a time zone, got {value!r}")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any]:
+        return _to_text if dialect.name == "sqlite" else _to_utc
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002  (the signature is SQLAlchemy's)
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None]:  # noqa: ARG002  (the signature is SQLAlchemy's)
+        return _from_text if dialect.name == "sqlite" else _to_utc
+
+
+def _to_utc(instant: datetime | None) -> datetime | None:
+    if instant is None or instant.tzinfo is UTC:
+        return instant
+    if instant.tzinfo is None:
+        raise ValueError(f"an instant needs a time zone, got {instant!r}")
+    return instant.astimezone(UTC)
+
+
+def _to_text(instant: datetime | None) -> str | None:
+    # Several of each run are written and read: straight to the text, and not by way of SQLAlchemy's own type.
+    utc = _to_utc(instant)
+    return None if utc is None else utc.isoformat(" ", "microseconds")[:_TEXT_CHARS]
+
+
+def _from_text(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+_TEXT_CHARS = len("2026-01-01 00:00:00.000000")
 
 
 class FreeText(TypeDecorator[str]):

@@ -33,6 +33,7 @@ class Board:
         self._memory = mmap.mmap(fd, PAGE_BYTES)
         self._words = memoryview(self._memory).cast("Q")
         self._barrier = threading.Lock()
+        self._waiting = array("i", [0])
 
     @staticmethod
     def open_file() -> int:
@@ -87,7 +88,7 @@ class Board:
 
     def amount_written(self, stream: int, fd: int) -> int:
         """Return how many bytes were ever written into a pipe: those read, and those that wait in it."""
-        at, waiting, spins = _READS[stream], array("i", [0]), 0
+        at, waiting, spins = _READS[stream], self._waiting, 0
         while True:
             before = self._words[at]
             if not before & 1:

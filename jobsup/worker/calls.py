@@ -8,13 +8,12 @@ a runner to itself from the beginning.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Protocol
 
@@ -23,17 +22,17 @@ from jobsup.config.settings import WorkerSettings
 from jobsup.model import Reason
 from jobsup.runtime import failpoints
 from jobsup.runtime.service import Loop
-from jobsup.worker import command
+from jobsup.worker.answers import Answer, Notice
 from jobsup.worker.board import STDERR, STDOUT
 from jobsup.worker.confinement import confinement_of
-from jobsup.worker.environment import fixed_environment, job_params, run_variables
+from jobsup.worker.durations import Durations
+from jobsup.worker.environment import job_params, run_variables
 from jobsup.worker.failure import NotStartedError
+from jobsup.worker.frames import Frames
 from jobsup.worker.grouping import Grouping
 from jobsup.worker.run import Exit, Run, exit_of
 from jobsup.worker.runner import Key, Runner, Runners
 
-QUICK_SECONDS = 0.005
-"""Calls of a function that take no longer on average may wait behind each other."""
 STALL_SECONDS = 0.01
 """How long calls wait behind one of whose function nothing is known."""
 STALL_SECONDS_QUICK = 0.05
@@ -46,10 +45,8 @@ SPREAD_AT = 16
 """With so many calls before it, another one rather goes to a runner that is idle."""
 DELIVERIES_MAX = 2
 """A runner may have died before it took its call; the second try has another one."""
-LEARNING = 0.2
-"""The weight of a call in the average of its function."""
-FUNCTIONS_MAX = 10_000
-"""Functions whose average is kept."""
+KEYS_MAX = 10_000
+"""Definitions of which it is kept what a runner must be for them."""
 REST_READS_MAX = 17
 """Read at once from the pipe of a dead runner; the rest is read as it comes."""
 
@@ -81,14 +78,6 @@ class Audience(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """What the calls of one definition have in common."""
-
-    key: object
-    content: dict[str, Any]
-
-
 @dataclass(slots=True)
 class Calls:
     """All calls of a worker. Everything here happens in the loop's thread and waits for nothing."""
@@ -102,21 +91,20 @@ class Calls:
     runners: Runners = field(init=False)
     _runner_of: dict[int, Runner] = field(default_factory=dict)
     _unsent: dict[Runner, list[tuple[int, Run]]] = field(default_factory=dict)
-    _seconds: OrderedDict[str, float] = field(default_factory=OrderedDict)
-    """How long calls of a function take on average, the latest used last."""
+    _durations: Durations = field(default_factory=Durations)
+    _frames: Frames = field(init=False)
     _keys: OrderedDict[tuple[int, str], Key] = field(default_factory=OrderedDict)
-    _frames: OrderedDict[object, _Frame] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
+        self._frames = Frames(self.settings, self.instance)
         self.runners = Runners(self.loop, self.settings, instance=self.instance, grouping=self.grouping)
 
     def start(self, run: Run) -> None:
         """Give a call to a runner; it goes out with the next `tick`. NotStartedError says why there is none."""
-        job = run.claim.job
         key = self._key(run)
-        runner = self._choose(key, job.python or "")
+        runner = self._choose(key, run)
         if runner is None:
-            runner = self.runners.start(job, key[0], self._heard)
+            runner = self.runners.start(run.claim.job, key[0], self._heard)
             self._thin_out()
         self._put(runner, run)
 
@@ -195,11 +183,11 @@ class Calls:
         key = self._keys.get(known)
         if key is None:
             key = self._keys[known] = (confinement_of(job), job.cwd)
-            if len(self._keys) > FUNCTIONS_MAX:
+            if len(self._keys) > KEYS_MAX:
                 self._keys.popitem(last=False)
         return key
 
-    def _choose(self, key: Key, function: str) -> Runner | None:
+    def _choose(self, key: Key, run: Run) -> Runner | None:
         mine = [
             runner
             for runner in self.runners.all
@@ -207,11 +195,11 @@ class Calls:
         ]
         idle = [runner for runner in mine if not runner.queue]
         busy: list[Runner] = []
-        if self._seconds.get(function, 0.0) <= QUICK_SECONDS:
+        if not self._durations.is_slow(run):
             most = SPREAD_AT if idle else QUEUE_MAX
             now = self.loop.monotonic()
             busy = [runner for runner in mine if 0 < len(runner.queue) < most and not self._keeps_waiting(runner, now)]
-        if busy and (function in self._seconds or not idle):
+        if busy and (not idle or self._durations.is_known(run)):
             return min(busy, key=lambda runner: len(runner.queue))
         return max(idle, key=lambda runner: runner.head_since, default=None)  # the last used is the warmest
 
@@ -220,15 +208,8 @@ class Calls:
 
     def _patience(self, runner: Runner) -> float:
         head = runner.head
-        is_known = head is not None and (head.claim.job.python or "") in self._seconds
+        is_known = head is not None and self._durations.is_known(head)
         return STALL_SECONDS_QUICK if is_known and not runner.is_slow else STALL_SECONDS
-
-    def _learn(self, run: Run, seconds: float) -> None:
-        function = run.claim.job.python or ""
-        before = self._seconds.pop(function, seconds)
-        self._seconds[function] = before + (seconds - before) * LEARNING
-        if len(self._seconds) > FUNCTIONS_MAX:
-            self._seconds.popitem(last=False)
 
     def _thin_out(self) -> None:
         """Keep no more runners than there can be calls: of those that wait, the longest idle leaves."""
@@ -256,7 +237,7 @@ class Calls:
         listed = []
         for number, run in calls:
             try:
-                frame = self._frame(run)
+                frame = self._frames.of(run)
             except NotStartedError as error:
                 self._drop(runner, run)
                 self.audience.call_refused(run, error)
@@ -267,28 +248,6 @@ class Calls:
                 frames[name] = frame.content
             listed.append((number, name, run_variables(run.claim), job_params(run.claim)))
         return {"frames": frames, "calls": listed}
-
-    def _frame(self, run: Run) -> _Frame:
-        """Return what the calls of this definition have in common; secrets may differ from one to the next."""
-        claim, job = run.claim, run.claim.job
-        key = (claim.job_id, claim.config_hash)
-        if not run.secrets and key in self._frames:
-            return self._frames[key]
-        account = confinement_of(job).account
-        content = {
-            "python": job.python,
-            "kwargs": job.kwargs,
-            "environment": fixed_environment(job, self.instance, account, run.secrets),
-            "path": [*self.settings.python_path, command.working_folder(job, account)],
-            "timeout": None if job.timeout is None else job.timeout.total_seconds(),
-            "is_merged": job.stderr == "merge",
-        }
-        if run.secrets:
-            return _Frame((*key, json.dumps(content["environment"])), content)
-        frame = self._frames[key] = _Frame(key, content)
-        if len(self._frames) > FUNCTIONS_MAX:
-            self._frames.popitem(last=False)
-        return frame
 
     def _take_back(self, runner: Runner) -> list[Run]:
         """Take from a runner whatever has not begun."""
@@ -334,7 +293,7 @@ class Calls:
         self._start_again(runs[:1])
         first = self._runner_of.get(runs[0].dispatch_id)
         for run in runs[1:]:
-            if first is None or first.is_done_for or self._seconds.get(run.claim.job.python or "", 0.0) > QUICK_SECONDS:
+            if first is None or first.is_done_for or self._durations.is_slow(run):
                 self._start_again([run])
             else:
                 self._put(first, run)
@@ -346,7 +305,7 @@ class Calls:
         runner.queue.append((runner.calls, run))
         self._unsent.setdefault(runner, []).append((runner.calls, run))
         runner.calls += 1
-        is_slow = self._seconds.get(run.claim.job.python or "", 0.0) > QUICK_SECONDS
+        is_slow = self._durations.is_slow(run)
         if len(runner.queue) == 1:
             runner.is_slow = is_slow
             self._head_begins(runner)
@@ -367,47 +326,46 @@ class Calls:
             if pipe == fd and runner.read(stream) < 0:
                 self.loop.unwatch(pipe)
         while answers := list(runner.answers()):
+            moment = self.clock.now(), self.clock.monotonic()
             for answer in answers:
-                self._answered(runner, answer)
+                self._answered(runner, answer, moment)
             if not runner.pipes:
                 return  # it was let go of
+            self._head_begins(runner)
         for stream in (STDOUT, STDERR):
             data = runner.rest(stream)
             if data and runner.head is not None:
                 runner.head.take(stream, data)
 
-    def _answered(self, runner: Runner, answer: dict[str, Any]) -> None:
-        if "ready" in answer:
-            runner.is_ready = True
-            self._head_begins(runner)  # the time it took to start is not the call's
+    def _answered(self, runner: Runner, answer: Answer | Notice, moment: tuple[datetime, float]) -> None:
+        if answer.number is None:
+            runner.is_ready = True  # the time it took to start is not the call's
             return
-        if not runner.queue or runner.queue[0][0] != answer["number"]:
+        if not runner.queue or runner.queue[0][0] != answer.number:
             return  # it was taken back
         _, run = runner.queue[0]
-        if "void" in answer:
+        if isinstance(answer, Notice):
             self._drop(runner, run)
             self._start_again([run])
         else:
             runner.queue.popleft()
             self._runner_of.pop(run.dispatch_id, None)
-            self._settle(runner, run, answer)
-        if runner.pipes:
-            self._head_begins(runner)
+            self._settle(runner, run, answer, moment)
 
-    def _settle(self, runner: Runner, run: Run, answer: dict[str, Any]) -> None:
-        for stream, name in ((STDOUT, "out"), (STDERR, "err")):
-            data = runner.owed(stream, answer[name])
+    def _settle(self, runner: Runner, run: Run, answer: Answer, moment: tuple[datetime, float]) -> None:
+        for stream, written in ((STDOUT, answer.out), (STDERR, answer.err)):
+            data = runner.owed(stream, written)
             if data:
                 run.take(stream, data)
         runner.answered += 1
-        runner.rss = answer["rss"]
-        runner.cpu_user += answer["cpu_user"]
-        runner.cpu_system += answer["cpu_system"]
-        self._learn(run, answer["ended"] - answer["began"])
-        ending = _exit_of(answer, self.clock, run)
+        runner.rss = answer.rss
+        runner.cpu_user += answer.cpu_user
+        runner.cpu_system += answer.cpu_system
+        self._durations.learn(run, answer.ended - answer.began)
+        ending = _exit_of(answer, run, moment)
         if runner.spawned.group is not None:  # a process below it may have been ended
             ending = replace(ending, out_of_memory=runner.spawned.ran_out_of_memory())
-        is_spent = "children" in answer or run.cause is not None
+        is_spent = answer.has_children or run.cause is not None
         if not is_spent and self.runners.is_worn(runner):
             runner.is_done_for = True
             self._start_again(self._take_back(runner))
@@ -456,20 +414,21 @@ class Calls:
                 self._start_again([run])
 
 
-def _exit_of(answer: dict[str, Any], clock: Clock, run: Run) -> Exit:
-    """Read what a runner said of a call, with its instants by our clock."""
-    run.begin_at(clock.now(), clock.monotonic(), answer["began"])
+def _exit_of(answer: Answer, run: Run, moment: tuple[datetime, float]) -> Exit:
+    """Read what a runner said of a call, with its instants by our clock, which said `moment` by both its ways."""
+    run.begin_at(*moment, answer.began)
+    said = answer.ending
     return Exit(
-        at=run.started_at + timedelta(seconds=answer["ended"] - answer["began"]),
-        code=answer.get("exit_code"),
-        reason=Reason(answer.get("reason", Reason.NONE)),
-        error=answer.get("error"),
-        result=answer.get("result"),
-        cpu_user=answer["cpu_user"],
-        cpu_system=answer["cpu_system"],
-        max_rss=answer["max_rss"],
-        io_read=answer["io_read"],
-        io_write=answer["io_write"],
+        at=run.started_at + timedelta(seconds=answer.ended - answer.began),
+        code=said.get("exit_code"),
+        reason=Reason(said.get("reason", Reason.NONE)),
+        error=said.get("error"),
+        result=said.get("result"),
+        cpu_user=answer.cpu_user,
+        cpu_system=answer.cpu_system,
+        max_rss=answer.max_rss,
+        io_read=answer.io_read,
+        io_write=answer.io_write,
     )
 
 

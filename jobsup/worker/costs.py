@@ -6,7 +6,6 @@ import os
 import resource
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 BLOCK_BYTES = 512
 """The unit in which the kernel tells what was read from and written to storage."""
@@ -24,20 +23,17 @@ class Meter:
         self._pages = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._before = _costs()
 
-    def end(self, seconds: float) -> dict[str, Any]:
-        """Return what was used since the last call's end, by the names of a run's costs, and the memory held now."""
+    def end(self, seconds: float) -> tuple[float, float, int, int, int, int]:
+        """Return what was used since the last call's end.
+
+        (user seconds, system seconds, bytes read, bytes written, peak of memory in bytes, memory held now)
+        """
         now = _costs()
         user, system, read, written = (after - before for after, before in zip(now, self._before, strict=True))
         self._before = now
         held = int(os.pread(self._pages, 100, 0).split()[1]) * _PAGE_BYTES
-        return {
-            "cpu_user": round(user, 6),
-            "cpu_system": round(system, 6),
-            "io_read": int(read) * BLOCK_BYTES,
-            "io_write": int(written) * BLOCK_BYTES,
-            "max_rss": max(held, _peak_bytes()) if seconds > LONG_SECONDS else held,
-            "rss": held,
-        }
+        peak = max(held, _peak_bytes()) if seconds > LONG_SECONDS else held
+        return round(user, 6), round(system, 6), int(read) * BLOCK_BYTES, int(written) * BLOCK_BYTES, peak, held
 
 
 def _costs() -> tuple[float, float, float, float]:

@@ -8,6 +8,9 @@ from typing import Any
 
 from jobsup import current
 
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
+"""What is neither awaited nor iterated."""
+
 
 class ProgressError(Exception):
     """A generator yielded something that tells no progress."""
@@ -15,6 +18,8 @@ class ProgressError(Exception):
 
 def drive(value: Any) -> Any:
     """Return what a call comes to: its value, what it awaits, or what its generator returns in the end."""
+    if type(value) in _PLAIN:  # to ask of what kind it is would take longer than many a call
+        return value
     if isinstance(value, Generator):
         return _drive_generator(value)
     if inspect.isasyncgen(value):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobsup.events import emit
+from jobsup.events import emit, is_logged
 from jobsup.model import Claim, RunResult, Status
 
 _WORDS = {
@@ -16,7 +16,7 @@ _WORDS = {
 def claimed(claim: Claim) -> None:
     emit(
         "dispatch.claimed",
-        f"Claimed job dispatch {claim.dispatch_id}",
+        f"Claimed job dispatch {claim.dispatch_id}" if is_logged() else "",
         dispatch_id=claim.dispatch_id,
         job=claim.job.name,
     )
@@ -24,18 +24,22 @@ def claimed(claim: Claim) -> None:
 
 def ended(claim: Claim, result: RunResult, seconds: float | None) -> None:
     """Say in one line how a run ended; `seconds` None: it never started."""
-    words = _WORDS[result.status]
-    if result.status is Status.COMPLETED and seconds is not None:
-        words += f" in {seconds:.1f} s"
-    text = f'Dispatch {claim.dispatch_id} (job "{claim.job.name}") {words}'
-    if result.error_message:
-        text += f": {result.error_message}"
     emit(
         "dispatch.ended",
-        text,
+        _line(claim, result, seconds) if is_logged() else "",
         dispatch_id=claim.dispatch_id,
         job=claim.job.name,
         status=result.status,
         reason=result.reason,
         seconds=seconds,
     )
+
+
+def _line(claim: Claim, result: RunResult, seconds: float | None) -> str:
+    words = _WORDS[result.status]
+    if result.status is Status.COMPLETED and seconds is not None:
+        words += f" in {seconds:.1f} s"
+    text = f'Dispatch {claim.dispatch_id} (job "{claim.job.name}") {words}'
+    if result.error_message:
+        text += f": {result.error_message}"
+    return text

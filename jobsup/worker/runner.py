@@ -18,7 +18,8 @@ from jobsup.config.settings import WorkerSettings
 from jobsup.model import JobSpec
 from jobsup.runtime import procs, trees
 from jobsup.runtime.service import Loop
-from jobsup.worker import command
+from jobsup.worker import answers, command
+from jobsup.worker.answers import Answer, Notice
 from jobsup.worker.board import STDERR, STDOUT, Board
 from jobsup.worker.command import Spawned
 from jobsup.worker.confinement import Confinement
@@ -115,7 +116,7 @@ class Runner:
         finally:
             os.close(fd)
 
-    def answers(self) -> Iterator[dict[str, Any]]:
+    def answers(self) -> Iterator[Answer | Notice]:
         """Yield what it has said and nobody has read; ends also when it is dead."""
         while True:
             try:
@@ -124,7 +125,7 @@ class Runner:
                 return
             if not data:
                 return
-            yield json.loads(data)
+            yield answers.read(data)
 
     def read(self, stream: int) -> int:
         """Read once from a pipe into `held`; returns how much, 0 when there is nothing for now, -1 at its end."""
@@ -139,10 +140,12 @@ class Runner:
 
     def owed(self, stream: int, written: int) -> bytes:
         """Return, of what was ever written into a pipe, all up to that byte that nobody was given yet."""
+        held = self.held[stream]
         missing = written - self.board.amount_read(stream)
+        if not missing and not held:
+            return b""
         while missing > 0 and (got := self.read(stream)) > 0:
             missing -= got
-        held = self.held[stream]
         length = len(held) - max(0, self.board.amount_read(stream) - written)
         data = bytes(memoryview(held)[:length])
         del held[:length]

@@ -2,7 +2,8 @@
 
 A worker starts it with the pipes of the output as its stdout and stderr, a socket, and the page that both share
 (`board`). A message holds what some calls have in common (`frames`) and the calls; each call is answered at once by
-a JSON message of its own, which says how much was ever written to the pipes when it ended: there its output ends.
+a message of its own (`answers`), which says how much was ever written to the pipes when it ended: there its output
+ends.
 It never imports SQLAlchemy, pydantic or click.
 """
 
@@ -32,7 +33,7 @@ from typing import Any, TextIO
 from jobsup import current
 from jobsup.clock import rfc3339
 from jobsup.runtime import procs
-from jobsup.worker import driving
+from jobsup.worker import answers, driving
 from jobsup.worker.board import STDERR, STDOUT, Board
 from jobsup.worker.costs import Meter
 from jobsup.worker.driving import ProgressError
@@ -101,17 +102,16 @@ class _Runner:
         _configure_logging()
 
     def serve(self) -> None:
-        self._socket.send(b'{"ready": true}')
+        self._socket.send(answers.READY)
         while message := self._receive():
             for name, frame in message.get("frames", {}).items():
                 self._frames[name] = Frame(**frame)
             for number, frame, own, params in message["calls"]:
                 if self._board.begin(number) and not self._is_spent:
-                    answer = self._answer(self._frames[frame], own, params)
+                    answer = self._answer(number, self._frames[frame], own, params)
                 else:
-                    answer = {"void": True}
-                answer["number"] = number
-                self._socket.send(json.dumps(answer).encode())
+                    answer = answers.void(number)
+                self._socket.send(answer)
 
     def _receive(self) -> dict[str, Any] | None:
         """Take the next message; before a wait for one, nothing is left open that belongs to a call."""
@@ -125,19 +125,17 @@ class _Runner:
             data = _read_memory(array.array("i", fds)[0])
         return json.loads(data) if data else None
 
-    def _answer(self, frame: Frame, own: dict[str, str], params: dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, number: int, frame: Frame, own: dict[str, str], params: dict[str, Any]) -> bytes:
         self._enter(frame, own)
         began = time.monotonic()
         with warnings.catch_warnings():  # on the way in and out it forgets which were shown already
-            answer = self._call(frame, params)
-        answer["began"], answer["ended"] = began, time.monotonic()
+            ending = self._call(frame, params)
+        ended = time.monotonic()
         self._flush()
-        answer["out"], answer["err"] = (self._board.amount_written(each, fd) for each, fd in self._pipes.items())
-        answer.update(self._meter.end(answer["ended"] - began))
-        if _has_children():
-            answer["children"] = True
-            self._is_spent = True
-        return answer
+        written = [self._board.amount_written(each, fd) for each, fd in self._pipes.items()]
+        costs = self._meter.end(ended - began)
+        self._is_spent = _has_children()
+        return answers.write(ending, number, self._is_spent, began, ended, *written, *costs)
 
     def _call(self, frame: Frame, params: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -192,14 +190,15 @@ class _Runner:
         sys.stdout, sys.stderr = self._output, self._errors
 
     def _set_environment(self, wanted: dict[str, str]) -> None:
-        if _environment_now() != self._environment_as_left:
+        if os.environ._data != self._environment_as_left:  # type: ignore[attr-defined]  # as below
             os.environ.clear()  # the last call has changed it
             os.environ.update(wanted)
         else:
             for name in self._environment.keys() - wanted.keys():
                 del os.environ[name]
-            for name, value in wanted.items() - self._environment.items():
-                os.environ[name] = value
+            for name, value in wanted.items():
+                if self._environment.get(name) != value:
+                    os.environ[name] = value
         self._environment = wanted
         self._environment_as_left = _environment_now()
 
@@ -266,11 +265,14 @@ def _keywords(function: Callable[..., Any], kwargs: dict[str, Any], params: dict
     return {**kwargs, **{name: value for name, value in params.items() if name in names}}
 
 
+_RESULTS = json.JSONEncoder(allow_nan=False)
+
+
 def _as_json(value: Any) -> str | None:
     if value is None:
         return None
     try:
-        text = json.dumps(value, allow_nan=False)
+        text = _RESULTS.encode(value)
     except Exception:  # noqa: BLE001  (whatever its own methods raise)
         return json.dumps({"repr": _repr(value)})
     return text if len(text) <= RESULT_BYTES_MAX else json.dumps({"repr": _repr(value), "length": len(text)})

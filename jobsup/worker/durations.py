@@ -1,0 +1,42 @@
+"""How long calls of each function take: what decides which may wait behind each other."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from jobsup.worker.run import Run
+
+QUICK_SECONDS = 0.005
+"""Calls of a function that take no longer on average may wait behind each other."""
+LEARNING = 0.2
+"""The weight of a call in the average of its function."""
+FUNCTIONS_MAX = 10_000
+"""Functions whose average is kept."""
+
+
+@dataclass(slots=True)
+class Durations:
+    """The average of each function in seconds, the latest used last."""
+
+    _seconds: OrderedDict[str, float] = field(default_factory=OrderedDict)
+
+    def is_known(self, run: Run) -> bool:
+        return _function(run) in self._seconds
+
+    def is_slow(self, run: Run) -> bool:
+        """Say whether calls like this one are known to take long."""
+        return self._seconds.get(_function(run), 0.0) > QUICK_SECONDS
+
+    def learn(self, run: Run, seconds: float) -> None:
+        """Hear how long a call took."""
+        function = _function(run)
+        before = self._seconds.get(function, seconds)
+        self._seconds[function] = before + (seconds - before) * LEARNING
+        self._seconds.move_to_end(function)
+        if len(self._seconds) > FUNCTIONS_MAX:
+            self._seconds.popitem(last=False)
+
+
+def _function(run: Run) -> str:
+    return run.claim.job.python or ""
