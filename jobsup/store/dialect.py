@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 if TYPE_CHECKING:
     from jobsup.store.models import Base
@@ -14,8 +13,16 @@ if TYPE_CHECKING:
 
 def insert_new(connection: Connection, model: type[Base], rows: Sequence[dict[str, Any]]) -> None:
     """Insert rows, passing over those a unique index forbids; only the dialects' own INSERT can say so."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    connection.execute(insert(model).on_conflict_do_nothing(), list(rows))
+    connection.execute(_insert(connection.dialect.name)(model).on_conflict_do_nothing(), list(rows))
+
+
+def _insert(dialect: str) -> Any:
+    """Return a dialect's own INSERT; of the two only the one in use is loaded, as the other takes megabytes."""
+    if dialect == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert
+    else:
+        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+    return insert
 
 
 def one_at_a_time(connection: Connection, what: str) -> None:

@@ -21,7 +21,7 @@ from jobsup.clock import Clock, SystemClock, rfc3339
 from jobsup.control.server import Request, Server
 from jobsup.errors import ConflictError, ExitCode, JobsupError
 from jobsup.events import emit
-from jobsup.runtime import procs
+from jobsup.runtime import heap, procs
 from jobsup.runtime.cgroups import Groups
 from jobsup.runtime.sdnotify import Notifier
 from jobsup.runtime.service import Loop
@@ -149,6 +149,7 @@ class Supervisor:
         self._prepared, self._plan = prepared, plan
         self.generation = 1
         freeze_memory()
+        heap.seal()
         self.crew.start(plan)
         self._yard.renew_guardian()
         self._look_whether_all_ready()
