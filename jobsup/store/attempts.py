@@ -189,7 +189,7 @@ _END = Statement(
         "began_at": UtcDateTime(),
     },
 )
-_LOG = Statement(_logging, each=_LOGGED)
+_LOG = Statement(_logging, each=_LOGGED, has_bytes=True)
 _DROP_CHUNKS = Statement(lambda given: delete(_C).where(given.among(_C.c.dispatch_id, "runs")))
 _WHOLE = (
     select(_D, Job.payload.label("job_payload")).join(Job, Job.id == _D.c.job_id).where(_D.c.id == bindparam("row_id"))

@@ -83,6 +83,8 @@ def _passed_on() -> dict[str, str]:
 
 def job_params(claim: Claim) -> dict[str, Any]:
     """Return the run's parameters: as asked for, else their defaults; those with neither are left out."""
+    if not claim.job.params and not claim.params:
+        return {}
     given = {param.name: claim.params.get(param.name, param.default) for param in claim.job.params}
     return {name: value for name, value in {**given, **claim.params}.items() if value is not None}
 

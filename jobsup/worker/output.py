@@ -23,15 +23,18 @@ class Capture:
         self._dispatch_id = dispatch_id
         self._head_max = limit // 2
         self._tail_max = limit - self._head_max
+        self.total = 0
+        """Bytes printed so far, both streams together."""
+        self._sent = 0
+        """Every byte before this offset has gone out live, or is past its window."""
+
+    def _begin(self) -> None:
+        """Make room for output; of a run that prints nothing there is none, and many calls do not."""
         self._head = bytearray()
         self._head_marks = _Marks()
         self._tail = bytearray()
         """Bytes from offset `total - len(_tail)`; up to twice the window, so that it is seldom moved."""
         self._tail_marks = _Marks()
-        self.total = 0
-        """Bytes printed so far, both streams together."""
-        self._sent = 0
-        """Every byte before this offset has gone out live, or is past its window."""
         self._live: deque[tuple[int, int]] = deque()
         """Live pieces of the tail that were sent and not taken back: (offset, end)."""
 
@@ -42,6 +45,8 @@ class Capture:
 
     def add(self, stream: int, data: bytes) -> None:
         """Take what was read next."""
+        if not self.total:
+            self._begin()
         room = self._head_max - len(self._head)
         if room > 0:
             self._head += data[:room]
@@ -52,6 +57,8 @@ class Capture:
 
     def take_live(self, at: datetime) -> tuple[list[OutputChunk], tuple[int, int] | None]:
         """Return the pieces that go out now, and from where to where earlier ones are to be taken back, if any."""
+        if not self.total:
+            return [], None
         chunks = self._cut(self._head, self._head_marks, 0, self._sent, at)
         self._sent += sum(len(chunk.data) for chunk in chunks)
         if self._sent < len(self._head) or self.total == len(self._head):
@@ -64,6 +71,8 @@ class Capture:
 
     def result(self) -> CapturedOutput:
         """Return what is kept, for good."""
+        if not self.total:
+            return _NOTHING
         surplus = max(0, len(self._tail) - self._tail_max)
         marks = [*self._head_marks.between(0, len(self._head))]
         marks += self._tail_marks.between(surplus, len(self._tail))
@@ -112,6 +121,9 @@ class Capture:
             piece = self._live.popleft()
             first, last = first or piece, piece
         return None if first is None or last is None else (first[0], last[1])
+
+
+_NOTHING = CapturedOutput()
 
 
 class _Marks:
