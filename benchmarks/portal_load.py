@@ -77,8 +77,7 @@ def main() -> int:
     jobs = JOBS.format(bytes=int(given.gib * (1 << 30)), kept=KEPT_MIB)
     beats = "".join(BEAT.format(number) for number in range(BEATS))
     with Instance(SETTINGS.format(port=port), jobs + beats) as instance:
-        token = instance.run("token", "create", "bench", "--scope", "admin").stdout.strip()
-        portal = Portal(instance, port, token)
+        portal = Portal(instance, port)
         os.nice(NICENESS)
         figures = [*of_output(portal), *of_schedule(portal, given.seconds)]
     sys.stdout.write(table(figures) + "\n")
@@ -88,11 +87,17 @@ def main() -> int:
 class Portal:
     """The portal of an instance, as a program reaches it."""
 
-    def __init__(self, instance: Instance, port: int, token: str) -> None:
+    def __init__(self, instance: Instance, port: int) -> None:
         self.instance = instance
         self.port = port
-        self.headers = {"Authorization": f"Bearer {token}"}
+        self._tokens = itertools.count(1)
+        self.headers = {"Authorization": f"Bearer {self.token()}"}
         self.pid = next(child["pid"] for child in instance.status()["children"] if child["kind"] == "portal")
+
+    def token(self) -> str:
+        """Make one more token: each may ask so often."""
+        name = f"bench-{next(self._tokens)}"
+        return self.instance.run("token", "create", name, "--scope", "admin").stdout.strip()
 
     def connect(self, address: str = "127.0.0.1") -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60, source_address=(address, 0))
@@ -160,9 +165,10 @@ def of_schedule(portal: Portal, seconds: float) -> list[Figure]:
     counts = {"asked": 0, "answered": 0}
     threads = [threading.Thread(target=follow, args=(portal, run, stop), daemon=True) for _ in range(STREAMS)]
     pace = RATE / ADDRESSES
+    askers = [(f"127.0.1.{number + 1}", {"Authorization": f"Bearer {portal.token()}"}) for number in range(ADDRESSES)]
     threads += [
-        threading.Thread(target=ask, args=(portal, f"127.0.1.{number + 1}", pace, stop, counts), daemon=True)
-        for number in range(ADDRESSES)
+        threading.Thread(target=ask, args=(portal, address, headers, pace, stop, counts), daemon=True)
+        for address, headers in askers
     ]
     for thread in threads:
         thread.start()
@@ -197,16 +203,19 @@ def follow(portal: Portal, run: str, stop: threading.Event) -> None:
             pass
 
 
-def ask(portal: Portal, address: str, pace: float, stop: threading.Event, counts: dict[str, int]) -> None:
-    """Ask from an address of its own, so many times a second as far as one can."""
+def ask(
+    portal: Portal, address: str, headers: dict[str, str], pace: float, stop: threading.Event, counts: dict[str, int]
+) -> None:
+    """Ask from an address and with a token of its own, so many times a second as far as one can."""
     began = time.monotonic()
     for number in itertools.count():
         if stop.wait(max(0.0, began + number / pace - time.monotonic())):
             return
         with suppress(OSError, http.client.HTTPException), closing(portal.connect(address)) as connection:
             counts["asked"] += 1
-            connection.request("GET", "/healthz" if number % 10 else "/api/v1/jobs", headers=portal.headers)
-            counts["answered"] += connection.getresponse().status == 200
+            connection.request("GET", "/healthz" if number % 10 else "/api/v1/jobs", headers=headers)
+            is_answered = connection.getresponse().status == 200  # read before the count is: others count meanwhile
+            counts["answered"] += is_answered
 
 
 if __name__ == "__main__":
