@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from sqlalchemy import URL, make_url
@@ -17,10 +18,12 @@ _SEVERAL = re.compile(
 )
 
 
+@functools.cache
 def parse(url: str) -> URL:
     """Return the URL with the driver there is. UsageError when it cannot be read.
 
     Several hosts are written as libpq does: `postgresql://db1,db2:5433/jobsup?target_session_attrs=read-write`.
+    It is kept: what a process has read before it forked costs its children no memory.
     """
     try:
         parsed = make_url(_spread_hosts(url))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Compiled, Connection, Dialect, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 if TYPE_CHECKING:
     from jobsup.store.models import Base
@@ -13,16 +15,23 @@ if TYPE_CHECKING:
 
 def insert_new(connection: Connection, model: type[Base], rows: Sequence[dict[str, Any]]) -> None:
     """Insert rows, passing over those a unique index forbids; only the dialects' own INSERT can say so."""
-    connection.execute(_insert(connection.dialect.name)(model).on_conflict_do_nothing(), list(rows))
+    if rows:
+        made = _made_insert(connection.dialect, model, tuple(rows[0]))
+        connection.execute(made, list(rows))  # type: ignore[call-overload]  # undeclared, but meant
 
 
-def _insert(dialect: str) -> Any:
-    """Return a dialect's own INSERT; of the two only the one in use is loaded, as the other takes megabytes."""
-    if dialect == "sqlite":
-        from sqlalchemy.dialects.sqlite import insert
-    else:
-        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
-    return insert
+_made: WeakKeyDictionary[Dialect, dict[tuple[type[Base], tuple[str, ...]], Compiled]] = WeakKeyDictionary()
+"""Core keeps no INSERT of a dialect's own, and would make its text anew each time."""
+
+
+def _made_insert(dialect: Dialect, model: type[Base], columns: tuple[str, ...]) -> Compiled:
+    known = _made.setdefault(dialect, {})
+    made = known.get((model, columns))
+    if made is None:
+        insert = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
+        new = insert(model).on_conflict_do_nothing()
+        made = known[model, columns] = new.compile(dialect=dialect, column_keys=list(columns), for_executemany=True)
+    return made
 
 
 def one_at_a_time(connection: Connection, what: str) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, RootTransaction, event
+from sqlalchemy import Connection, RootTransaction
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from jobsup.clock import Clock, ServerClock, SystemClock
@@ -69,10 +69,7 @@ class Database:
         self.engine = self.backend.engine
         self.clock: Clock = self.backend.clock
         """The clock that rules what is due and what has expired; any thread may ask it."""
-        self.statements = 0
-        """How many statements this handle has sent: what an idle process costs the database."""
         self._news: dict[str, int] | None = None
-        event.listen(self.engine, "before_cursor_execute", self._count)
 
     @classmethod
     def of(cls, settings: DatabaseSettings, *, kind: str, clock: Clock | None = None) -> Database:
@@ -90,6 +87,11 @@ class Database:
         """Have `call` called about once a second while a server's answer is waited for, in the thread that waits."""
         if not self.is_sqlite:
             self.backend.waits = call
+
+    @property
+    def statements(self) -> int:
+        """How many statements this handle has sent: what an idle process costs the database."""
+        return int(self.backend.count.sent)
 
     @property
     def where(self) -> str:
@@ -181,7 +183,6 @@ class Database:
 
     def hand_on(self) -> None:
         """Close it, and leave what it has compiled to the next SQLite database that is named, also after a fork."""
-        event.remove(self.engine, "before_cursor_execute", self._count)
         self.backend.hand_on()
 
     @contextmanager
@@ -226,9 +227,6 @@ class Database:
             if self.path is None:
                 raise
             raise DatabaseError(f"database {self.path}: {error.strerror}: its folder must be writable") from error
-
-    def _count(self, _: Any, __: Any, statement: str, *___: Any) -> None:
-        self.statements += not statement.startswith("BEGIN")
 
 
 def _until_done(begin: Callable[[], AbstractContextManager[C]], work: Callable[[C], T]) -> T:

@@ -22,6 +22,7 @@ from jobsup.clock import Clock, ServerClock, SystemClock
 from jobsup.errors import DatabaseError, DatabaseUnavailableError
 from jobsup.events import emit
 from jobsup.store import addresses, server_words, wake_channels
+from jobsup.store.counting import StatementCount
 from jobsup.store.direct import Direct
 from jobsup.store.link import Link
 from jobsup.store.wake_channels import Ear
@@ -81,6 +82,7 @@ class Server:
         event.listen(self.engine, "do_connect", self._connect)
         event.listen(self.engine, "checkout", self._replace_lost)
         event.listen(self.engine, "begin", self._opened)
+        self.count = StatementCount(self.engine)
 
     @contextmanager
     def turn(self, *, is_write: bool) -> Iterator[None]:  # noqa: ARG002  (on SQLite it matters)

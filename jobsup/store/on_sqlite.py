@@ -22,6 +22,7 @@ from sqlalchemy.pool import QueuePool
 from jobsup.clock import Clock
 from jobsup.errors import DatabaseError, DatabaseUnavailableError
 from jobsup.store import faults, wake_sockets
+from jobsup.store.counting import StatementCount
 from jobsup.store.direct import BEGIN, Direct
 from jobsup.store.faults import Words
 from jobsup.store.news import kinds, offers
@@ -43,6 +44,7 @@ class SqliteFile:
         self._opener = _spare.pop() if _spare else _Opener()
         self._opener.point_at(url, synchronous, may_create=may_create)
         self.engine = self._opener.engine
+        self.count = self._opener.count
         self._queue = _WriterQueue(Path(f"{self.path}-queue"))
 
     @property
@@ -132,9 +134,11 @@ class _Opener:
             hide_parameters=True,  # what a job prints, and its environment, belong into no error text
         )
         event.listen(self.engine, "begin", _begin)
+        self.count = StatementCount(self.engine)
 
     def point_at(self, url: URL, synchronous: str, *, may_create: bool) -> None:
         """Have the connections that follow opened on this file."""
+        self.count.sent = 0
         self.opened: os.stat_result | None = None
         """The file that the last connection was opened on."""
         words, options = self.engine.dialect.create_connect_args(url)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jobsup.errors import JobsupError, UsageError
 from jobsup.model import Heartbeat, Lease, WorkerFacts, WorkerStatus
-from jobsup.store import leases, notifier, recompute, rescue, retention, rounds, tables, ticks, workers
+from jobsup.store import holds, job_days, leases, notifier, recompute, rescue, retention, rounds, tables, ticks, workers
 from jobsup.store.addresses import parse
 from jobsup.store.engine import Database
 
@@ -95,4 +95,8 @@ def _lead(database: Database, lease: Lease) -> None:
     retention.delete_ended(database, database.now(), 1)
     retention.delete_offline_workers(database, database.now(), 1)
     retention.delete_stray_chunks(database, 1)
+    job_days.count(database)
+    job_days.delete_old(database, database.now().date(), 1)
+    holds.apply(database, database.now())
+    holds.next_change(database, database.now())
     leases.resign(database, lease)
