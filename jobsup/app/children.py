@@ -11,6 +11,7 @@ from jobsup.app import containment
 from jobsup.app.prepare import Prepared
 from jobsup.config.settings import Config
 from jobsup.portal import opening
+from jobsup.runtime import procs
 from jobsup.runtime.cgroups import Groups
 from jobsup.runtime.link import Link
 from jobsup.supervisor.spec import ChildSpec, Plan
@@ -56,6 +57,7 @@ def preload(config: Config) -> None:
 
     store_preload.load_driver(config.database.url)
     store_preload.rehearse(config.database.url)
+    procs.boot_id()  # each child asks; what is read once is kept
 
 
 def _scheduler(config: Config, instance: str, up_since: datetime) -> ChildSpec:

@@ -55,12 +55,12 @@ def host_identity(node: str) -> HostIdentity:
 @functools.cache
 def boot_id() -> str:
     """Return the id of this boot of the machine."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return _read("/proc/sys/kernel/random/boot_id").decode("ascii").strip()
 
 
 def pid_namespace() -> str:
     """Return the name of our pid namespace, as `pid:[4026531836]`."""
-    return str(Path("/proc/self/ns/pid").readlink())
+    return os.readlink("/proc/self/ns/pid")  # noqa: PTH115  (paths would copy shared pages in each child)
 
 
 def stat(pid: int) -> ProcessStat | None:
@@ -188,8 +188,7 @@ def set_pdeathsig(signum: int) -> None:
 
 def set_name(name: str) -> None:
     """Show up in `ps` and `top` under this name, cut to the kernel's 15 characters."""
-    buffer = ctypes.create_string_buffer(os.fsencode(f"jobsup:{name}")[:15])
-    _prctl(_PR_SET_NAME, ctypes.addressof(buffer))
+    _prctl(_PR_SET_NAME, os.fsencode(f"jobsup:{name}")[:15])
 
 
 def pss_bytes(pid: int) -> int | None:
@@ -214,11 +213,12 @@ def peak_bytes(pid: int) -> int | None:
     return None
 
 
-def _prctl(option: int, value: int) -> None:
+def _prctl(option: int, value: int | bytes) -> None:
     library = _libc()
-    if library.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+    given = ctypes.c_ulong(value) if isinstance(value, int) else ctypes.c_char_p(value)
+    if library.prctl(option, given, 0, 0, 0) != 0:
         code = ctypes.get_errno()
-        raise OSError(code, f"prctl({option}, {value}): {os.strerror(code)}")
+        raise OSError(code, f"prctl({option}, {value!r}): {os.strerror(code)}")
 
 
 @functools.cache

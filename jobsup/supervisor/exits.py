@@ -46,7 +46,7 @@ def look(process: ForkProcess) -> Exit | None:
 def oom_kills() -> int:
     """Count the processes the out-of-memory killer has ended on this machine since it booted; 0 when unknown."""
     try:
-        for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
+        for line in Path("/proc/vmstat").read_text(encoding="utf-8").splitlines():
             if line.startswith("oom_kill "):
                 return int(line.split()[1])
     except (OSError, ValueError):

@@ -86,7 +86,7 @@ def close_other_fds(keep: Iterable[int]) -> None:
     """Close every descriptor but standard ones and those kept."""
     kept = {*_STANDARD_FDS, *keep}
     # One by one: an empty range handed to `os.closerange` closes everything from there on.
-    for fd in {int(entry.name) for entry in Path("/proc/self/fd").iterdir()} - kept:
+    for fd in {int(entry) for entry in os.listdir("/proc/self/fd")} - kept:  # noqa: PTH208  (a path copies shared pages)
         with suppress(OSError):  # the descriptor of the listing itself is gone by now
             os.close(fd)
 

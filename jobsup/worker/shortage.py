@@ -29,7 +29,7 @@ class Shortage:
 
     def _read(self) -> int:
         try:
-            lines = self._vmstat.read_text(encoding="ascii").splitlines()
+            lines = self._vmstat.read_text(encoding="utf-8").splitlines()
         except OSError:
             return 0
         return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
