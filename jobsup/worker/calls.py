@@ -188,19 +188,18 @@ class Calls:
         return key
 
     def _choose(self, key: Key, run: Run) -> Runner | None:
-        mine = [
-            runner
-            for runner in self.runners.all
-            if not (runner.is_done_for or self._is_stuck(runner)) and (runner.key is key or runner.key == key)
-        ]
-        idle = [runner for runner in mine if not runner.queue]
+        idle: list[Runner] = []
+        loaded: list[Runner] = []
+        for runner in self.runners.all:
+            if not (runner.is_done_for or self._is_stuck(runner)) and (runner.key is key or runner.key == key):
+                (loaded if runner.queue else idle).append(runner)
         busy: list[Runner] = []
-        if not self._durations.is_slow(run):
+        if loaded and not self._durations.is_slow(run):
             most = SPREAD_AT if idle else QUEUE_MAX
             now = self.loop.monotonic()
-            busy = [runner for runner in mine if 0 < len(runner.queue) < most and not self._keeps_waiting(runner, now)]
+            busy = [runner for runner in loaded if len(runner.queue) < most and not self._keeps_waiting(runner, now)]
         if busy and (not idle or self._durations.is_known(run)):
-            return min(busy, key=lambda runner: len(runner.queue))
+            return busy[0] if len(busy) == 1 else min(busy, key=lambda runner: len(runner.queue))
         return max(idle, key=lambda runner: runner.head_since, default=None)  # the last used is the warmest
 
     def _keeps_waiting(self, runner: Runner, now: float) -> bool:
@@ -421,7 +420,7 @@ def _exit_of(answer: Answer, run: Run, moment: tuple[datetime, float]) -> Exit:
     return Exit(
         at=run.started_at + timedelta(seconds=answer.ended - answer.began),
         code=said.get("exit_code"),
-        reason=Reason(said.get("reason", Reason.NONE)),
+        reason=Reason(said["reason"]) if "reason" in said else Reason.NONE,
         error=said.get("error"),
         result=said.get("result"),
         cpu_user=answer.cpu_user,

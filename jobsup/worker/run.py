@@ -126,6 +126,10 @@ class Run:
     peak_seen: int | None = None
     """The most memory its process was seen to have had, in bytes: of one that lasts it is looked up."""
     _readers: dict[int, ProgressReader] = field(default_factory=dict)
+    dispatch_id: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.dispatch_id = self.claim.dispatch_id
 
     def begin(self, clock: Clock, now: float) -> None:
         """Count its time from now on."""
@@ -158,10 +162,6 @@ class Run:
         """Nothing more will be read of a stream."""
         if self.mask is not None and (rest := self.mask.rest(stream)):
             self.capture.add(stream, rest)
-
-    @property
-    def dispatch_id(self) -> int:
-        return self.claim.dispatch_id
 
     @property
     def due_at(self) -> float | None:

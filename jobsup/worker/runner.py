@@ -58,8 +58,10 @@ class Runner:
     """STDOUT | STDERR -> the descriptor its output is read from; empty once they were handed on."""
     born: float
     """On the monotonic clock."""
-    allowance: float
-    """The share of the limits after which this one is replaced."""
+    calls_max: float
+    """After so many it is replaced."""
+    expires_at: float
+    """From then on it is replaced."""
     queue: deque[tuple[int, Run]] = field(default_factory=deque)
     """The calls that have not been answered, by number; the first of them runs."""
     is_ready: bool = False
@@ -193,12 +195,10 @@ class Runners:
 
     def is_worn(self, runner: Runner) -> bool:
         """Say whether it has served its time, by calls, age or memory."""
-        settings, share = self._settings, runner.allowance
-        age = self._loop.monotonic() - runner.born
         return (
-            runner.answered >= settings.runner_max_calls * share
-            or age >= settings.runner_max_age.total_seconds() * share
-            or runner.rss >= settings.runner_max_memory
+            runner.answered >= runner.calls_max
+            or self._loop.monotonic() >= runner.expires_at
+            or runner.rss >= self._settings.runner_max_memory
             or len(runner.frames) >= FRAMES_MAX
         )
 
@@ -258,6 +258,8 @@ class Runners:
             raise
         for fd in (*writing, page):
             os.close(fd)
+        born, settings = self._loop.monotonic(), self._settings
+        share = random.uniform(1 - AGE_JITTER, 1)  # noqa: S311
         return Runner(
             key=(confinement, job.cwd),
             spawned=spawned,
@@ -266,8 +268,9 @@ class Runners:
             socket=ours,
             board=board,
             pipes=reading,
-            born=self._loop.monotonic(),
-            allowance=random.uniform(1 - AGE_JITTER, 1),  # noqa: S311
+            born=born,
+            calls_max=settings.runner_max_calls * share,
+            expires_at=born + settings.runner_max_age.total_seconds() * share,
         )
 
     def _start_of(self, job: JobSpec, confinement: Confinement, fd: int, page: int) -> command.Start:
