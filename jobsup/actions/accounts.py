@@ -89,11 +89,11 @@ def progress_words(progress: dict[str, Any] | None) -> str:
 
 
 def account_words(account: dict[str, Any]) -> str:
-    """Say what a run cost, from its account, as "1.2s of processor time, 40 MiB at most"; empty: it is not known."""
+    """Say what a run cost, from its account, as "1.2 s of processor time, 40 MiB at most"; empty: it is not known."""
     parts = []
     spent = [account[name] for name in ("cpu_user_seconds", "cpu_system_seconds") if account[name] is not None]
     if spent:
-        parts.append(f"{sum(spent):.3g} s of processor time")
+        parts.append(f"{_spent(sum(spent))} of processor time")
     if account["max_rss_bytes"]:
         parts.append(f"{about(account['max_rss_bytes'])} of memory at most")
     if account["io_read_bytes"]:
@@ -107,6 +107,10 @@ def about(size: int) -> str:
     """Round to the unit a person would use."""
     unit = 1024 if size < 10 * MEBIBYTE else MEBIBYTE
     return format_size(max(unit, round(size / unit) * unit))
+
+
+def _spent(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"
 
 
 def _seconds(length: timedelta | None) -> float | None:

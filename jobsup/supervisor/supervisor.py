@@ -234,7 +234,7 @@ class Supervisor:
     def _look_whether_all_ready(self) -> None:
         if self._phase is Phase.STARTING and self.generation and self.crew.was_ready:
             self._phase = Phase.RUNNING
-            emit("supervisor.ready", f"All children are ready: {self.crew.summary()}")
+            emit("supervisor.ready", f"Started: {self.crew.summary()}")
             self._notifier.status(self._status_line())
             self._notifier.ready()
             if self._on_ready is not None:

@@ -107,7 +107,7 @@ def test_a_port_that_is_taken_costs_the_portal_and_nothing_else(instances: list[
         instance = with_portal(instances, port)
         instance.process = instance.spawn("start")
         until(
-            lambda: instance.log.count("All children are ready"),
+            lambda: instance.log.count("Started: "),
             PATIENCE,
             "the instance to come up",
             lambda: instance.log,
