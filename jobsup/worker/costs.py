@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from contextlib import suppress
+from operator import sub
 from pathlib import Path
 
 BLOCK_BYTES = 512
@@ -29,7 +30,7 @@ class Meter:
         (user seconds, system seconds, bytes read, bytes written, peak of memory in bytes, memory held now)
         """
         now = _costs()
-        user, system, read, written = (after - before for after, before in zip(now, self._before, strict=True))
+        user, system, read, written = map(sub, now, self._before)
         self._before = now
         held = int(os.pread(self._pages, 100, 0).split()[1]) * _PAGE_BYTES
         peak = max(held, _peak_bytes()) if seconds > LONG_SECONDS else held

@@ -92,6 +92,8 @@ class _Runner:
         self._base_folder = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._environment = self._base_environment
         self._environment_as_left = _environment_now()
+        self._entered: tuple[Frame, dict[str, str]] | None = None
+        """Of which frame the environment is, and what in it names the call."""
         self._functions: dict[str, Callable[..., Any]] = {}
         self._frames: dict[str, Frame] = {}
         self._output, self._errors = _line_writer(1), _line_writer(2)
@@ -164,10 +166,11 @@ class _Runner:
         os.dup2(self._pipes[STDOUT], 1)
         os.dup2(self._pipes[STDOUT if frame.is_merged else STDERR], 2)
         self._be_heard()
-        environment = {**frame.environment, **own}
         if frame.timeout is not None:
-            environment["JOBSUP_DEADLINE"] = self._deadline(frame.timeout)
-        self._set_environment(environment)
+            own["JOBSUP_DEADLINE"] = self._deadline(frame.timeout)
+        if not self._rename(frame, own):
+            self._set_environment({**frame.environment, **own})
+            self._entered = frame, own
         path = [*frame.path, *self._base_path]
         if sys.path != path:
             sys.path[:] = path
@@ -189,8 +192,21 @@ class _Runner:
             self._errors = _line_writer(2)
         sys.stdout, sys.stderr = self._output, self._errors
 
+    def _rename(self, frame: Frame, own: dict[str, str]) -> bool:
+        """Name this call where the last one of its frame was named; False: more than that differs."""
+        entered, before = self._entered or (None, {})
+        if entered is not frame or before.keys() != own.keys() or _has_changed(self._environment_as_left):
+            return False
+        for name, value in own.items():
+            if before[name] != value:
+                os.environ[name] = value
+        self._entered = frame, own
+        self._environment.update(own)
+        self._environment_as_left = _environment_now()
+        return True
+
     def _set_environment(self, wanted: dict[str, str]) -> None:
-        if os.environ._data != self._environment_as_left:  # type: ignore[attr-defined]  # as below
+        if _has_changed(self._environment_as_left):
             os.environ.clear()  # the last call has changed it
             os.environ.update(wanted)
         else:
@@ -212,11 +228,17 @@ class _Runner:
         os.dup2(self._null, 1)
         os.dup2(self._null, 2)
         self._set_environment(self._base_environment)
+        self._entered = None
 
 
 def _environment_now() -> dict[bytes, bytes]:
     # What lies below `os.environ`: to go through it by its own methods would cost more than many a call.
     return dict(os.environ._data)  # type: ignore[attr-defined]  # as it has been in every Python 3
+
+
+def _has_changed(environment: dict[bytes, bytes]) -> bool:
+    changed: bool = os.environ._data != environment  # type: ignore[attr-defined]  # as above
+    return changed
 
 
 def _preload(path: list[str], modules: list[str]) -> None:
