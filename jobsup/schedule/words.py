@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import lru_cache
 from itertools import pairwise
 
 from jobsup.clock import rfc3339
@@ -10,6 +11,8 @@ from jobsup.model import CalendarRule, CalendarSpec, ScheduleSpec
 from jobsup.schedule.cron import CronExpression, parse_cron
 from jobsup.schedule.fields import Field
 
+DESCRIBED_MAX = 4096
+"""So many schedules' words are remembered: a page of jobs tells the same ones again and again."""
 CLOCK_TIMES_MAX = 6
 """More times of day than these are told as minutes and hours."""
 _WEEKDAY_NAMES = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
@@ -20,6 +23,7 @@ _MONTH_NAMES = (
 _ORDINALS = ("", "first", "second", "third", "fourth", "fifth")
 
 
+@lru_cache(maxsize=DESCRIBED_MAX)
 def describe(spec: ScheduleSpec, *, name: str = "") -> str:
     """Say when a schedule fires; ScheduleError when it cannot be read."""
     parts = [_one(each, name) + _rule(each) for each in (spec, *spec.also)]
