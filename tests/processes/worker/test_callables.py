@@ -33,6 +33,10 @@ def hard_exit(): os.write(1, b"last words"); os._exit(5)
 def crash(): os.kill(os.getpid(), 11)
 def pid(): return os.getpid()
 def environment(): return [os.environ.get("JOBSUP_JOB"), os.environ.get("MINE"), os.environ.get("SECRET")]
+def named():
+    run, left = os.environ["JOBSUP_RUN_ID"], os.environ.get("LEFT")
+    if int(run) % 2: os.environ["LEFT"] = run
+    return [int(run), left]
 def anything(**kwargs): return kwargs
 def sleeps(): print("begun"); time.sleep(60)
 def deaf():
@@ -125,6 +129,16 @@ def test_calls_share_a_process_but_not_an_environment(bench: Bench) -> None:
     assert json.loads(call(bench, "environment", env={"MINE": "1"}, name="one")[1]["result"]) == ["one", "1", None]
     assert json.loads(call(bench, "environment", name="two")[1]["result"]) == ["two", None, None]
     assert json.loads(call(bench, "modules")[1]["result"]) == []
+
+
+def test_calls_of_a_job_behind_each_other_have_their_own_name_and_nothing_of_the_last(bench: Bench) -> None:
+    first = bench.run("named", python="tasks:named", overlap="allow")
+    runs = [first] + [
+        dispatches.create_manual(bench.database, "named", params={}, requested_by="test").dispatch_id for _ in range(20)
+    ]
+    for run in runs:
+        bench.until_ended(run, 10)
+        assert json.loads((bench.execution(run) or {})["result"]) == [run, None]
 
 
 def test_an_exception_is_told_with_its_traceback(bench: Bench) -> None:
