@@ -194,6 +194,8 @@ _DROP_CHUNKS = Statement(lambda given: delete(_C).where(given.among(_C.c.dispatc
 _WHOLE = (
     select(_D, Job.payload.label("job_payload")).join(Job, Job.id == _D.c.job_id).where(_D.c.id == bindparam("row_id"))
 )
+STATEMENTS = (_HOLD, _END, _LOG, _DROP_CHUNKS)
+"""What each run needs: made before a fork, so that no worker makes its own."""
 
 
 _NO_MARKS: list[list[int]] = []

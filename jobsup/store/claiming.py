@@ -316,6 +316,8 @@ _NOTE_HASH = Statement(
 )
 _definitions: dict[str, JobSpec] = {}
 """By the hash of their words: what a hash stands for never changes."""
+STATEMENTS = (_OF_ALL.claimable, _OF_QUEUES.claimable, _MAKE_OURS, _DEFINITIONS)
+"""What each run needs: made before a fork, so that no worker makes its own."""
 
 
 def _claim_of(row: _Row) -> Claim:

@@ -13,7 +13,21 @@ from pathlib import Path
 
 from jobsup.errors import JobsupError, UsageError
 from jobsup.model import Heartbeat, Lease, WorkerFacts, WorkerStatus
-from jobsup.store import holds, job_days, leases, notifier, recompute, rescue, retention, rounds, tables, ticks, workers
+from jobsup.store import (
+    attempts,
+    claiming,
+    holds,
+    job_days,
+    leases,
+    notifier,
+    recompute,
+    rescue,
+    retention,
+    rounds,
+    tables,
+    ticks,
+    workers,
+)
 from jobsup.store.addresses import parse
 from jobsup.store.engine import Database
 
@@ -73,6 +87,8 @@ def _be_worker(database: Database) -> None:
     for request in (rounds.Round(claim=1), rounds.Round(claim=1, heartbeat=beat, watch_cancels=True)):
         rounds.exchange(database, worker, request)
     workers.stop(database, worker.worker_id)
+    for statement in (*attempts.STATEMENTS, *claiming.STATEMENTS, *rounds.STATEMENTS):
+        statement.made(database.engine.dialect)
 
 
 def _be_scheduler(database: Database) -> None:

@@ -262,3 +262,5 @@ _CANCELLED = Statement(
         _D.c.cancel_requested_at.is_not(None),
     )
 )
+STATEMENTS = (_STARTED, _PROGRESS, _GIVEN_BACK, _CANCELLED)
+"""What each run needs: made before a fork, so that no worker makes its own."""
