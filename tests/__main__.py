@@ -18,6 +18,10 @@ CHECKS: tuple[tuple[str, ...], ...] = (
 """They run side by side."""
 TESTS = ("pytest", "-n", "5", "--dist", "worksteal")
 """More at a time than a small machine has cores: most of what a test of processes does is wait."""
+ALONE = ("pytest", "--last-failed", "-p", "no:xdist", "--maxfail", "1")
+"""The few that failed beside others, once more by themselves: promised times are real seconds. Both runs are shown."""
+SOME_FAILED = 1
+"""What pytest ends with when tests ran and some failed."""
 
 
 def main(arguments: list[str]) -> int:
@@ -28,7 +32,11 @@ def main(arguments: list[str]) -> int:
         return failed
     tests = (*TESTS, *arguments)
     print("==>", *tests, flush=True)
-    return _end(tests, _start(*tests))
+    code = _end(tests, _start(*tests))
+    if code != SOME_FAILED:
+        return code
+    print("==>", *ALONE, flush=True)
+    return _end(ALONE, _start(*ALONE, *arguments))
 
 
 def _start(tool: str, *options: str, **streams: int) -> subprocess.Popen[str]:
