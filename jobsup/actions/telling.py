@@ -158,13 +158,15 @@ def _ended(run: RunRow) -> str:
 
 
 def _cause(run: RunRow) -> str:
-    words = [_END_WORDS[run.reason]] if run.reason in _END_WORDS else []
+    told = run.error_message or ""
+    says_itself = run.reason is Reason.WORKER_LOST and told.startswith("its worker ")  # and which one it was
+    words = [_END_WORDS[run.reason]] if run.reason in _END_WORDS and not says_itself else []
     if run.exit_code is not None:
         words.append(f"exit code {run.exit_code}")
     if run.signal is not None:
         words.append(f"signal {run.signal}")
-    if run.error_message:
-        words.append(run.error_message)
+    if told:
+        words.append(told)
     return f": {', '.join(dict.fromkeys(words))}" if words else ""
 
 
