@@ -68,8 +68,15 @@ def _while_claimed(history: History, row: Attempt, mark: Mark) -> Iterator[Viola
     slack = history.bounds.clock
     if row.claimed_at is None or mark.real < row.claimed_at - slack:
         yield Violation("P4", row.job, f"run {row.id} began before it was claimed", row.scheduled_for, (row,))
-    elif row.completed_at is not None and mark.real > row.completed_at + slack:
+    elif row.completed_at is not None and mark.real > row.completed_at + slack and not _thawed(history, row, mark):
         yield Violation("P4", row.job, f"run {row.id} began after it was closed", row.scheduled_for, (row,))
+
+
+def _thawed(history: History, row: Attempt, mark: Mark) -> bool:
+    """Whether a process that was there before a freeze came to its first line right after it, and its row owns up."""
+    slack, host = history.bounds.clock, history.host_of(mark)
+    frozen = history.touched(mark.real, mark.real, kinds=(FaultKind.FREEZE,), host=host)
+    return OVERLAP_WORDS in row.message and any(mark.real <= fault.end + slack for fault in frozen)
 
 
 def no_overlap(history: History) -> Iterator[Violation]:
@@ -80,22 +87,29 @@ def no_overlap(history: History) -> Iterator[Violation]:
         starts = [mark for marks in history.starts.values() for mark in marks if mark.job == job.name]
         spans = sorted(((mark.mono, history.death_of(mark), mark) for mark in starts), key=lambda span: span[0])
         for index, (_, gone, first) in enumerate(spans):
-            for begun, _, second in spans[index + 1 :]:
+            for begun, gone_too, second in spans[index + 1 :]:
                 if begun < gone:
-                    yield from _excused(history, job, first, second, gone - begun)
+                    yield from _excused(history, job, (first, second), min(gone, gone_too) - begun)
 
 
-def _excused(history: History, job: JobLaw, first: Mark, second: Mark, seconds: float) -> Iterator[Violation]:
-    row = history.by_id.get(first.run)
-    rows = tuple(history.by_id[mark.run] for mark in (first, second) if mark.run in history.by_id)
-    frozen = history.touched(first.real, second.real, kinds=(FaultKind.FREEZE,), host=history.host_of(first))
-    if not frozen:
+def _excused(history: History, job: JobLaw, both: tuple[Mark, Mark], seconds: float) -> Iterator[Violation]:
+    """Let an overlap pass if one of the two stood still meanwhile, its row says so, and its late result was refused."""
+    names = " and ".join(str(mark.run) for mark in both)
+    rows = tuple(history.by_id[mark.run] for mark in both if mark.run in history.by_id)
+    stood_still = [history.by_id.get(mark.run) for mark in both if _was_frozen(history, mark, both)]
+    telling = [row for row in stood_still if row is not None and OVERLAP_WORDS in row.message]
+    if not stood_still:
         how_long = "for ever" if math.isinf(seconds) else f"for {seconds:.2f} s"
-        yield Violation("P5", job.name, f"runs {first.run} and {second.run} overlap {how_long}", rows=rows)
-    elif row is None or OVERLAP_WORDS not in row.message:
-        yield Violation("P5", job.name, f"run {first.run} does not say that it may have overlapped", rows=rows)
-    elif row.status == "COMPLETED":
-        yield Violation("P5", job.name, f"the late result of run {first.run} was taken", rows=rows)
+        yield Violation("P5", job.name, f"runs {names} overlap {how_long}", rows=rows)
+    elif not telling:
+        yield Violation("P5", job.name, f"neither of runs {names} says that it may have overlapped", rows=rows)
+    elif all(row.status == "COMPLETED" for row in telling):
+        yield Violation("P5", job.name, f"the late result of run {telling[0].id} was taken", rows=rows)
+
+
+def _was_frozen(history: History, mark: Mark, both: tuple[Mark, Mark]) -> bool:
+    frozen = history.touched(both[0].real, both[1].real, kinds=(FaultKind.FREEZE,), host=history.host_of(mark))
+    return bool(frozen)
 
 
 def ends(history: History) -> Iterator[Violation]:

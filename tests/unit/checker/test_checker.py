@@ -276,6 +276,38 @@ def test_a_history_in_which_all_went_as_promised_is_accepted() -> None:
     assert overlaps_after_freeze(CLEAN) == 1
 
 
+def test_a_process_that_stood_still_may_begin_right_after_the_thaw_if_its_row_says_so() -> None:
+    history, late = thawed(1090.02)
+    assert explain(history, judge(history)) == "valid"
+    assert overlaps_after_freeze(history) == 1
+    silent = replace(late, message="it was lost")
+    rows = tuple(silent if row.id == late.id else row for row in history.attempts)
+    assert {each.property for each in judge(replace(history, attempts=rows))} == {"P4", "P5"}
+
+
+def test_a_process_that_begins_long_after_the_thaw_is_not_excused() -> None:
+    history, _ = thawed(1090.5)
+    assert {each.property for each in judge(history)} == {"P4"}
+
+
+def thawed(begun: float) -> tuple[History, Attempt]:
+    """Run a/1070 was launched, stood still before its first line, wrote it at `begun` and was killed; its retry ran."""
+    late, again = A70, A70_AGAIN
+    marks = []
+    for mark in CLEAN.marks:
+        if mark.run == late.id and mark.kind == "start":
+            marks.append(replace(mark, real=begun, mono=begun - REAL_LESS_MONO))
+        elif mark.run == again.id and mark.kind == "end":
+            marks.append(replace(mark, real=1090.08, mono=1090.08 - REAL_LESS_MONO))
+        elif mark.run != late.id:
+            marks.append(mark)
+    pid = next(mark.pid for mark in CLEAN.marks if mark.run == late.id)
+    deaths = {**CLEAN.deaths, f"{pid}/7": begun + 0.01 - REAL_LESS_MONO}
+    rows = tuple(replace(row, output="") if row.id == late.id else row for row in CLEAN.attempts)
+    history = replace(CLEAN, marks=tuple(marks), deaths=deaths, attempts=rows)
+    return history, history.by_id[late.id]
+
+
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_history_is_rejected_in_which(name: str) -> None:
     wanted, mutate = MUTATIONS[name]
