@@ -85,6 +85,8 @@ class _Notes:
 def _bare_table(entry: Entry, setting: Setting) -> dict[str, Any]:
     """Return what the entry alone decides: a command and when it runs."""
     table: dict[str, Any] = {"command": _command(entry), "cron": entry.schedule}
+    if text := _input(entry):
+        table["stdin"] = text
     zone = entry.variables.get("CRON_TZ") or setting.timezone
     if zone and entry.schedule.lower() != "@reboot":
         table["timezone"] = zone
@@ -92,20 +94,15 @@ def _bare_table(entry: Entry, setting: Setting) -> dict[str, Any]:
 
 
 def _command(entry: Entry) -> str | list[str]:
-    line, text = split_percent(entry.command)
-    if text:
-        line = with_input(line, text)
+    line, _ = split_percent(entry.command)
     shell = entry.variables.get("SHELL", SHELL)
     return line if shell in (SHELL, "") else [shell, "-c", line]
 
 
-def with_input(line: str, text: str) -> str:
-    """Return a shell line that reads the text from its standard input; the text ends with a line end."""
-    lines = text.removesuffix("\n").split("\n")
-    mark = "INPUT"
-    while mark in lines:
-        mark += "_"
-    return "\n".join(["{", line, f"}} <<'{mark}'", *lines, mark])
+def _input(entry: Entry) -> str:
+    """Return what cron writes to its standard input: what follows %, whole lines; "" for nothing."""
+    _, text = split_percent(entry.command)
+    return text.removesuffix("\n") + "\n" if text else ""
 
 
 def _environment(entry: Entry, command: str, notes: _Notes) -> dict[str, str]:
@@ -146,8 +143,8 @@ def _home_of(user: str) -> str | None:
 def _tell(entry: Entry, name: str, notes: _Notes) -> None:
     """Say what of the entry means something else here."""
     variables = entry.variables
-    if split_percent(entry.command)[1]:
-        notes.add("what follows % is its standard input, given as a here-document")
+    if _input(entry):
+        notes.add("what follows % is its standard input: the key stdin")
     elif entry.command.replace("\\%", "").count("%"):
         notes.add("it ends with %, which gives it an empty standard input: every job has that")
     if entry.schedule.lower() == "@reboot":

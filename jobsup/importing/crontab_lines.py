@@ -11,7 +11,7 @@ from jobsup.config.durations import format_duration
 from jobsup.config.scripts import script_argv
 from jobsup.errors import ScheduleError
 from jobsup.importing.toml_text import plain
-from jobsup.model import CatchUp, JobKind, JobSpec, Overlap, ScheduleSpec
+from jobsup.model import CatchUp, JobKind, JobSpec, On, Overlap, ScheduleSpec
 
 LINE_CHARS_MAX = 998
 """What cron takes of a line."""
@@ -20,6 +20,10 @@ _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=
 _OF_JOBSUP_ONLY = frozenset("LWH#")
 _NAMES = re.compile(r"JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC|SUN|MON|TUE|WED|THU|FRI|SAT")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LIMITS = (
+    *("group", "umask", "nice", "io_scheduling_class", "io_scheduling_priority", "oom_score_adjust", "memory_max"),
+    *("tasks_max", "cpu_quota", "limit_nofile", "limit_cpu", "limit_fsize", "limit_core"),
+)
 UTC_NAME = "UTC"
 _UTC_NAMES = ("UTC", "Etc/UTC", "Etc/UCT", "UCT", "Zulu", "Universal", "Etc/Universal", "Etc/Zulu")
 
@@ -116,7 +120,12 @@ def _command(job: JobSpec) -> str:
         line = f"cd {shlex.quote(job.cwd)} || exit; {line}"
     if job.env:
         line = f"export {' '.join(f'{name}={shlex.quote(value)}' for name, value in job.env.items())}; {line}"
-    return line.replace("%", "\\%")
+    return "%".join([line.replace("%", "\\%"), *_input(job.stdin)])
+
+
+def _input(text: str) -> list[str]:
+    """Return the lines of a standard input as a crontab holds them, each behind a bare `%`; cron ends the last one."""
+    return [line.replace("%", "\\%") for line in text.removesuffix("\n").split("\n")] if text else []
 
 
 def _script(path: str) -> tuple[str, ...]:
@@ -137,6 +146,10 @@ def _unsaid(job: JobSpec) -> list[str]:
         (job.catch_up is not CatchUp.NONE, f"catch_up: {job.catch_up}"),
         (job.env_file is not None, f"env_file: {job.env_file}, whose variables it does not get"),
         (job.success_exit_codes != (0,), f"success_exit_codes: {', '.join(map(str, job.success_exit_codes))}"),
+        (bool(job.secrets), f"secrets: {', '.join(job.secrets)}, which it does not get"),
+        (bool(limits := _limits(job)), f"{', '.join(limits)}: cron holds it to none of these"),
+        (job.on is not On.ONE, "it runs on each host: put it into the crontab of each"),
+        (bool(job.requires), f"requires: {', '.join(job.requires)}"),
         (bool(job.params), f"params: {', '.join(param.name for param in job.params)}, which it does not get"),
         (bool(job.schedule.also), f"{len(job.schedule.also)} more schedules, which it does not have"),
         (job.schedule.use_calendar is not None, "a calendar rules its days, which cron does not know"),
@@ -146,6 +159,11 @@ def _unsaid(job: JobSpec) -> list[str]:
         (not job.enabled, "it is switched off"),
     ]
     return [f"{job.name}: {text}" for is_so, text in told if is_so]
+
+
+def _limits(job: JobSpec) -> list[str]:
+    """Return the keys that hold its processes to something."""
+    return [name for name in _LIMITS if getattr(job, name) is not None]
 
 
 def _words(spec: ScheduleSpec) -> str:

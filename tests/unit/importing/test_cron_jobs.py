@@ -84,9 +84,18 @@ def test_cron_tz_is_the_zone_of_the_jobs_below_it(tmp_path: Path) -> None:
     assert [job.schedule.timezone for job in loaded(found, tmp_path)] == ["Europe/Berlin", "America/New_York"]
 
 
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [("cat%one", "one\n"), ("cat%one%two%", "one\ntwo\n"), ("cat%INPUT\\%", "INPUT%\n"), ("cat%", ""), ("cat", "")],
+)
+def test_what_follows_the_per_cent_sign_is_the_standard_input(line: str, wanted: str, tmp_path: Path) -> None:
+    job = only(f"0 3 * * * {line}\n", tmp_path)
+    assert (job.command, job.stdin) == ("cat", wanted)
+
+
 def test_input_and_reboot_and_a_missing_home_are_noted() -> None:
     told = notes("HOME=/nowhere/at/all\n@reboot cat%hello\n")
-    assert "here-document" in told
+    assert "the key stdin" in told
     assert "each start of jobsup" in told
     assert "/nowhere/at/all, which does not exist" in told
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 
 from jobsup.importing import crontab
-from jobsup.importing.cron_jobs import with_input
 
 
 @pytest.mark.parametrize(
@@ -46,13 +43,6 @@ def test_a_variable_is_what_cron_takes_for_one(line: str, wanted: tuple[str, str
 )
 def test_the_first_bare_per_cent_sign_begins_the_input(raw: str, command: str, text: str | None) -> None:
     assert crontab.split_percent(raw) == (command, text)
-
-
-@pytest.mark.parametrize("text", ["one", "one\ntwo\n", "INPUT\nx", "$HOME `id` \\ 'q'", "\n\n"])
-def test_a_command_reads_its_input_to_the_letter_from_the_here_document(text: str) -> None:
-    line = with_input("cat; echo end # a comment", text)
-    done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=True)
-    assert done.stdout == text.removesuffix("\n") + "\nend\n"
 
 
 def read(text: str, *, has_user: bool = False) -> tuple[list[crontab.Entry], list[str]]:

@@ -11,8 +11,9 @@ import pytest
 
 from jobsup.config.load import load
 from jobsup.importing import tables, toml_text
+from jobsup.importing.crontab import split_percent
 from jobsup.importing.crontab_lines import crontab, lines
-from jobsup.model import CalendarSpec, CatchUp, Dst, JobKind, JobSpec, Overlap, ParamSpec, ScheduleSpec
+from jobsup.model import CalendarSpec, CatchUp, Dst, JobKind, JobSpec, On, Overlap, ParamSpec, ScheduleSpec
 from jobsup.schedule import upcoming
 from tests.support.cronloop import daemon
 from tests.support.store import job_spec
@@ -135,6 +136,19 @@ def test_what_a_crontab_cannot_say_is_a_comment(schedule: ScheduleSpec) -> None:
 def test_folder_variables_and_per_cent_signs_survive_in_the_line() -> None:
     job = job_spec("x", schedule=spec(cron="0 3 * * *"), command="date +%F", cwd="/a b", env={"A": "1 2"})
     assert lines(job)[-1] == "0 3 * * * export A='1 2'; cd '/a b' || exit; date +\\%F"
+
+
+def test_a_standard_input_stands_behind_per_cent_signs_and_is_read_back() -> None:
+    job = job_spec("x", schedule=spec(cron="0 3 * * *"), command="mail -s 5%", stdin="one\n2 %\n")
+    assert lines(job)[-1] == "0 3 * * * mail -s 5\\%%one%2 \\%"
+    assert split_percent("mail -s 5\\%%one%2 \\%") == ("mail -s 5%", "one\n2 %")
+
+
+def test_what_cron_does_not_hold_a_job_to_is_told() -> None:
+    job = job_spec("x", memory_max=1 << 20, nice=5, secrets={"TOKEN": {"file": "/t"}}, on=On.EACH, requires=("gpu",))
+    told = "\n".join(lines(job))
+    for words in ("nice, memory_max: cron holds it", "secrets: TOKEN", "runs on each host", "requires: gpu"):
+        assert words in told
 
 
 def test_zones_come_after_a_cron_tz_line_and_those_of_the_machine_first() -> None:
