@@ -147,6 +147,7 @@ def measure_due(options: argparse.Namespace) -> list[Figure]:
     return [
         Figure(f"{options.jobs} due at once: all dispatched and visible after", seen, "s", 1),
         Figure(f"{options.jobs} due at once: lateness of the first", 1000 * late[0], "ms"),
+        Figure(f"{options.jobs} due at once: lateness, p99", 1000 * percentile(late, 0.99), "ms"),
         Figure(f"{options.jobs} due at once: lateness of the last", 1000 * late[-1], "ms", 1000),
         Figure(f"{options.jobs} due at once: dispatched early", sum(each < 0 for each in late), "", 0, is_exact=True),
         Figure(f"{options.jobs} due at once: doubles", doubles, "", 0, is_exact=True),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import bindparam, text
 
+from benchmarks import tree
 from benchmarks.instance import Instance, Place
 from benchmarks.limit import Limit
 from jobsup.store import notifier
@@ -27,6 +28,8 @@ class Rate:
     """What came of one heap."""
 
     per_second: float
+    cpu_seconds: float
+    """Of the whole instance for one run; without what the jobs' own processes and the server of a database take."""
     limit: float | None
     """The machine's own, just before and just after."""
 
@@ -41,9 +44,12 @@ def measure(place: Place, job: str, *, workers: int, slots: int, runs: int, limi
     with Instance(settings, job, place=place, parent=parent) as instance:
         _run_down(instance, WARM_UP_RUNS)
         before = limit.measure() if limit else None
+        pids = instance.members()
+        cpu_before = tree.cpu_seconds(pids)
         rate = _run_down(instance, runs)
+        cpu = tree.cpu_seconds(pids) - cpu_before
         after = limit.measure() if limit else None
-    return Rate(rate, (before + after) / 2 if before and after else None)
+    return Rate(rate, cpu / runs, (before + after) / 2 if before and after else None)
 
 
 def _run_down(instance: Instance, runs: int) -> float:
