@@ -1,45 +1,61 @@
 """The long form of the tests of several machines: hosts and their database, broken in every way they may break.
 
-    python -m tests.long.hosts [ORDEAL ...] [--hosts 2|4] [--keep FOLDER]
+    python -m tests.long.hosts [ORDEAL ...] [--hosts 2|4] [--at-once 3] [--keep FOLDER]
 
-Needs root, the programs `ip` and `nft`, and about half an hour. Each host is a network namespace with a whole
-`jobsup start` in it; the checker judges each ordeal by what the jobs themselves wrote down. It prints how long
-take-over, the finding of lost work and recovery took, and ends with 1 if anything was not as promised.
+Needs root and the programs `ip` and `nft`. Each host is a network namespace with a whole `jobsup start` in it; the
+checker judges each ordeal by what the jobs themselves wrote down. Each ordeal has a process of its own, and several
+are undergone at once, for most of their time is waiting; those that promise a second have the machine to themselves.
+An ordeal that fails or hangs ends no other one, and leaves its evidence and its logs in a folder that is named. In
+the end a table tells how long take-over, the finding of lost work and recovery took; the exit code is 1 if anything
+was not as promised.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tests.support import networks, ordeals
-from tests.support.checker import FaultKind, History, explain, judge
-from tests.support.checker.runs import overlaps_after_freeze
-from tests.support.fleet import REPLICA, Fleet, fleet
-from tests.support.measures import Measures, measure, worst
+from tests.support import cages, networks, ordeals
+from tests.support.checker import FaultKind, History, JobLaw, explain, judge
+from tests.support.fleet import JOBS, REPLICA, Fleet, LedgerJob, fleet
+from tests.support.measures import NOTHING, Measures, measure, worst
 from tests.support.ordeals import Ordeal
-from tests.support.postgres import PostgresServer
 
 WARM_SECONDS = 5.0
+ORDEAL_SECONDS_MAX = 420.0
+"""The longest of them takes half of that; one that hangs is ended."""
+CLEAR_SECONDS_MAX = 30.0
 TWO, FOUR = ("one", "two"), ("one", "two", "three", "four")
+BRIEF = (*JOBS[:3], LedgerJob(JobLaw("vigil", 10.0, lines=2), 8.0), *JOBS[-2:])
+"""For ordeals that take no host away: no run has to outlast a lease, and the end comes the sooner."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """An ordeal, and what is promised of it; None: nothing of the kind."""
+    """An ordeal, and what is promised of it in seconds; None: nothing of the kind."""
 
     title: str
     ordeal: Ordeal
     takeover: float | None = None
     closed: float | None = None
     hosts: tuple[str, ...] = TWO
-    recovery: float | None = 10.0
+    recovery: float = 10.0
+    jobs: tuple[LedgerJob, ...] = JOBS
+
+    @property
+    def is_alone(self) -> bool:
+        """What is promised within a second is measured with nothing beside it."""
+        return self.takeover is not None and self.takeover <= 1
 
 
 CASES = {
@@ -48,16 +64,16 @@ CASES = {
     "leader-frozen": Case("leader's host frozen, thawed", ordeals.leader_frozen, 10, 21),
     "leader-host-killed": Case("everything on the leader's host killed", ordeals.leader_host_killed, 10, 21),
     "four-hosts-cut-off": Case("three of four hosts cut off in turn", ordeals.all_cut_off_in_turn, hosts=FOUR),
-    "leader-stopped": Case("leader's host stopped in order", ordeals.leader_stopped, 1),
-    "scheduler-crashed": Case("leading scheduler killed", ordeals.scheduler_crashed, 1),
+    "leader-stopped": Case("leader's host stopped in order", ordeals.leader_stopped, 1, jobs=BRIEF),
+    "scheduler-crashed": Case("leading scheduler killed", ordeals.scheduler_crashed, 1, jobs=BRIEF),
+    "database-cut-off-shortly": Case("database cut off for 9 s", ordeals.database_cut_off_shortly, jobs=BRIEF),
     "database-cut-off": Case("database cut off for 30 s", ordeals.database_cut_off),
-    "database-cut-off-shortly": Case("database cut off for 9 s", ordeals.database_cut_off_shortly),
     "database-frozen": Case("database frozen for 60 s", ordeals.database_frozen),
-    "database-restarted": Case("database crashed every 10 s for 2 min", ordeals.database_restarted),
-    "database-read-only": Case("database read-only for 15 s", ordeals.database_read_only),
-    "connections-exhausted": Case("connections exhausted for 20 s", ordeals.connections_exhausted),
-    "backends-terminated": Case("5 connections ended a second, for 60 s", ordeals.backends_terminated),
-    "failover": Case("failover to a streaming replica", lambda _: None),
+    "database-restarted": Case("database crashed every 10 s for 2 min", ordeals.database_restarted, jobs=BRIEF),
+    "database-read-only": Case("database read-only for 15 s", ordeals.database_read_only, jobs=BRIEF),
+    "connections-exhausted": Case("connections exhausted for 20 s", ordeals.connections_exhausted, jobs=BRIEF),
+    "backends-terminated": Case("5 connections ended a second, for 60 s", ordeals.backends_terminated, jobs=BRIEF),
+    "failover": Case("failover to a streaming replica", ordeals.failed_over, jobs=BRIEF),
 }
 
 
@@ -68,57 +84,97 @@ class Outcome:
     case: Case
     measures: Measures
     runs: int
-    overlaps: int
     problems: list[str]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.long.hosts")
-    parser.add_argument("ordeals", nargs="*", choices=[[], *CASES], metavar="ORDEAL", help=", ".join(CASES))
-    parser.add_argument("--hosts", type=int, choices=(2, 4), help="how many, where the ordeal does not say")
-    parser.add_argument("--keep", type=Path, help="keep the evidence and the logs of what failed in this folder")
-    options = parser.parse_args()
+    options = _options()
     if why := networks.why_not():
         print(f"cannot run here: {why}")
         return 2
-    outcomes = []
-    for name in options.ordeals or CASES:
-        began = time.monotonic()
-        case = CASES[name] if options.hosts is None else replace(CASES[name], hosts=FOUR[: options.hosts])
-        outcome = _run(name, case, options.keep)
-        outcomes.append(outcome)
-        verdict = "as promised" if not outcome.problems else "NOT as promised"
-        print(f"{name}: {verdict} ({time.monotonic() - began:.0f} s)", flush=True)
-        for problem in outcome.problems:
-            print(problem, flush=True)
-    print("\n" + table(outcomes))
-    return 1 if any(outcome.problems for outcome in outcomes) else 0
+    began = time.monotonic()
+    names = options.ordeals or list(CASES)
+    alone = [name for name in names if CASES[name].is_alone]
+    others = [name for name in names if name not in alone]
+    keep = options.keep or Path(tempfile.mkdtemp(prefix="jobsup-ordeals-"))
+    found: dict[str, Outcome] = {}
+    for crowd, at_once in ((alone, 1), (others, options.at_once)):
+        with ThreadPoolExecutor(max(1, at_once)) as pool:
+            undergo = partial(_apart, hosts=options.hosts, keep=keep)
+            found.update(zip(crowd, pool.map(undergo, crowd), strict=True))
+    networks.sweep()
+    cages.sweep()
+    print("\n" + table([found[name] for name in names]))
+    failed = [name for name in names if found[name].problems]
+    print(f"\n{len(names)} ordeals in {time.monotonic() - began:.0f} s, {len(failed)} not as promised")
+    if failed:
+        print(f"evidence and logs: {keep}")
+    elif options.keep is None:
+        keep.rmdir()
+    return 1 if failed else 0
 
 
-def _run(name: str, case: Case, keep: Path | None) -> Outcome:
-    if name == "failover":
-        return _with_replica(name, case, keep)
-    with fleet(*case.hosts, workers=2 if case.hosts == TWO else 1) as made:
-        return _undergo(name, case, made, case.ordeal, keep)
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.long.hosts")
+    parser.add_argument("ordeals", nargs="*", choices=[[], *CASES], metavar="ORDEAL", help=", ".join(CASES))
+    parser.add_argument("--hosts", type=int, choices=(2, 4), help="how many, where the ordeal does not say")
+    parser.add_argument("--at-once", type=int, default=3, help="how many ordeals side by side (3)")
+    parser.add_argument("--keep", type=Path, help="where the evidence and the logs of what failed go")
+    return parser.parse_args()
 
 
-def _with_replica(name: str, case: Case, keep: Path | None) -> Outcome:
-    """Give the fleet a second server that follows the first, and a URL that names both."""
-    with fleet(*case.hosts, replica=True) as made:
-        replica = made.add_replica(REPLICA)
-        try:
-            return _undergo(name, case, made, partial(_fail_over, replica=replica), keep)
-        finally:
-            replica.remove()
+def _apart(name: str, *, hosts: int | None, keep: Path) -> Outcome:
+    """Undergo an ordeal in a process of its own, which is ended when it hangs, and tell what came of it."""
+    began = time.monotonic()
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_report, args=(name, hosts, keep, theirs))
+    process.start()
+    theirs.close()
+    outcome = _heard(ours, CASES[name])
+    process.join(CLEAR_SECONDS_MAX)
+    if process.is_alive():  # what it leaves behind is swept away in the end
+        process.kill()
+    verdict = "as promised" if not outcome.problems else "NOT as promised"
+    print("\n".join([f"{name}: {verdict} ({time.monotonic() - began:.0f} s)", *outcome.problems]), flush=True)
+    return outcome
 
 
-def _fail_over(made: Fleet, *, replica: PostgresServer) -> None:
-    ordeals.failed_over(made, replica)
+def _heard(end: Connection, case: Case) -> Outcome:
+    if not end.poll(ORDEAL_SECONDS_MAX):
+        return Outcome(case, NOTHING, 0, [f"it was not over after {ORDEAL_SECONDS_MAX:g} s"])
+    try:
+        return Outcome(case, *end.recv())
+    except EOFError:
+        return Outcome(case, NOTHING, 0, ["its process ended without a word"])
 
 
-def _undergo(name: str, case: Case, made: Fleet, ordeal: Callable[[Fleet], None], keep: Path | None) -> Outcome:
+def _report(name: str, hosts: int | None, keep: Path, end: Connection) -> None:
+    """In the process of an ordeal: say what came of it before anything is cleared away."""
+    case = CASES[name]
+    nodes = case.hosts if hosts is None else FOUR[:hosts]
+    crowded = {"workers": 2} if len(nodes) == len(TWO) else {"workers": 1, "concurrency": 3}
+    try:
+        with fleet(*nodes, replica=name == "failover", jobs=_jobs(case, nodes), **crowded) as made:
+            outcome = _undergo(name, case, made, keep)
+    except Exception:  # told with the ordeal it belongs to; the others go on
+        outcome = Outcome(case, NOTHING, 0, [traceback.format_exc()])
+    end.send((outcome.measures, outcome.runs, outcome.problems))
+
+
+def _jobs(case: Case, nodes: tuple[str, ...]) -> tuple[LedgerJob, ...]:
+    """Return the jobs, with as many long ones as it takes that each host has one of them."""
+    if len(nodes) == len(TWO) or case.jobs is BRIEF or case.hosts == FOUR:
+        return case.jobs
+    return (*case.jobs, *(LedgerJob(JobLaw(f"vigil-{number}", 30.0, lines=2), 24.0) for number in range(4, 7)))
+
+
+def _undergo(name: str, case: Case, made: Fleet, keep: Path) -> Outcome:
     history: History | None = None
     try:
+        ordeal: Callable[[Fleet], None] = case.ordeal
+        if name == "failover":
+            ordeal = partial(case.ordeal, replica=made.add_replica(REPLICA))
         made.start()
         for host in made.hosts:
             made.ask(host)
@@ -126,15 +182,22 @@ def _undergo(name: str, case: Case, made: Fleet, ordeal: Callable[[Fleet], None]
         ordeal(made)
         history = made.finish()
         outcome = _judge(case, history, made)
-    except Exception:  # told with the ordeal it belongs to, and the next one is begun
-        outcome = Outcome(case, Measures(None, None, None, None, None, 0), 0, 0, [traceback.format_exc()])
-    if outcome.problems and keep is not None:
-        keep.mkdir(parents=True, exist_ok=True)
-        if history is not None:
-            history.save(keep / f"{name}.json")
-        for host in made.hosts:
-            (keep / f"{name}-{host.node}.log").write_text(host.log, encoding="utf-8")
+    except Exception:  # its logs are kept as those of one that was judged
+        outcome = Outcome(case, NOTHING, 0, [traceback.format_exc()])
+    if outcome.problems:
+        _keep(keep, name, made, history, outcome.problems)
     return outcome
+
+
+def _keep(folder: Path, name: str, made: Fleet, history: History | None, problems: list[str]) -> None:
+    """Keep what was seen, what was logged, and what was found wrong with it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.txt").write_text("\n\n".join(problems), encoding="utf-8")
+    if history is not None:
+        history.save(folder / f"{name}.json")
+    for host in made.hosts:
+        (folder / f"{name}-{host.node}.log").write_text(host.log, encoding="utf-8")
+    (folder / f"{name}-server.log").write_bytes(made.server.log.read_bytes())
 
 
 def _judge(case: Case, history: History, made: Fleet) -> Outcome:
@@ -147,11 +210,10 @@ def _judge(case: Case, history: History, made: Fleet) -> Outcome:
     ):
         if promised is not None and (took is None or took > promised):
             problems.append(f"{what}: {_shown(took)}, promised within {promised:g} s")
-    overlaps = overlaps_after_freeze(history)
     is_frozen = any(fault.kind is FaultKind.FREEZE for fault in history.faults)
     if measures.margin is not None and measures.margin < 0 and not is_frozen:
         problems.append(f"a lost run lived on for {-measures.margin:.2f} s beside the next")
-    return Outcome(case, measures, len({mark.run for mark in history.marks}), overlaps, problems)
+    return Outcome(case, measures, len({mark.run for mark in history.marks}), problems)
 
 
 def table(outcomes: list[Outcome]) -> str:

@@ -32,26 +32,23 @@ def test_two_hosts_go_on_after_their_database_crashed_stood_still_or_was_replace
         pytest.skip(why)
     with fleet("one", "two", replica=True, jobs=JOBS, pace=Pace(timeout=2.0, calm=1.0)) as two:
         replica = two.add_replica(REPLICA)
-        try:
-            two.start()
-            pids = [host.pids() for host in two.hosts]
-            asked = [two.ask(host) for host in two.hosts]
-            for ordeal in (
-                partial(ordeals.database_restarted, seconds=4.0, every=2.0),
-                partial(ordeals.database_cut_off_shortly, seconds=5.0),
-                partial(ordeals.database_frozen, seconds=5.0),
-                partial(ordeals.failed_over, replica=replica, seconds=1.0),
-            ):
-                ordeal(two)
-            assert [host.pids() for host in two.hosts] == pids, "no process was lost to it"
-            history = two.finish(UNHURRIED)
-            assert explain(history, judge(history)) == "valid"
-            assert {request.result for request in asked} == {"ok"}
-            ends = {row.reason for row in history.attempts if row.status in ("FAILED", "TIMEOUT")}
-            assert not ends, "what ran went on, and its result was written once"
-            for fault in two.faults[-3:]:
-                recovery = measure(history, two.terms, fault).recovery
-                assert recovery is not None
-                assert recovery < RECOVERY_SECONDS, fault
-        finally:
-            replica.remove()
+        two.start()
+        pids = [host.pids() for host in two.hosts]
+        asked = [two.ask(host) for host in two.hosts]
+        for ordeal in (
+            partial(ordeals.database_restarted, seconds=4.0, every=2.0),
+            partial(ordeals.database_cut_off_shortly, seconds=5.0),
+            partial(ordeals.database_frozen, seconds=5.0),
+            partial(ordeals.failed_over, replica=replica, seconds=1.0),
+        ):
+            ordeal(two)
+        assert [host.pids() for host in two.hosts] == pids, "no process was lost to it"
+        history = two.finish(UNHURRIED)
+        assert explain(history, judge(history)) == "valid"
+        assert {request.result for request in asked} == {"ok"}
+        ends = {row.reason for row in history.attempts if row.status in ("FAILED", "TIMEOUT")}
+        assert not ends, "what ran went on, and its result was written once"
+        for fault in two.faults[-3:]:
+            recovery = measure(history, two.terms, fault).recovery
+            assert recovery is not None
+            assert recovery < RECOVERY_SECONDS, fault

@@ -170,6 +170,7 @@ class Fleet:
         """Epoch -> who led, and since when."""
         self.hosts = [Host(self, node, workers=workers, concurrency=concurrency, pace=pace) for node in nodes]
         self._witness = Witness(self.ledger)
+        self._replicas: list[PostgresServer] = []
         self._eye: psycopg.Connection[Any] | None = None
         self._stillness = Stillness()
         self._sampler: Sampler | None = None
@@ -191,6 +192,7 @@ class Fleet:
             "max_connections=60", address=self.network.address(name), place=lambda: self.network.inside(name)
         )
         replica.port = self.server.port
+        self._replicas.append(replica)
         replica.copy(self.server)
         replica.start()
         self.server.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
@@ -319,6 +321,8 @@ class Fleet:
             host.close()
         self._witness.close()
         self._stillness.close()
+        for replica in self._replicas:
+            replica.remove()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _look(self) -> dict[int, str]:

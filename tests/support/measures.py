@@ -27,6 +27,9 @@ class Measures:
     """How many runs were lost."""
 
 
+NOTHING = Measures(None, None, None, None, None, 0)
+
+
 def worst(found: Sequence[Measures]) -> Measures:
     """Put together what several faults in a row led to: the worst of each, and the recovery from the last."""
     return Measures(
