@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jobsup.model import JobSpec
     from jobsup.store.audit import AuditRow
     from jobsup.store.jobs import JobFacts
+    from jobsup.store.leases import LeaderFacts
     from jobsup.store.overview import RunRow, Summary
     from jobsup.store.tokens import Token
     from jobsup.store.users import User
@@ -132,6 +133,7 @@ def worker_document(row: WorkerRow) -> dict[str, Any]:
         "queues": list(row.queues),
         "tags": list(row.tags),
         "version": row.version,
+        "clock_offset_seconds": None if row.clock_offset is None else round(row.clock_offset, 3),
     }
 
 
@@ -161,6 +163,7 @@ def status_document(health: Health, config: str) -> dict[str, Any]:
             "leader_since": None if leader is None or not leader.holder else rfc3339(leader.acquired_at),
             "dispatch_lock_until": None if leader is None else rfc3339(leader.until),
             "lease_left_seconds": None if work is None or leader is None else _seconds_left(leader.until, work.at),
+            "lease_age_seconds": None if work is None or leader is None else _age(leader, work.at),
         },
         "hosts": [] if work is None else _hosts(work, health.running),
         "workers": [
@@ -179,10 +182,18 @@ def _seconds_left(until: datetime, now: datetime) -> float:
     return round(max(0.0, (until - now).total_seconds()), 3)
 
 
+def _age(leader: LeaderFacts, now: datetime) -> float | None:
+    """Return for how long the lease has not been renewed."""
+    if leader.renewed_at is None or not leader.holder:
+        return None
+    return round(max(0.0, (now - leader.renewed_at).total_seconds()), 3)
+
+
 def _hosts(work: Summary, running: Iterable[RunRow]) -> list[dict[str, Any]]:
     """Return each host that has workers, or leads, with what can be said of it in a line."""
-    from jobsup.actions.health import leads
+    from jobsup.actions.health import clock_offsets, leads
 
+    offsets = clock_offsets(work)
     leader = work.leader.node if work.leader is not None and leads(work) else None
     busy = Counter(run.worker_id for run in running)
     nodes = sorted({row.node for row in work.workers} | ({leader} if leader else set()))
@@ -195,6 +206,7 @@ def _hosts(work: Summary, running: Iterable[RunRow]) -> list[dict[str, Any]]:
             "running": sum(busy[row.worker_id] for row in rows),
             "draining": sum(row.status == "DRAINING" for row in rows),
             "last_heartbeat": rfc3339(max((row.last_heartbeat for row in rows), default=None)),
+            "clock_offset_seconds": None if (offset := offsets.get(node)) is None else round(offset, 3),
             "versions": sorted({row.version for row in rows}),
             "queues": sorted({queue for row in rows for queue in row.queues}),
             "tags": sorted({tag for row in rows for tag in row.tags}),

@@ -127,11 +127,23 @@ def _disk(supervisor: dict[str, Any], database: Database) -> list[str]:
 
 
 def _skew(work: Summary) -> list[str]:
+    """Name the hosts whose clocks are wrong: by what they say themselves, or by a heartbeat that is yet to come."""
     return [
         f"the clock of {row.node} is {(row.last_heartbeat - work.at).total_seconds():.0f} s ahead of this one"
         for row in _one_per_node(work)
         if row.last_heartbeat - work.at > SKEW_MAX
+    ] + [
+        f"the clock of {node} is {abs(offset):.1f} s {'ahead of' if offset > 0 else 'behind'} the database server's, "
+        "which rules what is due: set it right"
+        for node, offset in clock_offsets(work).items()
+        if abs(offset) > CLOCKS_APART_MAX.total_seconds()
     ]
+
+
+def clock_offsets(work: Summary) -> dict[str, float]:
+    """Return by how many seconds each host was ahead of the server when it was last heard of, where it says so."""
+    heard = sorted(work.workers, key=lambda row: row.last_heartbeat)
+    return {row.node: row.clock_offset for row in heard if row.clock_offset is not None}
 
 
 def _read_only(facts: ServerFacts | None, database: Database) -> list[str]:

@@ -69,7 +69,7 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
         click.echo(table(("PROCESS", "PID", "STATE", "RESTARTS", "LAST EXIT", "WORKER", "DOES"), rows))
     if len(found["hosts"]) > 1:
         click.echo()
-        click.echo(table(("HOST", "LEADS", "WORKERS", "RUNS", "HEARD OF", "VERSION"), _host_rows(found)))
+        click.echo(table(("HOST", "LEADS", "WORKERS", "RUNS", "HEARD OF", "CLOCK", "VERSION"), _host_rows(found)))
     for problem in found["problems"]:
         say(f"{colour('problem', fg='red')}: {clean(problem)}")
     for warning in found["warnings"]:
@@ -109,8 +109,9 @@ def _work_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
 def _leader(held: dict[str, Any], at: datetime) -> str:
     since = read(held["leader_since"])
     lead = f" for {brief(at - since)}" if since is not None else ""
-    left = brief(timedelta(seconds=held["lease_left_seconds"]))
-    return f"{clean(held['leader'])}{lead}, term {held['epoch']}, lease for {left} more"
+    age, left = held["lease_age_seconds"], brief(timedelta(seconds=held["lease_left_seconds"]))
+    renewed = "" if age is None else f" renewed {brief(timedelta(seconds=age))} ago,"
+    return f"{clean(held['leader'])}{lead}, term {held['epoch']}, lease{renewed} for {left} more"
 
 
 def _host_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -122,6 +123,7 @@ def _host_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
             str(host["workers"]) + (f" ({host['draining']} draining)" if host["draining"] else ""),
             f"{host['running']} of {host['places']}",
             away(heard, at) if (heard := read(host["last_heartbeat"])) is not None and at is not None else "",
+            "" if host["clock_offset_seconds"] is None else f"{host['clock_offset_seconds']:+.1f} s",
             ", ".join(host["versions"]),
         )
         for host in found["hosts"]

@@ -103,6 +103,11 @@ class Database:
         """How far the server's clock is ahead of this machine's; None where there is none to compare."""
         return self.clock.skew if isinstance(self.clock, ServerClock) else None
 
+    @property
+    def clock_offset(self) -> float | None:
+        """Seconds by which this machine's clock is ahead of the server's; None where there is none to compare."""
+        return None if self.skew is None else -self.skew.total_seconds()
+
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open a transaction that writes; it commits at the end and rolls back on any error.

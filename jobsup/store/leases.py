@@ -15,6 +15,7 @@ from jobsup.store.dialect import insert_new
 from jobsup.store.engine import Database
 from jobsup.store.made import fetch
 from jobsup.store.rows import SchedulerLock
+from jobsup.store.tables import UtcDateTime
 
 LEADER = "leader"
 """The name of the one lock there is."""
@@ -32,6 +33,8 @@ class LeaderFacts:
     epoch: int
     acquired_at: datetime
     until: datetime
+    renewed_at: datetime | None
+    """None: by a version that did not say."""
 
 
 def current(database: Database) -> LeaderFacts | None:
@@ -58,6 +61,7 @@ def acquire(
             "epoch": epoch,
             "acquired_at": now,
             "dispatch_lock_until": now + duration,
+            "renewed_at": now,
         }
         if found is None:
             insert_new(connection, SchedulerLock, [{"name": LEADER, **values}])
@@ -73,8 +77,10 @@ def acquire(
 def renew(database: Database, lease: Lease, duration: timedelta) -> Lease | None:
     """Prolong exactly this term; None when somebody else has begun one."""
     with database.write() as connection:
-        until = database.now() + duration
-        renewed = connection.execute(_RENEW, {"of": lease.holder, "term": lease.epoch, "until": until})
+        now = database.now()
+        until = now + duration
+        given = {"of": lease.holder, "term": lease.epoch, "until": until, "now": now}
+        renewed = connection.execute(_RENEW, given)
     return Lease(lease.holder, lease.epoch, until) if renewed.rowcount == 1 else None
 
 
@@ -101,7 +107,11 @@ _THIS_TERM = (
     SchedulerLock.holder == bindparam("of"),
     SchedulerLock.epoch == bindparam("term"),
 )
-_RENEW = update(SchedulerLock).where(*_THIS_TERM).values(dispatch_lock_until=bindparam("until"))
+_RENEW = (
+    update(SchedulerLock)
+    .where(*_THIS_TERM)
+    .values(dispatch_lock_until=bindparam("until"), renewed_at=bindparam("now", type_=UtcDateTime()))
+)
 _RESIGN = update(SchedulerLock).where(*_THIS_TERM).values(holder=NOBODY, dispatch_lock_until=bindparam("until"))
 _READ = select(
     SchedulerLock.holder,
@@ -109,6 +119,7 @@ _READ = select(
     SchedulerLock.epoch,
     SchedulerLock.acquired_at,
     SchedulerLock.dispatch_lock_until,
+    SchedulerLock.renewed_at,
 ).where(SchedulerLock.name == LEADER)
 _READ_AND_KEEP = _READ.with_for_update(read=True)
 

@@ -248,6 +248,9 @@ class WorkerRegistration(Base):
     tags: Mapped[list[str]]
     """What it offers to jobs that require something; `host:NAME` of its node is always one."""
     version: Mapped[str]
+    clock_offset: Mapped[float | None]
+    """Seconds by which its host's clock was ahead of the database server's when it was last heard of; null: no server.
+    """
 
 
 class SchedulerLock(Base):
@@ -264,6 +267,8 @@ class SchedulerLock(Base):
     """The term; one more each time the leader changes."""
     acquired_at: Mapped[datetime]
     dispatch_lock_until: Mapped[datetime]
+    renewed_at: Mapped[datetime | None]
+    """When the lease was last prolonged; null: by a version that did not say."""
 
 
 class JobSet(Base):

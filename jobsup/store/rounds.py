@@ -92,7 +92,7 @@ def exchange(database: Database, worker: Worker, request: Round) -> Answer:
     """
 
     def exchange_all(direct: Direct) -> Answer:
-        answer = _exchange(direct, worker, request, database.now())
+        answer = _exchange(direct, worker, request, database.now(), database.clock_offset)
         if request.results or request.chunks or request.started or request.progress:
             notifier.wake(database, "follower")
         if request.release or answer.makes_work or (request.results and not request.claim):
@@ -105,8 +105,8 @@ def exchange(database: Database, worker: Worker, request: Round) -> Answer:
     return answer
 
 
-def _exchange(direct: Direct, worker: Worker, request: Round, now: datetime) -> Answer:
-    is_registered = _beat(direct, worker, request, now)
+def _exchange(direct: Direct, worker: Worker, request: Round, now: datetime, clock_offset: float | None) -> Answer:
+    is_registered = _beat(direct, worker, request, now, clock_offset)
     if request.started:
         began = [{"row_id": dispatch_id, "began_at": at} for dispatch_id, at in sorted(request.started.items())]
         direct.run_many(_STARTED, began, by_worker=worker.worker_id)
@@ -142,7 +142,7 @@ def _exchange(direct: Direct, worker: Worker, request: Round, now: datetime) -> 
     )
 
 
-def _beat(direct: Direct, worker: Worker, request: Round, now: datetime) -> bool:
+def _beat(direct: Direct, worker: Worker, request: Round, now: datetime, clock_offset: float | None) -> bool:
     """Renew the registration, or only look whether it still stands; a worker that was given up must not claim."""
     beat = request.heartbeat
     if beat is None:
@@ -153,6 +153,7 @@ def _beat(direct: Direct, worker: Worker, request: Round, now: datetime) -> bool
         "new_status": beat.status.value,
         "processed": beat.jobs_processed,
         "job": beat.current_job_id,
+        "offset": clock_offset,
     }
     return direct.run(_RENEW, renewed) == 1
 
@@ -172,6 +173,7 @@ _RENEW = Statement(
             status=bindparam("new_status"),
             jobs_processed=bindparam("processed"),
             current_job_id=bindparam("job"),
+            clock_offset=bindparam("offset"),
         )
     )
 )

@@ -353,6 +353,7 @@ worker_registration = Table(
     Column("queues", JSON(), nullable=False),
     Column("tags", JSON(), server_default="[]", nullable=False),
     Column("version", String(32), nullable=False),
+    Column("clock_offset", Float()),
     Index("ix_worker_registration_status", "status"),
 )
 
@@ -365,6 +366,7 @@ scheduler_lock = Table(
     Column("epoch", BigInteger(), nullable=False),
     Column("acquired_at", UtcDateTime(), nullable=False),
     Column("dispatch_lock_until", UtcDateTime(), nullable=False),
+    Column("renewed_at", UtcDateTime()),
 )
 
 job_set = Table(

@@ -50,6 +50,8 @@ class WorkerRow:
     tags: tuple[str, ...]
     """With its host's."""
     version: str
+    clock_offset: float | None = None
+    """Seconds by which its host's clock was ahead of the server's; None where there is none to compare."""
 
 
 def register(database: Database, facts: WorkerFacts, version: str) -> str:
@@ -58,7 +60,7 @@ def register(database: Database, facts: WorkerFacts, version: str) -> str:
         worker_id = _random_id()
         try:
             with database.directly() as direct:
-                _insert(direct, worker_id, facts, version, database.now())
+                _insert(direct, worker_id, facts, version, database)
         except IntegrityError:
             continue  # the id is taken: draw another
         return worker_id
@@ -122,8 +124,8 @@ def _random_id() -> str:
     return "worker-" + "".join(secrets.choice(WORKER_ID_CHARACTERS) for _ in range(WORKER_ID_LENGTH))
 
 
-def _insert(direct: Direct, worker_id: str, facts: WorkerFacts, version: str, now: datetime) -> None:
-    machine = os.uname()
+def _insert(direct: Direct, worker_id: str, facts: WorkerFacts, version: str, database: Database) -> None:
+    machine, now = os.uname(), database.now()
     direct.run(
         _REGISTER,
         {
@@ -145,6 +147,7 @@ def _insert(direct: Direct, worker_id: str, facts: WorkerFacts, version: str, no
             "queues": list(facts.queues),
             "tags": [host_tag(facts.node), *facts.tags],
             "version": version,
+            "clock_offset": database.clock_offset,
         },
     )
 

@@ -121,7 +121,11 @@ def test_a_clock_that_is_ahead_is_told_and_rules_nothing(hosts: list[Host]) -> N
     two = hosts[1]
     told = json.loads(two.cli("status", "--json", **stepped_clock.ahead(AHEAD_SECONDS)).stdout)
     assert any("the database server's clock is 300 s behind this host's" in line for line in told["warnings"]), told
-    assert [host["node"] for host in told["hosts"]] == ["one", "two"]
+    elsewhere = hosts[0].json("status")
+    assert any("the clock of two is 300.0 s ahead of the database server's" in line for line in elsewhere["warnings"])
+    assert [host["node"] for host in elsewhere["hosts"]] == ["one", "two"]
+    right, wrong = (host["clock_offset_seconds"] for host in elsewhere["hosts"])
+    assert abs(right) < 1 < AHEAD_SECONDS - 1 < wrong
     assert two.cli("run", "brief", "--wait").returncode == 0
     [row] = two.rows(
         "SELECT now() - max(started_at) < interval '1 minute' AND max(started_at) <= now() AS is_now "

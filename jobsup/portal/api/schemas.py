@@ -79,6 +79,7 @@ WORKER = {
     "queues": several(TEXT),
     "tags": several(TEXT),
     "version": TEXT,
+    "clock_offset_seconds": maybe(NUMBER),
 }
 
 PROGRESS = {"oneOf": [{"type": "null"}, shape(fraction=maybe(NUMBER), text=TEXT)]}
@@ -252,6 +253,7 @@ ANSWERS: dict[str, dict[str, Schema]] = {
             leader_since=maybe(INSTANT),
             dispatch_lock_until=maybe(INSTANT),
             lease_left_seconds=maybe(NUMBER),
+            lease_age_seconds=maybe(NUMBER),
         ),
         "hosts": several(
             shape(
@@ -262,6 +264,7 @@ ANSWERS: dict[str, dict[str, Schema]] = {
                 running=WHOLE,
                 draining=WHOLE,
                 last_heartbeat=maybe(INSTANT),
+                clock_offset_seconds=maybe(NUMBER),
                 versions=several(TEXT),
                 queues=several(TEXT),
                 tags=several(TEXT),

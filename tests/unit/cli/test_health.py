@@ -92,6 +92,19 @@ def test_a_clock_that_is_ahead_is_a_warning(db: Database) -> None:
     assert judged(db).warnings == ("the clock of ahead is 30 s ahead of this one",)
 
 
+def test_every_host_whose_clock_is_more_than_a_second_off_is_named_on_any_host(db: Database) -> None:
+    add_worker(db, "worker-1", node="ahead", clock_offset=300.0)
+    add_worker(db, "worker-2", node="behind", clock_offset=-1.5)
+    add_worker(db, "worker-3", node="right", clock_offset=0.9)
+    add_worker(db, "worker-4", node="unknown")
+    assert [line.partition(",")[0] for line in judged(db).warnings] == [
+        "the clock of ahead is 300.0 s ahead of the database server's",
+        "the clock of behind is 1.5 s behind the database server's",
+    ]
+    hosts = status_document(judged(db), "x.toml")["hosts"]
+    assert [host["clock_offset_seconds"] for host in hosts] == [300.0, -1.5, 0.9, None]
+
+
 def test_a_failed_reload_is_remembered_as_a_warning(db: Database) -> None:
     supervisor = {"pid": 1, "last_reload": {"error": "refused"}}
     health = judge({**answer(), "supervisor": supervisor}, db, set_name="default")
@@ -124,6 +137,7 @@ def test_every_host_is_shown_with_its_workers_and_who_leads_since_when(db: Datab
     found = status_document(judged(db), "x.toml")
     held = found["scheduler"]
     assert (held["role"], held["leader"], held["lease_left_seconds"]) == ("standby", "away", 5.0)
+    assert held["lease_age_seconds"] == 3.0
     assert held["leader_since"] == rfc3339(db.now() - timedelta(seconds=3))
     away, here, there = found["hosts"]
     assert (away["node"], away["leads"], away["workers"], away["last_heartbeat"]) == ("away", True, 0, None)
