@@ -32,12 +32,13 @@ from jobsup.model import JobKind, JobSpec, Role, ScheduleSpec
 from jobsup.portal.app import create, entries
 from jobsup.portal.gate import COOKIE
 from jobsup.portal.handles import Handles
+from jobsup.portal.patience import settle
 from jobsup.portal.site import Site
 from jobsup.store import jobs, schema, users
 from jobsup.store.engine import Database
 
 JOBS, RUNS = 1000, 1_000_000
-ROUNDS = 9
+ROUNDS = 30
 SPACING_SECONDS = 2.592
 MILLISECONDS_MAX = 100.0
 BYTES_MAX = 150_000.0
@@ -162,6 +163,7 @@ def _asker(database: Database, folder: Path, cookie: str) -> Iterator[Callable[[
     site = Site(Config(path=str(folder / "jobsup.toml")), handles)
     site.buckets.take = lambda _address: 0.0  # type: ignore[method-assign]  # the rate of one address is not the point
     app = create(site)
+    settle()
     with closing(handles), asyncio.Runner() as runner:
 
         async def get(path: str) -> int:

@@ -22,7 +22,7 @@ from jobsup.events import emit
 from jobsup.portal.app import create
 from jobsup.portal.handles import Handles
 from jobsup.portal.opening import address, refuse_open_door
-from jobsup.portal.patience import PatientProtocol, give_way
+from jobsup.portal.patience import PatientProtocol, give_way, settle
 from jobsup.portal.site import Site
 from jobsup.runtime import procs
 from jobsup.runtime.link import Link
@@ -82,6 +82,7 @@ class PortalService:
         self._site = Site(self._config, self._handles)
         self._socket = _listen(self._config)
         self._server = uvicorn.Server(self._settings(self._site))
+        settle()
         self._turned_at = loop.monotonic()
         self._thread = threading.Thread(target=self._serve, name="server", daemon=True)
         self._thread.start()

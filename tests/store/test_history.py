@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from jobsup.errors import NotFoundError
 from jobsup.model import STDERR, STDOUT, Reason, Status
-from jobsup.store import history, job_lines, log_ranges, standing
+from jobsup.store import history, log_ranges, standing
 from jobsup.store.engine import Database
 from jobsup.store.history import Wanted
 from jobsup.store.models import JobDispatch
@@ -90,17 +90,10 @@ def test_a_streak_begins_after_the_last_success_and_skips_do_not_end_it(db: Data
     first = add_dispatch(db, job, Status.FAILED)
     last = add_dispatch(db, job, Status.TIMEOUT)
     add_dispatch(db, job, Status.SKIPPED)
-    assert standing.last_ends(db)[job.job_id].is_failure
+    assert standing.failing(db) == [job.job_id]
     (streak,) = standing.streaks(db, [job.job_id])
     assert (streak.first_id, streak.last_id, streak.count) == (first, last, 2)
     assert streak.last_reason is Reason.DEADLINE
-
-
-def test_job_lines_leave_retired_jobs_out_until_asked(db: Database) -> None:
-    add_job(db, "kept", tags=("nightly",))
-    add_job(db, "gone", row={"retired_at": db.now(), "is_active": False})
-    assert [(line.name, line.tags) for line in job_lines.job_lines(db)] == [("kept", ["nightly"])]
-    assert [line.name for line in job_lines.job_lines(db, include_retired=True)] == ["gone", "kept"]
 
 
 def test_any_stretch_of_live_output_is_cut_exactly(db: Database) -> None:

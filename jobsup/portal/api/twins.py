@@ -81,7 +81,7 @@ async def timeline(call: Call) -> Response:
         start = given.get("from") or end - TIMELINE_DEFAULT
         if start >= end:
             raise UsageError("from must lie before to")
-        known = {line.id: line.name for line in job_lines.job_lines(database)}
+        known = job_lines.names(database)
         ids = [number for number, name in known.items() if name in names] if names else None
         runs, is_cut = history.window(database, start, end, job_ids=ids)
         shown = [{**plain(run), "job": known.get(run.job_id)} for run in runs]

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from jobsup.config.document import jobspec_from_dict
 from jobsup.errors import ScheduleError, UsageError
 from jobsup.model import Status
+from jobsup.portal.views.specs import specs_of
 from jobsup.portal.views.tallies import Tallies, each_day, midnight, of_job
 from jobsup.schedule import compile as compile_schedule
 from jobsup.schedule.base import MOMENT, Schedule
-from jobsup.store import job_lines, jobs
+from jobsup.store import jobs
 from jobsup.store.engine import Database
 from jobsup.store.tallies import Tally
 
@@ -144,7 +144,7 @@ def _days(database: Database, known: Tallies, first: date, end: date, job: str) 
 
 
 def _schedule(database: Database, job_id: int) -> Schedule | None:
-    spec = jobspec_from_dict(job_lines.definitions(database, [job_id])[job_id])
+    spec = specs_of(database, [job_id])[job_id]
     try:
         return compile_schedule(spec.schedule, name=spec.name)
     except ScheduleError:

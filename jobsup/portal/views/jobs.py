@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from itertools import islice
+from datetime import datetime
 
-from jobsup.config.document import jobspec_from_dict
 from jobsup.errors import ScheduleError
 from jobsup.model import JobSpec, Status
-from jobsup.portal.views.overview import LATE_START, LATE_TICK
+from jobsup.portal.views.specs import specs_of
 from jobsup.portal.views.strip import outlines, words
 from jobsup.schedule import describe
 from jobsup.store import job_lines, standing
 from jobsup.store.engine import Database
-from jobsup.store.job_lines import JobLine, LiveLine
-from jobsup.store.standing import LastEnd, Mark
+from jobsup.store.job_lines import JobLine, Wanted
+from jobsup.store.job_states import JobState
+from jobsup.store.standing import Mark
 
 PAGE_JOBS = 50
 FILTER_CHARS_MAX = 200
-STATES = ("failing", "late", "running", "waiting", "paused", "well", "never ran", "disabled")
+STATES = (
+    JobState.FAILING,
+    JobState.LATE,
+    JobState.RUNNING,
+    JobState.WAITING,
+    JobState.PAUSED,
+    JobState.WELL,
+    JobState.NEVER_RAN,
+    JobState.DISABLED,
+)
+"""In the order of their interest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,11 @@ class Filter:
             after=query.get("after", "")[:FILTER_CHARS_MAX],
         )
 
+    def chosen(self) -> Wanted:
+        """Return what the database is asked for."""
+        state = JobState(self.state) if self.state else None
+        return Wanted(self.text, state, self.tag, self.queue, self.origin)
+
     def query(self) -> dict[str, str]:
         """Return the words of the address, without the place in the list."""
         named = {"q": self.text, "state": self.state, "tag": self.tag, "queue": self.queue, "origin": self.origin}
@@ -61,13 +74,12 @@ class JobRow:
     """One job in the list."""
 
     line: JobLine
-    state: str
+    state: JobState
     schedule: str
     last: Mark | None
     """Its newest run that has ended and was not skipped."""
     outlines: tuple[tuple[str, str], ...]
     words: str
-    usual: timedelta | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +93,7 @@ class Jobs:
     total: int
     more_after: str
     """The next page begins behind this name; empty: there is none."""
-    counts: Mapping[str, int]
+    counts: Mapping[JobState, int]
     """Jobs of each state, whatever the filter."""
     tags: tuple[str, ...]
     queues: tuple[str, ...]
@@ -90,20 +102,20 @@ class Jobs:
 def jobs_of(database: Database, wanted: Filter) -> Jobs:
     """Read a page of jobs by name."""
     now = database.now()
-    lines = job_lines.job_lines(database)
-    states = _states(lines, standing.last_ends(database), job_lines.live_lines(database), now)
-    found = [line for line in lines if _passes(line, states[line.id], wanted)]
-    behind = [line for line in found if line.name > wanted.after] if wanted.after else found
-    shown = list(islice(behind, PAGE_JOBS))
+    chosen = wanted.chosen()
+    labels = job_lines.labels(database)
+    counts = job_lines.counts(database, chosen, labels, now)
+    found = job_lines.page(database, chosen, labels, now, after=wanted.after, rows=PAGE_JOBS + 1)
+    shown = found[:PAGE_JOBS]
     return Jobs(
         at=now,
-        rows=_rows(database, shown, states),
-        found=len(found),
-        total=len(lines),
-        more_after=shown[-1].name if len(behind) > len(shown) else "",
-        counts=Counter(states.values()),
-        tags=tuple(sorted({tag for line in lines for tag in line.tags})),
-        queues=tuple(sorted({line.queue for line in lines})),
+        rows=_rows(database, shown),
+        found=counts.wanted,
+        total=counts.total,
+        more_after=shown[-1][0].name if len(found) > len(shown) else "",
+        counts=counts.by_state,
+        tags=labels.tags,
+        queues=labels.queues,
     )
 
 
@@ -115,21 +127,20 @@ def schedule_words(spec: JobSpec) -> str:
         return f"unreadable: {error}"
 
 
-def _rows(database: Database, lines: Sequence[JobLine], states: Mapping[int, str]) -> tuple[JobRow, ...]:
-    ids = [line.id for line in lines]
-    specs = {job_id: jobspec_from_dict(payload) for job_id, payload in job_lines.definitions(database, ids).items()}
+def _rows(database: Database, shown: Sequence[tuple[JobLine, JobState]]) -> tuple[JobRow, ...]:
+    ids = [line.id for line, _ in shown]
+    specs = specs_of(database, ids)
     strips = standing.strips(database, ids)
     return tuple(
         JobRow(
             line,
-            states[line.id],
+            state,
             schedule_words(specs[line.id]) if line.id in specs else "",
             last_end(strips.get(line.id, ())),
             outlines(strips.get(line.id, ())),
             words(strips.get(line.id, ())),
-            standing.usual(strips.get(line.id, ())),
         )
-        for line in lines
+        for line, state in shown
     )
 
 
@@ -137,41 +148,3 @@ def last_end(marks: Sequence[Mark]) -> Mark | None:
     """Return the newest mark of a run that has ended and was not skipped."""
     ended = (mark for mark in reversed(marks) if mark.status.is_terminal and mark.status is not Status.SKIPPED)
     return next(ended, None)
-
-
-def _states(
-    lines: Sequence[JobLine], ends: Mapping[int, LastEnd], live: Sequence[LiveLine], now: datetime
-) -> dict[int, str]:
-    running = {run.job_id for run in live if run.status is Status.IN_PROGRESS}
-    waiting = {run.job_id for run in live if run.status is Status.PENDING}
-    late = {run.job_id for run in live if run.status is Status.PENDING and run.available_at < now - LATE_START}
-    states = {}
-    for line in lines:
-        end = ends.get(line.id)
-        if not line.is_active:
-            state = "disabled"
-        elif line.is_paused(now):
-            state = "paused"
-        elif line.id in late or (line.next_run is not None and line.next_run < now - LATE_TICK):
-            state = "late"
-        elif end is not None and end.is_failure:
-            state = "failing"
-        elif line.id in running:
-            state = "running"
-        elif line.id in waiting:
-            state = "waiting"
-        else:
-            state = "never ran" if end is None else "well"
-        states[line.id] = state
-    return states
-
-
-def _passes(line: JobLine, state: str, wanted: Filter) -> bool:
-    text = wanted.text.lower()
-    return (
-        (not wanted.state or state == wanted.state)
-        and (not wanted.tag or wanted.tag in line.tags)
-        and (not wanted.queue or line.queue == wanted.queue)
-        and (not wanted.origin or line.origin == wanted.origin)
-        and (not text or text in line.name.lower() or text in line.description.lower())
-    )

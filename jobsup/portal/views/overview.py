@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,7 +14,7 @@ from jobsup.portal.views.tallies import Tallies
 from jobsup.store import history, job_lines, overview, standing
 from jobsup.store.engine import Database
 from jobsup.store.history import RunLine, Wanted
-from jobsup.store.job_lines import JobLine
+from jobsup.store.job_lines import JobLine, Overdue
 from jobsup.store.overview import Summary
 from jobsup.store.standing import Streak
 
@@ -27,11 +26,9 @@ TOGETHER_MIN = 3
 """So many jobs due in one minute are told as together."""
 HOURS = 24
 HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
 HOUR_WIDTH = 10.0
 CHART_HEIGHT, CHART_BOTTOM = 40.0, 46.0
-LATE_TICK = timedelta(seconds=30)
-LATE_START = timedelta(minutes=1)
-"""A run that could have started this long ago and has not is late."""
 UNSERVED_MAX = timedelta(seconds=5)
 """A run may wait so long for a worker there is none of: one that is being replaced is back by then."""
 LONG_RUN = 1.25
@@ -45,15 +42,6 @@ class Failing:
     job: str
     streak: Streak
     is_paused: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Late:
-    """A tick nobody dispatched, or a run that waits."""
-
-    job: str
-    due: datetime
-    run_id: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +87,7 @@ class Overview:
     """Sentences about the whole; none when it works."""
     failing: tuple[Failing, ...]
     failing_count: int
-    late: tuple[Late, ...]
+    late: tuple[Overdue, ...]
     late_count: int
     running: tuple[Running, ...]
     waiting_count: int
@@ -117,47 +105,31 @@ class Overview:
 def overview_of(database: Database, tallies: Tallies | None = None) -> Overview:
     """Read all of it."""
     summary = overview.summary(database)
-    jobs = {line.id: line for line in job_lines.job_lines(database)}
-    live = job_lines.live_lines(database)
-    failing = _failing(database, jobs, summary.at)
-    late = _late(jobs, live, summary.at)
-    coming, coming_count = _coming(jobs.values(), summary.at)
+    failing, failing_count = _failing(database, summary.at)
+    late, late_count = job_lines.overdue(database, summary.at, rows=LISTED_MAX)
+    coming, coming_count = _coming(database, summary.at)
     return Overview(
         summary=summary,
         problems=_problems(database, summary),
-        failing=failing[0],
-        failing_count=failing[1],
-        late=tuple(late[:LISTED_MAX]),
-        late_count=len(late),
+        failing=failing,
+        failing_count=failing_count,
+        late=tuple(late),
+        late_count=late_count,
         running=_running(database, summary.at),
-        waiting_count=sum(line.status is Status.PENDING for line in live),
+        waiting_count=summary.counts[Status.PENDING],
         coming=coming,
         coming_count=coming_count,
         hours=_hours(database, tallies or Tallies(), summary.at),
-        job_count=len(jobs),
+        job_count=job_lines.count(database),
     )
 
 
-def _failing(database: Database, jobs: dict[int, JobLine], now: datetime) -> tuple[tuple[Failing, ...], int]:
-    ends = [end for end in standing.last_ends(database).values() if end.is_failure and end.job_id in jobs]
-    ends.sort(key=lambda end: end.ended_at, reverse=True)
-    streaks = standing.streaks(database, [end.job_id for end in ends[:LISTED_MAX]])
+def _failing(database: Database, now: datetime) -> tuple[tuple[Failing, ...], int]:
+    ids = standing.failing(database)
+    jobs = job_lines.lines(database, ids[:LISTED_MAX])
+    streaks = standing.streaks(database, [job_id for job_id in ids[:LISTED_MAX] if job_id in jobs])
     rows = (Failing(jobs[each.job_id].name, each, jobs[each.job_id].is_paused(now)) for each in streaks)
-    return tuple(rows), len(ends)
-
-
-def _late(jobs: dict[int, JobLine], live: list[job_lines.LiveLine], now: datetime) -> list[Late]:
-    ticks = [
-        Late(line.name, line.next_run, None)
-        for line in jobs.values()
-        if line.is_active and line.next_run is not None and line.next_run < now - LATE_TICK
-    ]
-    starts = [
-        Late(jobs[line.job_id].name, line.available_at, line.id)
-        for line in live
-        if line.status is Status.PENDING and line.available_at < now - LATE_START and line.job_id in jobs
-    ]
-    return sorted([*ticks, *starts], key=lambda late: late.due)
+    return tuple(rows), len(ids)
 
 
 def _running(database: Database, now: datetime) -> tuple[Running, ...]:
@@ -174,12 +146,17 @@ def _running(database: Database, now: datetime) -> tuple[Running, ...]:
     return tuple(rows)
 
 
-def _coming(jobs: Iterable[JobLine], now: datetime) -> tuple[tuple[Coming, ...], int]:
-    due = [(line.next_run, line) for line in jobs if line.next_run is not None and line.next_run > now]
-    minutes = Counter(at.replace(second=0, microsecond=0) for at, _ in due)
-    first = heapq.nsmallest(NEXT_MAX, due, key=lambda each: (each[0], each[1].name))
-    rows = (Coming(line, at, minutes[at.replace(second=0, microsecond=0)]) for at, line in first)
-    return tuple(rows), sum(at <= now + NEXT_HOURS for at, _ in due)
+def _coming(database: Database, now: datetime) -> tuple[tuple[Coming, ...], int]:
+    first = [(line.next_run, line) for line in job_lines.coming(database, now, rows=NEXT_MAX) if line.next_run]
+    until = max([now + NEXT_HOURS, *(at + MINUTE for at, _ in first)])
+    due = job_lines.next_runs(database, now, until)
+    minutes = Counter(map(_minute, due))
+    rows = (Coming(line, at, minutes[_minute(at)]) for at, line in first)
+    return tuple(rows), sum(at <= now + NEXT_HOURS for at in due)
+
+
+def _minute(at: datetime) -> datetime:
+    return at.replace(second=0, microsecond=0)
 
 
 def _hours(database: Database, tallies: Tallies, now: datetime) -> tuple[Hour, ...]:

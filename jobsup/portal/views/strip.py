@@ -34,10 +34,10 @@ def bars(marks: Sequence[Mark]) -> tuple[Bar, ...]:
 
 def outlines(marks: Sequence[Mark]) -> tuple[tuple[str, str], ...]:
     """Return (status, outline of all its bars): a list of many jobs weighs a fifth of what single bars do."""
-    drawn: dict[str, str] = {}
+    drawn: dict[str, list[str]] = {}
     for bar in _laid_out(marks):
-        drawn[bar.status] = f"{drawn.get(bar.status, '')}M{bar.x:g} {bar.y:g}h{bar.width:g}V{HEIGHT}h-{bar.width:g}z"
-    return tuple(drawn.items())
+        drawn.setdefault(bar.status, []).append(f"M{bar.x:g} {bar.y:g}{_OUTLINE_END}")
+    return tuple((status, "".join(parts)) for status, parts in drawn.items())
 
 
 def words(marks: Sequence[Mark]) -> str:
@@ -49,19 +49,27 @@ def words(marks: Sequence[Mark]) -> str:
 
 
 def _laid_out(marks: Sequence[Mark]) -> tuple[Bar, ...]:
-    longest = max((mark.took.total_seconds() for mark in marks if mark.took is not None), default=0.0)
+    lengths = [took.total_seconds() if (took := mark.took) is not None else 0.0 for mark in marks]
+    longest = max(lengths, default=0.0) or 1.0
     first = WIDTH - STEP * len(marks)
-    return tuple(_bar(first + STEP * number, mark, longest) for number, mark in enumerate(marks))
+    return tuple(
+        _bar(round(first + STEP * number, 1), mark.status, length / longest)
+        for number, (mark, length) in enumerate(zip(marks, lengths, strict=True))
+    )
 
 
-def _bar(x: float, mark: Mark, longest: float) -> Bar:
-    share = mark.took.total_seconds() / longest if mark.took is not None and longest else 0.0
+def _bar(x: float, status: Status, share: float) -> Bar:
     height = LOW + (HEIGHT - LOW) * share
-    if mark.status in (Status.SKIPPED, Status.CANCELLED, Status.PENDING):
+    if status in _NOT_RUN:
         height = LOW
-    elif mark.status is not Status.COMPLETED:
+    elif status is not Status.COMPLETED:
         height = HEIGHT  # what failed stands out by its height too, for those who do not see the colour
-    return Bar(round(x, 1), round(HEIGHT - height, 1), round(BAR_WIDTH, 1), round(height, 1), mark.status, "")
+    return Bar(x, round(HEIGHT - height, 1), _WIDTH, round(height, 1), status, "")
+
+
+_NOT_RUN = (Status.SKIPPED, Status.CANCELLED, Status.PENDING)
+_WIDTH = round(BAR_WIDTH, 1)
+_OUTLINE_END = f"h{_WIDTH:g}V{HEIGHT}h-{_WIDTH:g}z"
 
 
 def _title(mark: Mark) -> str:

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from jobsup.actions.marks import blackouts_of
-from jobsup.config.document import jobspec_from_dict
 from jobsup.errors import ScheduleError
 from jobsup.model import BlackoutSpec, JobSpec
+from jobsup.portal.views.specs import specs_of
 from jobsup.schedule import compile as compile_schedule
 from jobsup.schedule.base import EPOCH
 from jobsup.schedule.blackouts import Window, covers, windows_between
@@ -107,15 +107,16 @@ def timeline_of(database: Database, span: str, text: str = "") -> Timeline:
     now = database.now()
     before, after = SPANS.get(span, SPANS[SPAN_DEFAULT])
     scale = _Scale(now - before, now + after, now)
-    lines = [line for line in job_lines.job_lines(database) if text.lower() in line.name.lower()]
-    ids = [line.id for line in lines] if text else None
+    ids = list(job_lines.names(database, text=text)) if text else None
     runs, is_cut = history.window(database, scale.start, scale.end, job_ids=ids, rows=BARS_MAX)
     by_job: dict[int, list[Stretch]] = {}
     for run in runs:
         by_job.setdefault(run.job_id, []).append(run)
-    lines = [line for line in lines if line.id in by_job or _is_near(line, scale.end)]
-    shown = sorted(lines, key=lambda line: (line.id not in by_job, line.name))[:ROWS_MAX]
-    specs = _specs(database, shown)
+    names = job_lines.names(database, by_job, due_before=scale.end, text=text)
+    chosen = sorted(names, key=lambda job_id: (job_id not in by_job, names[job_id]))[:ROWS_MAX]
+    lines = job_lines.lines(database, chosen)
+    shown = [lines[job_id] for job_id in chosen if job_id in lines]
+    specs = specs_of(database, [line.id for line in shown])
     coming = _coming(database, shown, specs, now, scale.end)
     windows = _windows(database, scale)
     places = {line.id: HEAD_HEIGHT + number * ROW_HEIGHT for number, line in enumerate(shown)}
@@ -134,7 +135,7 @@ def timeline_of(database: Database, span: str, text: str = "") -> Timeline:
             )
             for line in shown
         ),
-        hidden=len(lines) - len(shown),
+        hidden=len(names) - len(shown),
         is_cut=is_cut,
     )
 
@@ -164,11 +165,6 @@ class _Scale:
 
 def _is_near(line: JobLine, end: datetime) -> bool:
     return line.is_active and line.next_run is not None and line.next_run < end
-
-
-def _specs(database: Database, lines: Sequence[JobLine]) -> dict[int, JobSpec]:
-    payloads = job_lines.definitions(database, [line.id for line in lines])
-    return {job_id: jobspec_from_dict(payload) for job_id, payload in payloads.items()}
 
 
 def _windows(database: Database, scale: _Scale) -> dict[str, list[tuple[BlackoutSpec, Window]]]:
