@@ -148,7 +148,7 @@ def names(
     With `job_ids` or `due_before` of these jobs, and of those whose next tick is before that instant; with `text` only
     names that hold it.
     """
-    chosen = []
+    chosen: list[ColumnElement[bool]] = []
     if job_ids is not None:
         chosen.append(Job.id.in_(list(job_ids)))
     if due_before is not None:
