@@ -34,13 +34,17 @@ def why_not() -> str:
     return ""
 
 
-def why_no_limits() -> str:
-    """Say why no control group can hold limits here; empty when one can."""
+def why_no(controller: str) -> str:
+    """Say why no control group can hold this kind of limit here; empty when one can."""
     if reason := why_not():
         return reason
+    return "" if controller in _controllers() else f"needs the cgroup2 controller {controller}: version 1 has it here"
+
+
+@cache
+def _controllers() -> frozenset[str]:
     with place() as groups:
-        missing = [name for name in cgroups.CONTROLLERS if name not in groups.controllers]
-        return f"needs the cgroup2 controllers {', '.join(missing)}: version 1 has them here" if missing else ""
+        return groups.controllers
 
 
 @contextmanager

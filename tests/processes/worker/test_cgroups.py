@@ -16,13 +16,15 @@ from jobsup.model import JobKind, Overlap
 from jobsup.runtime import procs
 from jobsup.runtime.cgroups import Groups
 from tests.processes.worker.test_many import ask_for, statuses
-from tests.support.cgroups import place, why_no_limits, why_not
+from tests.support.cgroups import mount, place, why_no, why_not
 from tests.support.store import add_job
 from tests.support.waiting import until
 from tests.support.worker import Bench, working
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
-needs_limits = pytest.mark.skipif(bool(why_no_limits()), reason=why_no_limits())
+needs_memory, needs_pids, needs_cpu = (
+    pytest.mark.skipif(bool(why_no(controller)), reason=why_no(controller)) for controller in ("memory", "pids", "cpu")
+)
 
 DAEMON = (
     "import os, time\n"
@@ -142,7 +144,7 @@ def test_a_worker_that_is_killed_leaves_runs_that_one_write_ends(
         assert not procs.is_alive(pid, None)
 
 
-@needs_limits
+@needs_memory
 def test_a_run_that_takes_more_memory_than_it_may_says_so(bench: Bench) -> None:
     code = "blocks = []\nwhile True: blocks.append(bytearray(b'x' * (8 << 20)))"
     run = bench.run(command=(sys.executable, "-c", code), memory_max=64 << 20)
@@ -151,10 +153,48 @@ def test_a_run_that_takes_more_memory_than_it_may_says_so(bench: Bench) -> None:
     assert "memory_max is 64MiB" in row["error_message"]
 
 
-@needs_limits
+@needs_pids
 def test_a_fork_bomb_is_held_by_its_group(bench: Bench) -> None:
     bomb = "bomb() { bomb | bomb & }; bomb; sleep 60"
     run = bench.run(command=bomb, tasks_max=30, timeout=timedelta(seconds=1), kill_grace=timedelta(0))
     bench.until_started(run)
     assert len(bench.survivors()) <= 31
     assert bench.until_ended(run)["reason"] == "deadline"
+
+
+@needs_pids
+def test_a_run_that_may_have_no_more_processes_fails_at_the_fork_and_not_its_neighbour(bench: Bench) -> None:
+    code = """
+import os, signal
+held = []
+try:
+    while len(held) < 50:
+        pid = os.fork()
+        if pid == 0:
+            signal.pause()
+        held.append(pid)
+except OSError as error:
+    print(len(held), error.strerror, flush=True)
+for pid in held:
+    os.kill(pid, 9)
+"""
+    other = bench.run(command="for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 0.2 & done; wait", nice=1)
+    run = bench.run(command=(sys.executable, "-S", "-c", code), tasks_max=10)
+    row = bench.until_ended(run)
+    assert (row["status"], bench.output(run)) == ("COMPLETED", b"9 Resource temporarily unavailable\n")
+    assert bench.until_ended(other)["status"] == "COMPLETED"
+
+
+@needs_cpu
+def test_a_run_gets_no_more_of_the_processors_than_it_may_have(bench: Bench) -> None:
+    code = """
+import time
+while time.process_time() < 0.1: pass
+group = "{mount}" + open("/proc/self/cgroup").read().split("0::")[1].split()[0]
+print(open(group + "/cpu.max").read().split(), "nr_throttled 0" in open(group + "/cpu.stat").read())
+"""
+    run = bench.run(command=(sys.executable, "-S", "-c", code.format(mount=mount())), cpu_quota="5%")
+    row = bench.until_ended(run, 20)
+    assert (row["status"], bench.output(run)) == ("COMPLETED", b"['5000', '100000'] False\n")
+    # A tenth of a second of work, at a twentieth of one processor.
+    assert (row["completed_at"] - row["started_at"]).total_seconds() > 1
