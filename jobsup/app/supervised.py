@@ -83,6 +83,7 @@ def refuse_immovable(old: Config, new: Config) -> None:
     pairs = {
         "database.url": (old.database.url, new.database.url),
         "supervisor.runtime_dir": (old.supervisor.runtime_dir, new.supervisor.runtime_dir),
+        "supervisor.state_dir": (old.supervisor.state_dir, new.supervisor.state_dir),
         "supervisor.cgroup": (old.supervisor.cgroup, new.supervisor.cgroup),
         "supervisor.node": (old.supervisor.node, new.supervisor.node),
         "jobs.set": (old.set, new.set),

@@ -60,6 +60,7 @@ SETTING_KEYS = (
     Key("database", "timeout", Kind.DURATION),
     Key("database", "migrate", Kind.BOOLEAN),
     Key("supervisor", "runtime_dir", Kind.PATH),
+    Key("supervisor", "state_dir", Kind.PATH),
     Key("supervisor", "node", Kind.TEXT),
     Key("supervisor", "cgroup", Kind.TEXT),
     Key("supervisor", "drain_timeout", Kind.DURATION),

@@ -32,6 +32,25 @@ def runtime_dir(set_name: str, configured: str = "", environ: Mapping[str, str] 
     return own if set_name == DEFAULT_SET else own / set_name
 
 
+def state_dir(set_name: str, configured: str, runtime: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the absolute folder of what must outlive a stop and a reboot.
+
+    `configured` wins, then a runtime folder that was `runtime` configured; systemd names its own; root has
+    /var/lib/jobsup/<set>; others have the XDG state folder, with a folder below it for a set that is not the default.
+    """
+    if configured or runtime:
+        return Path(configured or runtime)
+    if Path(folder := environ.get("STATE_DIRECTORY", "").partition(":")[0]).is_absolute():
+        return Path(folder) / set_name
+    if os.geteuid() == 0:
+        return Path("/var/lib/jobsup") / set_name
+    folder = environ.get("XDG_STATE_HOME", "")
+    if not Path(folder).is_absolute():
+        folder = os.path.expanduser("~/.local/state")  # noqa: PTH111  # never raises, unlike Path's
+    own = Path(folder) / "jobsup"
+    return own if set_name == DEFAULT_SET else own / set_name
+
+
 def socket_path(folder: str | Path) -> Path:
     """Return the control socket in a runtime folder."""
     return Path(folder) / SOCKET_NAME

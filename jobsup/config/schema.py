@@ -107,6 +107,7 @@ class DatabaseTable(Table):
 
 class SupervisorTable(Table):
     runtime_dir: ShortText = UNSET
+    state_dir: ShortText = UNSET
     node: NameOrNothing = UNSET
     cgroup: ControlGroup = UNSET
     drain_timeout: Annotated[timedelta, duration_between(_NOTHING, _DAY)] = UNSET

@@ -107,6 +107,7 @@ def database_settings(given: Given, folder: Path) -> DatabaseSettings:
 def supervisor_settings(given: Given, set_name: str, environ: Mapping[str, str]) -> SupervisorSettings:
     """Return `[supervisor]`, with the machine's own folder and name where none was said."""
     said = given.section("supervisor")
+    said["state_dir"] = str(places.state_dir(set_name, said.get("state_dir", ""), said.get("runtime_dir", ""), environ))
     said["runtime_dir"] = str(places.runtime_dir(set_name, said.get("runtime_dir", ""), environ))
     said["node"] = places.node_name(said.get("node", ""))
     return SupervisorSettings(**said)

@@ -42,6 +42,8 @@ class SupervisorSettings:
 
     runtime_dir: str = ""
     """Absolute folder of the control socket and the lock."""
+    state_dir: str = ""
+    """Absolute folder of what must outlive a stop: results that could not be written."""
     node: str = ""
     """This machine's name among those that share the database."""
     cgroup: str = "auto"

@@ -17,7 +17,7 @@ from jobsup.clock import Clock, rfc3339
 from jobsup.events import emit
 from jobsup.runtime import procs
 from jobsup.runtime.procs import HostIdentity
-from jobsup.store import notifier, rescue
+from jobsup.store import notifier, rescue, spool
 from jobsup.store.attempts import Ended
 from jobsup.store.engine import Database
 from jobsup.store.rescue import Lost
@@ -37,10 +37,13 @@ OVERDUE_MARGIN = timedelta(seconds=30)
 class Rescuer:
     """`attend` each turn; `child_gone` when the supervisor says so."""
 
-    def __init__(self, database: Database, clock: Clock, *, here: HostIdentity, threshold: timedelta) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, *, here: HostIdentity, threshold: timedelta, state_dir: str
+    ) -> None:
         self._database = database
         self._clock = clock
         self._here = here
+        self._state_dir = state_dir
         self._threshold = threshold
         self._local: set[tuple[int, int]] = set()
         self._listeners: frozenset[str] = frozenset()
@@ -68,6 +71,7 @@ class Rescuer:
     def attend(self, *, is_leading: bool) -> None:
         """Close what is lost; raises DatabaseError with nothing forgotten when the database does not answer."""
         if self._reported:
+            self._write_left()
             self._close_lost(self._reported)
             self._reported = []
         self._notice_newcomers()
@@ -98,6 +102,7 @@ class Rescuer:
             self._back_since = self._database.now()
         lost = self._find_lost()
         self._is_away = False
+        self._write_left()
         self._close_lost(lost.dead)
         seconds = LOOK_SECONDS
         if is_leading:
@@ -106,6 +111,11 @@ class Rescuer:
                 left = (lost.next_silent_at - self._database.now()).total_seconds()
                 seconds = min(seconds, left + SILENCE_MARGIN_SECONDS)
         self._look_at = self._clock.monotonic() + seconds
+
+    def _write_left(self) -> None:
+        """Write what workers of this host had on disk when they went: what has ended is not lost."""
+        here = (self._here.boot_id, self._here.pid_ns)
+        spool.write_left(self._database, self._state_dir, here=here, is_alive=procs.is_alive)
 
     def _find_lost(self) -> Lost:
         alive: set[tuple[int, int]] = set()

@@ -68,7 +68,11 @@ class SchedulerService:
         self._watch = Watch(up_since)
         self._leader = self._new_leader()
         self._rescuer = Rescuer(
-            self._database, self._clock, here=self._here, threshold=config.scheduler.job_timeout_threshold
+            self._database,
+            self._clock,
+            here=self._here,
+            threshold=config.scheduler.job_timeout_threshold,
+            state_dir=config.supervisor.state_dir,
         )
         self._cleaner = Cleaner(self._database, self._clock, config.scheduler, boot_id=self._here.boot_id)
         self._holder = Holder(self._database)

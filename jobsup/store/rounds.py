@@ -105,6 +105,25 @@ def exchange(database: Database, worker: Worker, request: Round) -> Answer:
     return answer
 
 
+def finish(database: Database, worker: Worker, results: Sequence[RunResult]) -> set[int]:
+    """Write the results of a worker that is gone, each only while its run is still that worker's.
+
+    Returns those that were too late; what the worker has written itself, without hearing of it, is none of them.
+    """
+    request = ready(Round(results=results))
+
+    def finish_all(direct: Direct) -> set[int]:
+        _write_progress(direct, worker, request)
+        ends = attempts.end(direct, request.results, worker_id=worker.worker_id, node=worker.node, now=database.now())
+        refused = [each for each in request.results if each.dispatch_id not in ends]
+        written = _written_before(direct.core, worker, refused) if refused else set()
+        for kind in ("follower", "worker"):
+            notifier.wake(database, kind)
+        return {each.dispatch_id for each in refused} - written
+
+    return database.transact_directly(finish_all)
+
+
 def _exchange(direct: Direct, worker: Worker, request: Round, now: datetime, clock_offset: float | None) -> Answer:
     is_registered = _beat(direct, worker, request, now, clock_offset)
     if request.started:

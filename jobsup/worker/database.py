@@ -64,6 +64,11 @@ class DatabaseThread:
         self.is_closed = False
 
     @property
+    def is_away(self) -> bool:
+        """The database did not answer the last try."""
+        return self._is_away
+
+    @property
     def statements(self) -> int:
         """How many statements it has sent so far."""
         return self._database.statements
@@ -163,7 +168,8 @@ class DatabaseThread:
                 level=logging.WARNING,
                 error=text,
             )
-        self._is_away = True
+            self._is_away = True
+            self._wake()  # what waits to be written is kept on disk from now on
 
     def _say_back(self) -> None:
         if self._is_away:

@@ -20,10 +20,11 @@ from jobsup.runtime import failpoints, procs
 from jobsup.runtime.cgroups import Groups
 from jobsup.runtime.link import Link
 from jobsup.runtime.service import Loop, serve
-from jobsup.store import rescue, workers
+from jobsup.store import rescue, spool, workers
 from jobsup.store.engine import Database
 from jobsup.store.notifier import Listener
 from jobsup.store.rounds import Answer, Worker
+from jobsup.store.spool import Owner, Spool
 from jobsup.worker import report
 from jobsup.worker.ahead import Ahead
 from jobsup.worker.appetite import Appetite
@@ -37,7 +38,9 @@ from jobsup.worker.slots import Slots
 CANCEL_GRACE_MAX = timedelta(seconds=5)
 """The longest grace of a job when the worker itself must leave."""
 LEAVE_SECONDS_MAX = 10.0
-"""How long a cancelled worker tries to write its results to a database that does not answer."""
+"""How long a cancelled worker tries to write its results to a database that does not answer any more."""
+AWAY_SECONDS = 1.0
+"""A database that takes so long for a round may be away: results are kept on disk as well, and outlive this worker."""
 REGISTER_RETRY_SECONDS_MAX = 2.0
 IDLE_SECONDS_MAX = 3600.0
 VERSION = version("jobsup")
@@ -100,13 +103,15 @@ class WorkerService:
         self._clock = database.clock  # what is written down has the database's time, whatever this host's clock says
         self._slots = Slots(loop, self._clock, self._instance, settings, self._grouping)
         try:
-            worker_id = self._register(database)
+            facts = self._facts()
+            worker_id = self._register(database, facts)
             self._listener = Listener(database, "worker", worker_id, is_choosy=bool(settings.queues))
         except BaseException:
             database.close()
             raise
         self._is_fenced = not database.is_sqlite  # on one host the process table tells that we live
         self._worker_id = worker_id
+        self._spool = Spool(self._config.supervisor.state_dir, Owner.of(worker_id, facts))
         self._pulse = Pulse(settings.heartbeat_interval.total_seconds(), loop.monotonic())
         self._appetite = Appetite(
             self._clock,
@@ -130,6 +135,8 @@ class WorkerService:
         self._take_reply()
         self._slots.tick()
         self._outbox.collect()
+        if self._outbox.unsent and self._is_silent:
+            self._spool.keep(self._outbox.unsent)
         self._fill()
         self._fence()
         self._send()
@@ -151,7 +158,8 @@ class WorkerService:
     def cancel(self) -> None:
         self._outbox.is_draining = True
         self._give_back()
-        self._leave_at = self._leave_at or self._loop.monotonic() + LEAVE_SECONDS_MAX
+        patience = AWAY_SECONDS if self._is_silent else LEAVE_SECONDS_MAX
+        self._leave_at = self._leave_at or self._loop.monotonic() + patience
         for one in self._slots.runs:
             self._slots.end(one, _SHUTDOWN, grace=min(one.claim.job.kill_grace, CANCEL_GRACE_MAX))
 
@@ -167,11 +175,10 @@ class WorkerService:
 
     # Getting ready
 
-    def _register(self, database: Database) -> str:
-        """Write our registration, waiting for a database that is away for as long as `[database] wait` says."""
+    def _facts(self) -> WorkerFacts:
         settings = self._settings
         identity = procs.host_identity(self._config.supervisor.node)
-        facts = WorkerFacts(
+        return WorkerFacts(
             node=identity.node,
             boot_id=identity.boot_id,
             pid_namespace=identity.pid_ns,
@@ -182,11 +189,14 @@ class WorkerService:
             queues=settings.queues,
             tags=settings.tags,
         )
+
+    def _register(self, database: Database, facts: WorkerFacts) -> str:
+        """Write our registration, waiting for a database that is away for as long as `[database] wait` says."""
         give_up_at = self._loop.monotonic() + self._config.database.wait.total_seconds()
         while True:
             try:
                 if not self._is_supervised:
-                    _close_lost(database, facts)
+                    _close_lost(database, facts, self._config.supervisor.state_dir)
                 return workers.register(database, facts, VERSION)
             except DatabaseUnavailableError as error:
                 if self._loop.monotonic() >= give_up_at:
@@ -210,6 +220,7 @@ class WorkerService:
             self._fail(reply.error or ExpelledError(f"{self._worker_id}: the database gave no answer"))
             return
         self._outbox.written(reply.request)
+        self._spool.forget(result.dispatch_id for result in reply.request.results)
         self._ahead.answered(self._loop.monotonic() - self._sent_at)
         _tell_refused(reply.answer)
         if reply.is_starved:
@@ -264,6 +275,12 @@ class WorkerService:
             self._slots.end(one, _CUT_OFF, grace=timedelta())
 
     @property
+    def _is_silent(self) -> bool:
+        """The database did not answer, or keeps a round waiting."""
+        waits = not self._database.is_idle and self._loop.monotonic() >= self._sent_at + AWAY_SECONDS
+        return self._database.is_away or waits
+
+    @property
     def _is_past_fence(self) -> bool:
         """What we have may be others' by now: this host stood still, or is cut off."""
         return self._is_fenced and self._loop.monotonic() >= self._pulse.fence_at
@@ -294,6 +311,8 @@ class WorkerService:
             return
         if self._error is not None:
             self.finished = True
+            if not isinstance(self._error, ExpelledError):
+                self._spool.keep(self._outbox.unsent)
         elif self._is_leaving:
             self.finished = self._database.is_closed
         elif self._database.is_idle and self._outbox.is_empty:
@@ -301,16 +320,27 @@ class WorkerService:
             self._is_leaving = True
         if self._leave_at is not None and not self.finished and self._loop.monotonic() >= self._leave_at:
             self._error = DatabaseUnavailableError(
-                f"{self._worker_id}: left while the database did not answer; "
-                f"{len(self._outbox.unsent)} results are not written and count as lost"
+                f"{self._worker_id}: left while the database did not answer{self._fate()}"
             )
             self.finished = True
+
+    def _fate(self) -> str:
+        """Say what becomes of the results that are not written; as far as the disk takes them, they are kept there."""
+        unsent = self._outbox.unsent
+        self._spool.keep(unsent)
+        if not unsent:
+            return ""
+        if self._spool.has_all(unsent):
+            return f"; {len(unsent)} results wait in {self._spool.folder} and are written at the next start here"
+        return f"; {len(unsent)} results are not written and count as lost"
 
     def _seconds(self) -> float:
         now = self._loop.monotonic()
         moments = [now + IDLE_SECONDS_MAX, self._slots.next_at()]
         if self._database.is_idle and not self._is_leaving:
             moments.append(self._outbox.next_at(now))
+        if self._outbox.unsent and now < self._sent_at + AWAY_SECONDS:
+            moments.append(self._sent_at + AWAY_SECONDS)
         if self._is_fenced and self._slots.runs:
             moments.append(self._pulse.fence_at)
         if self._leave_at is not None and not len(self._slots):
@@ -334,8 +364,10 @@ def _tell_refused(answer: Answer) -> None:
         )
 
 
-def _close_lost(database: Database, facts: WorkerFacts) -> None:
+def _close_lost(database: Database, facts: WorkerFacts, state_dir: str) -> None:
     """A worker without a supervisor closes what dead workers left itself: nobody else may be here to do it."""
+    here = (facts.boot_id, facts.pid_namespace)
+    spool.write_left(database, state_dir, here=here, is_alive=procs.is_alive)
     lost = rescue.find_lost(
         database,
         node=facts.node,

@@ -167,7 +167,7 @@ def working(
         database=DatabaseSettings(
             url=f"sqlite:///{folder}/jobsup.db", synchronous="off", free_space_min=free_space_min
         ),
-        supervisor=SupervisorSettings(node="test-node"),
+        supervisor=SupervisorSettings(node="test-node", state_dir=str(folder)),
         worker=replace(WorkerSettings(), **changes),
         logging=LoggingSettings(level="DEBUG", file=str(log)),
     )

@@ -100,6 +100,30 @@ def test_a_worker_told_to_leave_at_once_does_not_wait_for_ever_for_the_database(
         assert bench.join(15) in (0, 1)
 
 
+def test_what_ended_while_the_database_was_away_is_written_by_the_next_worker(tmp_path: Path) -> None:
+    with working(tmp_path, concurrency=2) as bench:
+        runs = [
+            bench.run(command=f"until [ -e {tmp_path}/go ]; do sleep 0.05; done; echo done; exit {code}")
+            for code in (0, 3)
+        ]
+        for run in runs:
+            bench.until_started(run)
+        with held_exclusive(bench):
+            (tmp_path / "go").touch()
+            until(lambda: len(list(tmp_path.glob("results/*.result"))) == 2, PATIENCE, "both to be kept", bench.told)
+            bench.signal(signal.SIGQUIT)
+            began = time.monotonic()
+            assert bench.join() == ExitCode.UNREACHABLE
+            assert time.monotonic() - began < 8, "it does not wait for a database whose absence it knows of"
+        bench.until_logged("2 results wait in")
+        assert [bench.row(run)["status"] for run in runs] == ["IN_PROGRESS", "IN_PROGRESS"]
+    with working(tmp_path) as bench:
+        ended = [bench.until_ended(run) for run in runs]
+        assert [row["status"] for row in ended] == ["COMPLETED", "FAILED"]
+        assert [bench.output(run) for run in runs] == [b"done\n", b"done\n"]
+        assert list(tmp_path.glob("results/*")) == []
+
+
 def fence() -> None:
     """Treat the file as a server that other hosts use as well."""
     start = WorkerService.start
