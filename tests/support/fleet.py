@@ -19,7 +19,19 @@ from psycopg.rows import dict_row
 
 from tests.support import cages
 from tests.support.cages import Cage
-from tests.support.checker import Bounds, Fault, FaultKind, History, JobLaw, Request, Window, dump, ledger_job
+from tests.support.checker import (
+    Bounds,
+    Fault,
+    FaultKind,
+    History,
+    JobLaw,
+    Request,
+    Usage,
+    Window,
+    dump,
+    ledger_job,
+    resources,
+)
 from tests.support.checker.history import read_ledger
 from tests.support.checker.watch import Sampler, Stillness, Witness
 from tests.support.instance import Instance
@@ -32,6 +44,8 @@ DATABASE = "db"
 """The name of the database's host."""
 REPLICA = "db2"
 IDLE_SECONDS = 60.0
+SETTLE_SECONDS = 10.0
+"""After that everything is normal again, what processes hold as well."""
 LOOK_SECONDS = 0.1
 """Between two looks at a ledger or a database: what is broken must not be kept busy by those who look on."""
 SETTINGS = """\
@@ -174,6 +188,7 @@ class Fleet:
         self._eye: psycopg.Connection[Any] | None = None
         self._stillness = Stillness()
         self._sampler: Sampler | None = None
+        self._used: dict[str, Usage] = {}
         self._first = self._begin = self._end = time.time()
 
     def start(self) -> Fleet:
@@ -230,6 +245,7 @@ class Fleet:
     @contextmanager
     def fault(self, kind: FaultKind, host: Host | None = None) -> Iterator[Fault]:
         """Note what is done in here; whoever asks gets the begin at once, and the end from `faults` later."""
+        self._used = self._used or self._look_at_processes()
         noted = Fault(kind, time.time(), float("inf"), host.node if host else "")
         place = len(self.faults)
         self.faults.append(noted)
@@ -290,6 +306,7 @@ class Fleet:
         assert paused.returncode == 0, paused.stderr
         with suppress(AssertionError):  # what does not end is for the checker to tell
             until(self._is_idle, IDLE_SECONDS, "all runs to end", every=LOOK_SECONDS)
+        used = self._used_in_the_end()
         for host in self.hosts:
             if host.process is not None and host.process.poll() is None:
                 host.process.terminate()
@@ -309,6 +326,9 @@ class Fleet:
             samples=self._sampler.close() if self._sampler else (),
             survivors=survivors,
             hosts={self.network.number(host.node): host.node for host in self.hosts},
+            used_before=self._used,
+            used_after=used,
+            files_left=tuple(str(path) for host in self.hosts for path in host.folder.glob("run/results/*")),
             bounds=bounds or Bounds(fence=3.5 * self.pace.heartbeat),
         )
 
@@ -339,6 +359,31 @@ class Fleet:
             self._eye.close()
             self._eye = None
             raise
+
+    def _look_at_processes(self) -> dict[str, Usage]:
+        return resources.look(
+            {
+                f"{host.node}/{child['kind']}-{child['slot']}": child["pid"]
+                for host in self.hosts
+                for child in host.children()
+                if child["pid"]
+            }
+        )
+
+    def _used_in_the_end(self) -> dict[str, Usage]:
+        """Look at the processes until they hold what they held before, or long enough: the last run is just over."""
+        found: dict[str, Usage] = {}
+
+        def is_normal() -> bool:
+            nonlocal found
+            found = self._look_at_processes()
+            return found.keys() == self._used.keys() and not any(
+                resources.grown(before, found[name]) for name, before in self._used.items()
+            )
+
+        with suppress(AssertionError):  # what stays is for the checker to tell
+            until(is_normal, SETTLE_SECONDS, "what was held to be let go", every=LOOK_SECONDS)
+        return found if self._used else {}
 
     def _is_idle(self) -> bool:
         with suppress(psycopg.Error):

@@ -2,7 +2,7 @@
 
 Evidence comes from the jobs themselves (`ledger_job` writes a line when it starts and when it ends), from whoever
 broke things (`History.faults`), asked for things (`History.requests`) and watched processes die (`watch.Witness`),
-and from the tables as they stand in the end (`dump`). `judge` holds it against the properties P1 to P10 and returns
+and from the tables as they stand in the end (`dump`). `judge` holds it against the properties P1 to P12 and returns
 what is violated; `explain` tells it with the job, the tick and the lines that belong to it.
 """
 
@@ -18,6 +18,7 @@ from tests.support.checker.history import (
     Mark,
     Request,
     Sample,
+    Usage,
     Window,
 )
 from tests.support.checker.verdict import Violation, explain, judge
@@ -32,6 +33,7 @@ __all__ = [
     "Mark",
     "Request",
     "Sample",
+    "Usage",
     "Violation",
     "Window",
     "explain",

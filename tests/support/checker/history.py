@@ -143,6 +143,16 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process holds: memory of its own in bytes, and children that have ended and were not waited for."""
+
+    descriptors: int
+    threads: int
+    memory: int
+    zombies: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """What the tables said once in between: run -> status."""
 
@@ -169,6 +179,12 @@ class History:
     """Processes of ours that were there when all had been stopped."""
     hosts: dict[int, str] = field(default_factory=dict)
     """Network namespace -> name of the host that lives in it."""
+    used_before: dict[str, Usage] = field(default_factory=dict)
+    """"host/kind-slot" of each process of ours -> what it held before anything was broken."""
+    used_after: dict[str, Usage] = field(default_factory=dict)
+    """The same, when all was quiet."""
+    files_left: tuple[str, ...] = ()
+    """What was kept on disk for a while and is there in the end."""
     removed: int = 0
     """How many rows retention says it has removed."""
     bounds: Bounds = Bounds()
@@ -248,6 +264,9 @@ class History:
             ),
             survivors=tuple(kept["survivors"]),
             hosts={int(network): host for network, host in kept["hosts"].items()},
+            used_before={name: Usage(**each) for name, each in kept["used_before"].items()},
+            used_after={name: Usage(**each) for name, each in kept["used_after"].items()},
+            files_left=tuple(kept["files_left"]),
             removed=kept["removed"],
             bounds=Bounds(**kept["bounds"]),
         )

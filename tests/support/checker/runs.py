@@ -151,7 +151,7 @@ def _lie(history: History, row: Attempt) -> str:
     code = ended[0].exit if ended else None
     match row.status:
         case "COMPLETED":
-            return "" if code == 0 else f"and ended with {code}"
+            return "and never began" if not started else "" if code == 0 else f"and ended with {code}"
         case "FAILED":
             return "" if code and code == row.exit_code else f"with {row.exit_code} and ended with {code}"
         case "TIMEOUT":

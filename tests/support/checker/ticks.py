@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Iterator
 
@@ -111,6 +112,61 @@ def on_time(history: History) -> Iterator[Violation]:
                 yield Violation("P3", row.job, "it began before its time", tick, (row,))
             if job.overlap != "queue" and begun > _due(history, tick, bounds.started):
                 yield Violation("P3", row.job, f"it began {begun - tick:.1f} s late", tick, (row,))
+
+
+def without_labels(history: History) -> Iterator[Violation]:
+    """P12: the starts match the ticks by their instants alone, each with the tick whose time runs out first.
+
+    It believes no run's word of which tick it was for, so that labels that are wrong, and fit each other, are found.
+    """
+    for job in history.jobs:
+        if job.every is None or job.overlap == "queue":
+            continue
+        rows = _scheduled(history, job)
+        begun = sorted(
+            (mark.real, mark.run)
+            for marks in history.starts.values()
+            for mark in marks
+            if mark.job == job.name and mark.attempt == 1 and mark.scheduled_for
+        )
+        closed, missed = _matched(_windows(history, job, rows), begun, history.bounds.clock)
+        for real, run in missed:
+            yield Violation("P12", job.name, f"the start of run {run} is in no tick's time", real)
+        never_begun = [r for r in rows if r.status not in ("SKIPPED", "COMPLETED") and r.id not in history.starts]
+        if len(closed) > len(never_begun):
+            what = f"{len(closed)} ticks have no start in their time, {len(never_begun)} first attempts never began"
+            yield Violation("P12", job.name, what, closed[0])
+
+
+def _windows(history: History, job: JobLaw, rows: list[Attempt]) -> list[tuple[float, float]]:
+    """Return (tick, when it must have begun) of each tick that was to run."""
+    skipped = {tick for row in rows if row.status == "SKIPPED" for tick in _covered(job, row)}
+    near = {
+        tick for row in rows for tick in _covered(job, row)
+    }  # around the window its definition was in force as well
+    wanted = {*oracle.ticks(job, history.window.begin, history.window.end), *near} - skipped
+    return sorted((tick, _due(history, tick, history.bounds.started)) for tick in wanted)
+
+
+def _matched(
+    windows: list[tuple[float, float]], begun: list[tuple[float, int]], clock: float
+) -> tuple[list[float], list[tuple[float, int]]]:
+    """Give each start the open tick whose time runs out first; returns ticks without a start, starts without a tick."""
+    waiting = list(windows)
+    opened: list[tuple[float, float]] = []
+    closed: list[float] = []
+    missed = []
+    for real, run in begun:
+        while waiting and waiting[0][0] - clock <= real:
+            tick, due = waiting.pop(0)
+            heapq.heappush(opened, (due, tick))
+        while opened and opened[0][0] < real:
+            closed.append(heapq.heappop(opened)[1])
+        if opened:
+            heapq.heappop(opened)
+        else:
+            missed.append((real, run))
+    return closed + [tick for _, tick in opened] + [tick for tick, _ in waiting], missed
 
 
 def _due(history: History, tick: float, within: float) -> float:

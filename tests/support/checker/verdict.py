@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from tests.support.checker import house, runs, ticks
+from tests.support.checker import house, resources, runs, ticks
 from tests.support.checker.history import Attempt, History
 from tests.support.checker.violation import Violation
 
@@ -21,6 +21,8 @@ PROPERTIES: tuple[Callable[[History], Iterator[Violation]], ...] = (
     runs.output,
     house.one_leader,
     house.conserved,
+    resources.back_to_normal,
+    ticks.without_labels,
 )
 LINES_MAX = 60
 AROUND_SECONDS = 15.0

@@ -9,7 +9,7 @@ from tests.support.checker.history import Attempt
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """`property` is "P1" to "P10"; `rows` are the attempts it is about."""
+    """`property` is "P1" to "P12"; `rows` are the attempts it is about."""
 
     property: str
     job: str

@@ -22,6 +22,7 @@ from tests.support.checker import (
     Mark,
     Request,
     Sample,
+    Usage,
     Window,
     explain,
     judge,
@@ -34,6 +35,7 @@ from tests.support.waiting import until
 
 REAL_LESS_MONO = 900.0
 """What the clock of the day shows beyond the monotonic one, in the history below."""
+USED = Usage(descriptors=12, threads=2, memory=20 << 20)
 ONE, TWO = 11, 22
 """The network namespaces of two hosts."""
 
@@ -147,6 +149,8 @@ def write() -> History:
         deaths=author.deaths,
         samples=(Sample(1060.0, early), Sample(1140.0, final)),
         hosts={ONE: "one", TWO: "two"},
+        used_before={"one/worker-0": USED, "two/scheduler-0": USED},
+        used_after={"one/worker-0": replace(USED, memory=21 << 20), "two/scheduler-0": USED},
     )
 
 
@@ -194,6 +198,11 @@ A20, A70, B5, B45, B60 = find("a", 1020.0), find("a", 1070.0), find("b", 1005.0)
 A40, A70_AGAIN, A80, A110 = find("a", 1040.0), find("a", 1070.0, 1), find("a", 1080.0), find("a", 1110.0)
 HAND = find("hand", None)
 NEXT_LEADER = [row for row in CLEAN.attempts if 1042 < row.created_at < 1056]
+
+
+def holding(**values: int) -> History:
+    return replace(CLEAN, used_after={**CLEAN.used_after, "one/worker-0": replace(USED, **values)})
+
 
 MUTATIONS: dict[str, tuple[str, Callable[[], History]]] = {
     "a tick has no row": ("P1", lambda: without(B5)),
@@ -246,6 +255,7 @@ MUTATIONS: dict[str, tuple[str, Callable[[], History]]] = {
     ),
     "a run that failed is told as well": ("P7", lambda: marked(A20.id, "end", exit=1)),
     "a run that never ended is told as well": ("P7", lambda: unmarked(A20.id, "end")),
+    "a run that never began is told to have ended well": ("P7", lambda: unmarked(A20.id, "start")),
     "a run that ended well is told as failed": ("P7", lambda: marked(B60.id, "end", exit=0)),
     "a run was lost on a host that nothing befell": ("P7", lambda: replace(CLEAN, faults=CLEAN.faults[1:])),
     "a run is told to have passed a deadline that was far": ("P7", lambda: changed(A40, reason="deadline")),
@@ -267,6 +277,16 @@ MUTATIONS: dict[str, tuple[str, Callable[[], History]]] = {
     "a row that was seen is gone": ("P10", lambda: replace(without(HAND), requests=())),
     "a run that began is gone": ("P10", lambda: replace(without(B5), samples=())),
     "the attempt before a retry is gone": ("P10", lambda: without(A70)),
+    "a process holds more descriptors than before": ("P11", lambda: holding(descriptors=15)),
+    "a thread is left": ("P11", lambda: holding(threads=3)),
+    "memory was not given back": ("P11", lambda: holding(memory=40 << 20)),
+    "a dead child was not buried": ("P11", lambda: holding(zombies=1)),
+    "a process is not there any more": ("P11", lambda: replace(CLEAN, used_after={})),
+    "a kept result is left on disk": ("P11", lambda: replace(CLEAN, files_left=("results/worker-1-2.result",))),
+    "a start is in no tick's time": ("P12", lambda: marked(A20.id, "start", real=1028.0)),
+    "two starts are in the time of one tick": ("P12", lambda: marked(B5.id, "start", real=1010.2)),
+    "a tick that ran has no start": ("P12", lambda: unmarked(A20.id, "start")),
+    "a tick has a start too many": ("P12", lambda: doubled(A20, pid=4711)),
     "a run has two rows": ("P10", lambda: replace(CLEAN, attempts=(*CLEAN.attempts, A20))),
 }
 
@@ -316,7 +336,7 @@ def test_a_history_is_rejected_in_which(name: str) -> None:
 
 def test_each_property_has_three_histories_that_break_it() -> None:
     broken = [wanted for wanted, _ in MUTATIONS.values()]
-    assert {f"P{number}" for number in range(1, 11)} == {each for each in broken if broken.count(each) >= 3}
+    assert {f"P{number}" for number in range(1, 13)} == {each for each in broken if broken.count(each) >= 3}
 
 
 def test_a_violation_is_told_with_its_job_its_tick_and_what_happened_around_it() -> None:
