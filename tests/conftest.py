@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 from hypothesis import settings
 
 from tests.support.store import clock, db
+
+# An installed jobsup has its bytecode; where none may be kept every process of a test compiles all of it again, which
+# is half of what the suite would take.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 settings.register_profile("suite", max_examples=50, deadline=None)
 settings.load_profile("suite")
