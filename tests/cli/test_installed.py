@@ -99,7 +99,7 @@ def test_the_verbs_tell_one_story_from_start_to_stop(instance: Instance) -> None
     for call in CALLS:
         if call.words.split()[0] not in VERBS:
             continue
-        done = instance.cli(*call.words.split())
+        done = instance.installed(*call.words.split())
         said = done.stdout + done.stderr
         assert done.returncode == call.code, f"{call.words}: {done.returncode}\n{said}"
         assert call.says in said, f"{call.words}:\n{said}"
@@ -109,10 +109,10 @@ def test_the_verbs_tell_one_story_from_start_to_stop(instance: Instance) -> None
 def test_a_job_that_stands_in_no_file_is_saved_and_removed(instance: Instance) -> None:
     kept = instance.folder / "kept.toml"
     kept.write_text('[[job]]\nname = "kept"\ncommand = "echo kept"\n')
-    assert instance.cli("save", str(kept)).returncode == 0
-    assert "echo kept" in instance.cli("show", "kept").stdout
-    assert instance.cli("remove", "kept").returncode == 0
-    assert instance.cli("run", "kept").returncode == 4
+    assert instance.installed("save", str(kept)).returncode == 0
+    assert "echo kept" in instance.installed("show", "kept").stdout
+    assert instance.installed("remove", "kept").returncode == 0
+    assert instance.installed("run", "kept").returncode == 4
 
 
 def test_init_writes_a_file_that_check_accepts(instance: Instance) -> None:

@@ -132,6 +132,10 @@ class Host(Instance):
         with self._network.inside(self.node):
             return super().spawn(*arguments, **environment)
 
+    def cli(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        with self._network.inside(self.node):
+            return super().cli(*arguments, **environment)
+
     def run_command(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         with self._network.inside(self.node):
             return super().run_command(*arguments, **environment)

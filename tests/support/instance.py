@@ -8,7 +8,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -18,9 +17,8 @@ from typing import Any
 import pytest
 
 from jobsup.runtime import procs, trees
+from tests.support.command import JOBSUP, forked
 from tests.support.waiting import PATIENCE, until
-
-JOBSUP = Path(sys.executable).parent / "jobsup"
 
 SETTINGS = """\
 [database]
@@ -105,7 +103,11 @@ class Instance:
         return bool(children) and all(child["state"] == "ready" for child in children)
 
     def cli(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a verb on this instance's config to its end."""
+        """Run a verb on this instance's config to its end, without the start of an interpreter."""
+        return forked(*arguments, "-c", str(self.config), cwd=self.folder, env=environment)
+
+    def installed(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Do the same by the installed command."""
         return self.run_command(*arguments, "-c", str(self.config), **environment)
 
     def run_command(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
