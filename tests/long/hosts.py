@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import signal
 import sys
 import tempfile
 import time
@@ -30,6 +31,7 @@ from tests.support.checker import FaultKind, History, JobLaw, explain, judge
 from tests.support.fleet import JOBS, REPLICA, Fleet, LedgerJob, fleet
 from tests.support.measures import NOTHING, Measures, measure, worst
 from tests.support.ordeals import Ordeal
+from tests.support.postgres import end_with_parent
 
 WARM_SECONDS = 5.0
 ORDEAL_SECONDS_MAX = 420.0
@@ -150,7 +152,9 @@ def _heard(end: Connection, case: Case) -> Outcome:
 
 
 def _report(name: str, hosts: int | None, keep: Path, end: Connection) -> None:
-    """In the process of an ordeal: say what came of it before anything is cleared away."""
+    """In the process of an ordeal: say what came of it, when all is cleared away."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clear away as well when it is told to end
+    end_with_parent(signal.SIGTERM)
     case = CASES[name]
     nodes = case.hosts if hosts is None else FOUR[:hosts]
     crowded = {"workers": 2} if len(nodes) == len(TWO) else {"workers": 1, "concurrency": 3}

@@ -227,7 +227,7 @@ class PostgresServer:
 
     def _identity(self) -> dict[str, object]:
         """Whom a program of the server runs as, and that it ends with us."""
-        identity: dict[str, object] = {"preexec_fn": _end_with_parent, "cwd": self._root, "env": {"LC_ALL": "C"}}
+        identity: dict[str, object] = {"preexec_fn": end_with_parent, "cwd": self._root, "env": {"LC_ALL": "C"}}
         if self._user is not None:
             identity |= {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
         return identity
@@ -238,8 +238,9 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _end_with_parent() -> None:
-    _libc().prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
+def end_with_parent(how: int = signal.SIGQUIT) -> None:
+    """Have the kernel send us this signal when the thread that started us is gone."""
+    _libc().prctl(PR_SET_PDEATHSIG, how)
 
 
 def _programs(root: Path, *, copied: bool) -> Path:
