@@ -18,7 +18,7 @@ TAKEOVER_SECONDS = 10.0
 JOBS = (
     LedgerJob(JobLaw("tick", 1.0, overlap="allow")),
     LedgerJob(JobLaw("steady", 2.0, lines=3), 0.7),
-    *(LedgerJob(JobLaw(f"vigil-{number}", 9.0, lines=2), 8.0) for number in range(1, 4)),
+    *(LedgerJob(JobLaw(f"vigil-{number}", 7.0, lines=2), 6.0) for number in range(1, 4)),
     LedgerJob(JobLaw("failing", 5.0, attempts_max=2), exit=3, more='retry_backoff = "1s"'),
 )
 UNHURRIED = Bounds(created=5.0, started=PATIENCE, fence=3.5, clock=1.0)
