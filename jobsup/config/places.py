@@ -35,13 +35,16 @@ def runtime_dir(set_name: str, configured: str = "", environ: Mapping[str, str] 
 def state_dir(set_name: str, configured: str, runtime: str, environ: Mapping[str, str] = os.environ) -> Path:
     """Return the absolute folder of what must outlive a stop and a reboot.
 
-    `configured` wins, then a runtime folder that was `runtime` configured; systemd names its own; root has
-    /var/lib/jobsup/<set>; others have the XDG state folder, with a folder below it for a set that is not the default.
+    `configured` wins, then the one that systemd names, whose runtime folders do not outlive a stop; then a runtime
+    folder that was configured (`runtime`); root has /var/lib/jobsup/<set>; others have the XDG state folder, with a
+    folder below it for a set that is not the default one.
     """
-    if configured or runtime:
-        return Path(configured or runtime)
+    if configured:
+        return Path(configured)
     if Path(folder := environ.get("STATE_DIRECTORY", "").partition(":")[0]).is_absolute():
         return Path(folder) / set_name
+    if runtime:
+        return Path(runtime)
     if os.geteuid() == 0:
         return Path("/var/lib/jobsup") / set_name
     folder = environ.get("XDG_STATE_HOME", "")

@@ -70,6 +70,25 @@ def test_the_runtime_folder_is_never_a_shared_one(
     assert places.runtime_dir(name, configured, {"XDG_RUNTIME_DIR": xdg}) == Path(expected)
 
 
+@pytest.mark.parametrize(
+    ("euid", "systemd", "configured", "runtime", "expected"),
+    [
+        (0, "", "", "", "/var/lib/jobsup/team"),
+        (7, "", "", "", "/home/ada/.local/state/jobsup/team"),
+        (0, "/var/lib/jobsup", "", "/run/jobsup/team", "/var/lib/jobsup/team"),
+        (0, "/var/lib/jobsup:/var/lib/more", "/srv/x", "/srv/y", "/srv/x"),
+        (0, "", "", "/srv/y", "/srv/y"),
+    ],
+)
+def test_what_must_outlive_a_stop_is_kept_where_a_stop_clears_nothing_away(
+    monkeypatch: pytest.MonkeyPatch, euid: int, systemd: str, configured: str, runtime: str, expected: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setattr(os, "geteuid", lambda: euid)
+    environ = {"STATE_DIRECTORY": systemd} if systemd else {}
+    assert places.state_dir("team", configured, runtime, environ) == Path(expected)
+
+
 @pytest.mark.parametrize(("length", "is_fine"), [(94, True), (95, False)])
 def test_a_socket_path_fits_to_the_very_byte(length: int, is_fine: bool) -> None:
     folder = "/" + "é" * ((length - 1) // 2) + "x" * ((length - 1) % 2)
