@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from jobsup.errors import NotFoundError
+from jobsup.errors import NotFoundError, UsageError
 from jobsup.portal import api, pages
 from jobsup.portal.door import Door
 from jobsup.portal.gate import Gate
-from jobsup.portal.problems import is_for_program, problem
+from jobsup.portal.refusals import refusal
 from jobsup.portal.render import STATIC
 from jobsup.portal.routes import Entry
 from jobsup.portal.site import Site
@@ -35,12 +36,37 @@ def entries() -> list[Entry]:
 
 def create(site: Site, ways: Sequence[Entry] | None = None) -> ASGIApp:
     """Put the application together."""
-    routes = [
-        Route(entry.path, Gate(site, entry), methods=[entry.method])
-        for entry in sorted(entries() if ways is None else ways, key=_order)
-    ]
-    static = Route("/static/{name:path}", _static, methods=["GET"])
-    return Door(Router([static, *routes], default=_nothing, redirect_slashes=False), site)
+    known = sorted(entries() if ways is None else ways, key=_order)
+    methods: dict[str, set[str]] = {}
+    for entry in known:
+        methods.setdefault(entry.path, set()).update(
+            {entry.method, "HEAD"} if entry.method == "GET" else {entry.method}
+        )
+    routes = [_Way(site, Gate(site, entry), entry.method, entry.path, methods[entry.path]) for entry in known]
+    static = _Way(site, _static, "GET", "/static/{name:path}", _answered("GET"))
+    return Door(Router([static, *routes], default=_nothing(site), redirect_slashes=False), site)
+
+
+class _Way(Route):
+    """One method of one path, which answers for a method that the path does not have."""
+
+    def __init__(self, site: Site, app: Any, method: str, path: str, allowed: set[str]) -> None:
+        super().__init__(path, app, methods=[method])
+        self._site = site
+        self._allowed = allowed
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.methods is None or scope["method"] in self.methods:
+            await super().handle(scope, receive, send)
+            return
+        told = UsageError(f"{scope['method']} is not possible here: {', '.join(sorted(self._allowed))}")
+        answer = refusal(self._site, Request(scope), told, 405)
+        answer.headers["Allow"] = ", ".join(sorted(self._allowed))
+        await answer(scope, receive, send)
+
+
+def _answered(method: str) -> set[str]:
+    return {method, "HEAD"} if method == "GET" else {method}
 
 
 def _order(entry: Entry) -> tuple[str, ...]:
@@ -65,7 +91,9 @@ async def _static(request: Request) -> Response:
     return FileResponse(file, headers={"Cache-Control": KEPT_FOR_GOOD if request.url.query else "no-cache"})
 
 
-async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
-    path = scope["path"].removeprefix(scope.get("root_path", ""))
-    answer = problem(NotFoundError("there is no such way in")) if is_for_program(path) else None
-    await (answer or PlainTextResponse("there is no such page\n", 404))(scope, receive, send)
+def _nothing(site: Site) -> ASGIApp:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        error = NotFoundError("there is nothing at this address")
+        await refusal(site, Request(scope), error, 404)(scope, receive, send)
+
+    return answer

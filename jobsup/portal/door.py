@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobsup.errors import DeniedError, JobsupError, UsageError
 from jobsup.events import emit
 from jobsup.portal.limits import TooOftenError
-from jobsup.portal.problems import is_for_program, problem
+from jobsup.portal.refusals import refusal
 from jobsup.portal.site import Site
 
 BODY_BYTES_MAX = 1 << 20
@@ -86,43 +86,37 @@ class Door:
     def _refuse(self, request: Request) -> Response | None:
         """Return the refusal of a request that goes no further."""
         if request.method not in METHODS:
-            return self._say(request, UsageError("method not allowed"), 405)
+            answer = refusal(self._site, request, UsageError(f"{request.method} is not possible here"), 405)
+            answer.headers["Allow"] = ", ".join(sorted(METHODS))
+            return answer
         if _host_name(request.headers.get("host", "")) not in self._site.hosts:
             text = "this portal does not go by that name: add it to [portal] allowed_hosts in jobsup.toml"
-            return self._say(request, UsageError(text), 421)
+            return refusal(self._site, request, UsageError(text), 421)
         wait = self._site.buckets.take(request.client.host if request.client else "")
         if wait:
-            return self._say(request, TooOftenError("too many requests", wait), 429)
+            return refusal(self._site, request, TooOftenError("too many requests", wait), 429)
         length = request.headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()) or int(length) > BODY_BYTES_MAX:
-            answer = self._say(request, UsageError(f"a request has at most {BODY_BYTES_MAX} bytes"), 413)
+            answer = refusal(self._site, request, UsageError(f"a request has at most {BODY_BYTES_MAX} bytes"), 413)
             answer.headers["Connection"] = "close"
             return answer
         if request.method not in SAFE_METHODS and not _is_own(request.headers):
-            return self._say(request, DeniedError("this request comes from another site"), 403)
+            return refusal(self._site, request, DeniedError("this request comes from another site"), 403)
         return None
 
     def _answer(self, request: Request, error: Exception) -> Response:
         """Answer for what no handler foresaw: with a number that the log has too."""
         if isinstance(error, BodyTooLargeError):
-            answer = self._say(request, UsageError(str(error)), 413)
+            answer = refusal(self._site, request, UsageError(str(error)), 413)
             answer.headers["Connection"] = "close"
             return answer
         if isinstance(error, UnicodeDecodeError | json.JSONDecodeError):
-            return problem(UsageError(f"the request cannot be read: {error}"))
+            return refusal(self._site, request, UsageError(f"the request cannot be read: {error}"), 400)
         number = secrets.token_hex(4)
         text = "".join(traceback.format_exception(error)).rstrip()
         emit("portal.error", f"Request {number}, {request.method} {request.url.path}: {text}", level=logging.ERROR)
         told = f"something went wrong: error {number} in the portal's log says what"
-        return self._say(request, JobsupError(told), 500)
-
-    def _say(self, request: Request, error: JobsupError, status: int) -> Response:
-        """Answer a program with a document, and a person with a line."""
-        answer = problem(error, status)
-        if is_for_program(request.url.path.removeprefix(self._site.settings.root_path)):
-            return answer
-        wait = {"Retry-After": answer.headers["Retry-After"]} if "Retry-After" in answer.headers else {}
-        return PlainTextResponse(f"{error}\n", status, wait)
+        return refusal(self._site, request, JobsupError(told), 500)
 
     def _dress(self, headers: MutableHeaders) -> None:
         for name, value in HEADERS.items():

@@ -13,8 +13,8 @@ from jobsup.errors import DeniedError, JobsupError
 from jobsup.model import Role
 from jobsup.portal.call import Call, Visitor, csrf_of
 from jobsup.portal.door import SAFE_METHODS
-from jobsup.portal.limits import TooOftenError
-from jobsup.portal.problems import is_for_program, problem, status_of, title_of
+from jobsup.portal.limits import NotNowError, TooOftenError
+from jobsup.portal.problems import is_for_program, line, problem, status_of, title_of
 from jobsup.portal.routes import Entry
 from jobsup.portal.site import Site
 from jobsup.store import tokens, users
@@ -47,6 +47,10 @@ class Gate:
     async def _respond(self, request: Request) -> Response:
         call = Call(self._site, request, None)
         try:
+            if not self._entry.needs_database:
+                return await self._entry.handler(call)
+            if request.method in SAFE_METHODS and self._site.handles.are_overrun:
+                raise NotNowError("too much is asked of this portal at the moment", 0)
             call.visitor = await self._visitor(call)
             if call.visitor is None and self._entry.role is not None:
                 return self._sign_in(request)
@@ -100,6 +104,8 @@ class Gate:
         """Answer a program with a document, and a person with a page."""
         if self._is_program(call.request) or (call.visitor is not None and not call.visitor.secret):
             return problem(error)
+        if isinstance(error, NotNowError):
+            return line(error)
         return call.page("error.html", status=status_of(error), title=title_of(error), text=str(error))
 
     def _is_program(self, request: Request) -> bool:

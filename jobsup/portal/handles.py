@@ -15,6 +15,8 @@ T = TypeVar("T")
 
 COUNT = 8
 """So many requests read or write at once; the others wait their turn."""
+WAITING_MAX = 32
+"""Beyond so many that wait their turn, whoever only wants to see something is asked to come again."""
 
 
 class Handles:
@@ -26,10 +28,21 @@ class Handles:
         for database in self._all:
             self._free.put(database)
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="database")
+        self._asked = 0
+        """Works that are done or wait; the loop's thread alone counts them."""
 
     async def ask(self, work: Callable[[Database], T]) -> T:
         """Return what `work` returns, done in a thread with a connection of its own for as long."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._do, work)
+        self._asked += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._do, work)
+        finally:
+            self._asked -= 1
+
+    @property
+    def are_overrun(self) -> bool:
+        """Whether so much waits that one more would wait too long."""
+        return self._asked > len(self._all) + WAITING_MAX
 
     @contextmanager
     def one(self) -> Iterator[Database]:

@@ -22,12 +22,16 @@ WAIT_SECONDS_MAX = 300.0
 FORGET_SECONDS = 900.0
 
 
-class TooOftenError(UnreachableError):
-    """Not now: it was asked for too often; `seconds` later it may be asked again."""
+class NotNowError(UnreachableError):
+    """Not now, whoever asks: `seconds` later it may be asked again."""
 
     def __init__(self, what: str, seconds: float) -> None:
         self.seconds = int(seconds) + 1
         super().__init__(f"{what}: try again in {self.seconds} s")
+
+
+class TooOftenError(NotNowError):
+    """Not now: who asks has asked too often."""
 
 
 class Buckets:

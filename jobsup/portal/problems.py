@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from jobsup.errors import ExitCode, JobsupError
-from jobsup.portal.limits import TooOftenError
+from jobsup.errors import ExitCode, JobsupError, UsageError
+from jobsup.portal.limits import NotNowError, TooOftenError
 
 STATUS = {
     ExitCode.FAILED: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -31,9 +31,15 @@ TITLES = {
 }
 
 
+class MediaTypeError(UsageError):
+    """What was sent is in a form that nobody reads here."""
+
+
 def status_of(error: JobsupError) -> int:
     if isinstance(error, TooOftenError):
         return int(HTTPStatus.TOO_MANY_REQUESTS)
+    if isinstance(error, MediaTypeError):
+        return int(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
     return int(STATUS.get(error.exit_code, HTTPStatus.INTERNAL_SERVER_ERROR))
 
 
@@ -44,7 +50,7 @@ def title_of(error: JobsupError) -> str:
 def problem(error: JobsupError, status: int | None = None) -> Response:
     """Return the document of an error; its `exit_code` is what a command would end with."""
     code = error.exit_code
-    headers = {"Retry-After": str(error.seconds)} if isinstance(error, TooOftenError) else {}
+    headers = {"Retry-After": str(error.seconds)} if isinstance(error, NotNowError) else {}
     return JSONResponse(
         {
             "type": f"urn:jobsup:problem:{code.name.lower().replace('_', '-')}",
@@ -57,6 +63,12 @@ def problem(error: JobsupError, status: int | None = None) -> Response:
         headers,
         media_type="application/problem+json",
     )
+
+
+def line(error: JobsupError, status: int | None = None) -> Response:
+    """Return an error as one line of text: for a person, where a page costs too much or tells too much."""
+    headers = {"Retry-After": str(error.seconds)} if isinstance(error, NotNowError) else {}
+    return PlainTextResponse(f"{error}\n", status or status_of(error), headers)
 
 
 def is_for_program(path: str) -> bool:

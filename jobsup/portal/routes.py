@@ -41,5 +41,7 @@ class Entry:
     """For the API's document: what a success answers with."""
     media: str = "application/json"
     """For the API's document: in what form."""
+    needs_database: bool = True
+    """False: who asks is not looked up, and it is answered also when so much is asked that others are not."""
     has_key: bool = False
     """For the API: whether it takes an idempotency key."""

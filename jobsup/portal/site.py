@@ -16,6 +16,7 @@ from jobsup.portal.limits import HOOKS_BURST, HOOKS_PER_SECOND, Buckets, Tries
 from jobsup.portal.opening import setup_file
 from jobsup.portal.render import environment
 from jobsup.portal.views.tallies import Tallies
+from jobsup.portal.watches import Watches
 
 HASHES_AT_ONCE = 2
 """Passwords that are looked at at a time: each takes 32 MiB."""
@@ -53,6 +54,7 @@ class Site:
         self.hashing = asyncio.Semaphore(HASHES_AT_ONCE)
         self.draining = asyncio.Event()
         """Set when we leave: streams end then."""
+        self.watches = Watches(handles, self.draining)
         self.tallies = Tallies()
         self.node = config.supervisor.node
         self.version = version("jobsup")

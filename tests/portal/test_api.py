@@ -53,6 +53,29 @@ def test_jobs_and_runs_are_documents_with_a_version(ask: Program) -> None:
     assert ask("GET", "/status").json()["state"] == "running"
 
 
+def test_whatever_is_refused_on_the_way_is_a_problem_document_too(ask: Program) -> None:
+    assert problem(ask("GET", "/nowhere")) == (404, "not-found", 4)
+    wrong = ask("GET", "/jobs/backup/run")
+    assert (problem(wrong), wrong.headers["allow"]) == ((405, "usage", 2), "POST")
+    assert problem(ask("PATCH", "/jobs/backup")) == (405, "usage", 2)
+    assert problem(ask("POST", "/jobs/backup/run", content=b"x" * (1 << 21))) == (413, "usage", 2)
+    assert problem(ask("POST", "/jobs/backup/run", content=b"<a/>", headers={"Content-Type": "text/xml"}))[0] == 415
+    assert problem(ask("POST", "/jobs", json={"toml": "[[job]]\nname = 1"}))[:2] == (422, "config")
+    assert problem(ask("GET", "/jobs", headers={"Host": "elsewhere"})) == (421, "usage", 2)
+
+
+def test_when_too_much_is_asked_who_only_looks_is_sent_away_and_who_acts_is_not(
+    ask: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(ask.house.handles), "are_overrun", True)
+    refused = ask("GET", "/jobs")
+    assert problem(refused) == (503, "unreachable", 3)
+    assert refused.headers["retry-after"] == "1"
+    assert ask.house.client.get("/jobs").text.endswith("try again in 1 s\n")
+    assert ask.house.client.get("/healthz").status_code == 200
+    assert ask("POST", "/jobs/backup/pause", json={}).status_code == 200
+
+
 def test_runs_come_in_pages_until_there_are_no_more(ask: Program) -> None:
     job = add_job(ask.house.database, "many")
     made = [add_dispatch(ask.house.database, job, Status.COMPLETED) for _ in range(5)]
@@ -87,7 +110,7 @@ def test_errors_are_problem_documents_with_the_exit_codes(ask: Program) -> None:
     assert (
         problem(ask("POST", "/jobs/backup/run", content=b"{", headers={"Content-Type": "application/json"}))[0] == 400
     )
-    assert problem(ask("POST", "/jobs/backup/run", data={"params": "x"})) == (400, "usage", 2)
+    assert problem(ask("POST", "/jobs/backup/run", data={"params": "x"})) == (415, "usage", 2)
     assert problem(ask.house.client.get("/api/v1/jobs")) == (401, "denied", 5)
 
 

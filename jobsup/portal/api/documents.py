@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from jobsup.config.report import hint
 from jobsup.errors import UsageError
+from jobsup.portal.problems import MediaTypeError
 
 SCHEMA = 1
 SHOWN_CHARS_MAX = 60
@@ -43,7 +44,7 @@ async def read_body(request: Request, keys: Mapping[str, Schema]) -> dict[str, A
         return {}
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise UsageError("send a JSON object, with Content-Type: application/json")
+        raise MediaTypeError("send a JSON object, with Content-Type: application/json")
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -35,6 +35,6 @@ async def readyz(call: Call) -> Response:
 
 
 ENTRIES = (
-    Entry("GET", "/healthz", healthz, None, "Say that the portal lives.", name="healthz"),
+    Entry("GET", "/healthz", healthz, None, "Say that the portal lives.", name="healthz", needs_database=False),
     Entry("GET", "/readyz", readyz, None, "Say whether the schedule is kept.", name="readyz"),
 )

@@ -72,7 +72,7 @@ async def follow(call: Call) -> Response:
     place = int(last) if last.isascii() and last.isdigit() and len(last) < 19 else given.get("from", 0)
     await call.ask(lambda database: log_ranges.extent(database, number))  # there is such a run
     ear = _Ear(number, place, follow=given.get("follow", True), wants_output=given.get("output", True))
-    return stream(call, ear.look)
+    return stream(call, number, ear.look)
 
 
 async def output(call: Call) -> Response:

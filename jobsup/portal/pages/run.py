@@ -54,7 +54,7 @@ async def follow(call: Call) -> Response:
     if not actions.is_run_id(place):
         raise NotFoundError(f"{place[:40]!r} is no place in the output of run {run_id}")
     await call.ask(lambda database: log_ranges.extent(database, run_id))  # there is such a run
-    return stream(call, partial(_look, run_id=run_id, reader=Reader(int(place), style)))
+    return stream(call, run_id, partial(_look, run_id=run_id, reader=Reader(int(place), style)))
 
 
 async def cancel(call: Call) -> Response:

@@ -13,6 +13,8 @@ const wrap = document.getElementById("wrap");
 const state = document.getElementById("follow-state");
 const CLASSES = /^(?:(?:[bdiux]|[fg]\d{1,2}|err)(?: |$))*$/;
 
+const AGAIN_SECONDS = 3;
+
 let source = null;
 let from = output ? output.dataset.from : null;
 let line = null;
@@ -32,7 +34,11 @@ function open() {
   if (!output || !output.dataset.follow || source || hasEnded || document.hidden) return;
   source = new EventSource(`${output.dataset.follow}?from=${encodeURIComponent(from)}`);
   source.onopen = () => say("live");
-  source.onerror = () => say("no answer, trying again");
+  source.onerror = () => {
+    say("no answer, trying again");
+    // A browser asks again by itself after a cut, but never after an answer such as 503.
+    if (source.readyState === EventSource.CLOSED) { close(); setTimeout(open, AGAIN_SECONDS * 1000); }
+  };
   source.onmessage = (event) => { from = event.lastEventId; take(JSON.parse(event.data)); };
   source.addEventListener("end", () => { hasEnded = true; close(); say("ended"); });
 }
