@@ -88,3 +88,5 @@ class RunResult:
     io_write: int | None = None
     progress: Progress | None = None
     """What it last said of how far it is, if the database has not heard of that."""
+    is_live: bool = True
+    """Some of its output may have gone out while it ran, and is to be taken away at its end."""

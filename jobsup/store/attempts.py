@@ -6,24 +6,27 @@ Workers that finish and rescuers that close lost runs go the same way through he
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Connection,
     Insert,
     RowMapping,
     Select,
     String,
-    Update,
+    and_,
     bindparam,
     delete,
     exists,
     func,
     insert,
+    literal_column,
     select,
     update,
 )
@@ -33,7 +36,7 @@ from jobsup.config.document import jobspec_from_dict
 from jobsup.model import CapturedOutput, JobSpec, OutputChunk, Reason, RunResult, Source, Status
 from jobsup.store import dependencies, holds, job_days, ranks, tables
 from jobsup.store.direct import Direct, Given, Statement
-from jobsup.store.rows import IN_PROGRESS, Job, JobDependency, JobDispatch, JobExecutionLog
+from jobsup.store.rows import IN_PROGRESS, Job, JobDependency, JobDispatch
 from jobsup.store.tables import FreeText, UtcDateTime
 
 # A retry's wait is spread by this much to either side, so that jobs that failed together do not return together.
@@ -44,7 +47,8 @@ BACKOFF_DOUBLINGS_MAX = 32
 _LOST = (Reason.WORKER_LOST, Reason.NO_OWNER)
 _NEVER_RETRIED = (Reason.NOT_RUNNABLE, Reason.CANCELLED, Reason.REPLACED, Reason.JOB_REMOVED)
 
-_D, _C = tables.job_dispatch, tables.job_output_chunk
+_D, _C, _L = tables.job_dispatch, tables.job_output_chunk, tables.job_execution_log
+_dispatch_id = attrgetter("dispatch_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +80,14 @@ def end(direct: Direct, results: Sequence[RunResult], *, worker_id: str, node: s
     """
     if not results:
         return {}
-    wanted = {result.dispatch_id: result for result in results}
-    held = [_Held._make(row) for row in direct.fetch(_HOLD, {"runs": sorted(wanted), "by_worker": worker_id})]
+    wanted = {result.dispatch_id: result for result in sorted(results, key=_dispatch_id)}
+    write = _write_at_once if direct.is_server else _write_in_turn
+    held = write(direct, wanted, worker_id, node)
     if not held:
         return {}
-    direct.run_many(_END, [_end_of(wanted[each.id]) for each in held])
-    logs = [_log_of(each, result, worker_id, node) for each in held if (result := wanted[each.id]).started_at]
-    if logs:
-        direct.run_many(_LOG, logs)
-    direct.run(_DROP_CHUNKS, {"runs": [each.id for each in held]})
+    live = [each.id for each in held if wanted[each.id].is_live]
+    if live:
+        direct.run(_DROP_CHUNKS, {"runs": live})
     job_days.count_late(direct, {each.id: each.job_id for each in held}, results, now)
     return {each.id: _follow(direct, each, wanted[each.id], now) for each in held}
 
@@ -126,7 +129,7 @@ def backoff(job: JobSpec, retry_count: int) -> timedelta:
 
 
 class _Held(NamedTuple):
-    """An attempt that is still its worker's, and stays it until the transaction ends."""
+    """An attempt that was still its worker's, and is ended by this transaction."""
 
     id: int
     job_id: int
@@ -136,65 +139,130 @@ class _Held(NamedTuple):
     has_dependents: bool
 
 
-def _hold(given: Given) -> Select[Any]:
-    has_dependents = exists().where(JobDependency.upstream_id == _D.c.job_id)
-    return (
-        select(_D.c.id, _D.c.job_id, Job.name, _D.c.config_hash, _D.c.pool_key, has_dependents)
-        .join(Job, Job.id == _D.c.job_id)
-        .where(
-            given.among(_D.c.id, "runs"),
-            _D.c.status == IN_PROGRESS,
-            _D.c.worker_id == given.one("by_worker", String()),
-        )
-        .order_by(_D.c.id)
-        .with_for_update(of=_D, key_share=True)
-    )
+def _write_at_once(direct: Direct, wanted: Mapping[int, RunResult], worker_id: str, node: str) -> list[_Held]:
+    """End attempts and write their logs in one statement: each word to a server has its price."""
+    rows = [{**_end_of(result), **_log_of(result)} for result in wanted.values()]
+    given = {"by_worker": worker_id, "on_node": node, "runs": list(wanted)}
+    return [_Held._make(row) for row in direct.fetch_many(_END_WITH_LOG, rows, **given)]
 
 
-def _ending(given: Given) -> Update:
+def _write_in_turn(direct: Direct, wanted: Mapping[int, RunResult], worker_id: str, node: str) -> list[_Held]:
+    """End attempts, and write the logs of those that were ended."""
+    ends = direct.fetch_many(_END, [_end_of(result) for result in wanted.values()], by_worker=worker_id)
+    held = sorted(map(_Held._make, ends))
+    logs = [
+        {**_log_of(result), **_end_of(result), "of_job": each.job_id, "hash": each.config_hash or ""}
+        for each in held
+        if (result := wanted[each.id]).started_at
+    ]
+    if logs:
+        direct.run_many(_LOG, logs, by_worker=worker_id, on_node=node)
+    return held
+
+
+def _is_ours(given: Given) -> ColumnElement[bool]:
+    return and_(_D.c.status == IN_PROGRESS, _D.c.worker_id == given.one("by_worker", String()))
+
+
+def _ends(given: Given) -> dict[str, Any]:
+    """Return what an end changes in its row."""
+    return {
+        "status": given.each("new_status"),
+        "reason": given.each("new_reason"),
+        "completed_at": given.each("ended_at"),
+        "error_message": given.each("error"),
+        "started_at": func.coalesce(given.each("began_at"), _D.c.started_at),
+    }
+
+
+def _logs(given: Given, job_id: Any, config_hash: Any) -> dict[str, Any]:
+    """Return what a log row holds."""
+    return {
+        "dispatch_id": given.each("row_id"),
+        "job_id": job_id,
+        "worker_id": given.one("by_worker", String()),
+        "host": given.one("on_node", String()),
+        "run_time": given.each("began_at"),
+        "finished_at": given.each("ended_at"),
+        "status": given.each("new_status"),
+        "config_hash": config_hash,
+        **{name: given.each(name) for name in _LOGGED},
+    }
+
+
+def _ending(given: Given) -> Any:
+    """On SQLite, which has one writer at a time: whatever is ours now stays it."""
+    job_id: ColumnElement[int] = literal_column(f"{_D.name}.job_id")  # without its table's name it would be another's
+    name = select(Job.name).where(Job.id == job_id).scalar_subquery()
+    has_dependents = exists().where(JobDependency.upstream_id == job_id)
     return (
         update(_D)
-        .where(_D.c.id == given.each("row_id"))
-        .values(
-            status=given.each("new_status"),
-            reason=given.each("new_reason"),
-            completed_at=given.each("ended_at"),
-            error_message=given.each("error"),
-            started_at=func.coalesce(given.each("began_at"), _D.c.started_at),
-        )
+        .where(_D.c.id == given.each("row_id"), _is_ours(given))
+        .values(_ends(given))
+        .returning(_D.c.id, _D.c.job_id, name, _D.c.config_hash, _D.c.pool_key, has_dependents)
     )
 
 
 def _logging(given: Given) -> Insert:
-    values = {name: given.each(name) for name in _LOGGED}
-    if given.is_server:
-        return insert(JobExecutionLog).from_select(list(values), select(*values.values()))
-    return insert(JobExecutionLog).values(values)
+    return insert(_L).values(_logs(given, given.each("of_job"), given.each("hash")))
 
 
-_LOGGED: dict[str, TypeEngine[Any]] = {
-    each.name: BigInteger() if each.foreign_keys else each.type
-    for each in tables.job_execution_log.c
-    if not each.primary_key
+def _ending_with_log(given: Given) -> Select[Any]:
+    """On a server: hold what is ours, in an order that all keep to; end it and write its log."""
+    has_dependents = exists().where(JobDependency.upstream_id == _D.c.job_id)
+    held = (
+        select(_D.c.id, _D.c.job_id, Job.name, _D.c.config_hash, _D.c.pool_key, has_dependents.label("has_dependents"))
+        .join(Job, Job.id == _D.c.job_id)
+        .where(given.among(_D.c.id, "runs"), _is_ours(given))
+        .order_by(_D.c.id)
+        .with_for_update(of=_D, key_share=True)
+        .cte("held")
+        .prefix_with("MATERIALIZED")
+    )
+    ours = given.each("row_id") == held.c.id
+    ended = update(_D).where(_D.c.id == held.c.id, ours).values(_ends(given)).returning(_D.c.id).cte("ended")
+    values = _logs(given, held.c.job_id, func.coalesce(held.c.config_hash, ""))
+    logs = select(*values.values()).where(ours, given.each("began_at").is_not(None))
+    logged = insert(_L).from_select(list(values), logs).returning(_L.c.id).cte("logged")
+    return select(held).order_by(held.c.id).add_cte(ended, logged)
+
+
+_ENDED: dict[str, TypeEngine[Any]] = {
+    "row_id": BigInteger(),
+    "new_status": String(),
+    "new_reason": String(),
+    "ended_at": UtcDateTime(),
+    "error": FreeText(),
+    "began_at": UtcDateTime(),
 }
-_HOLD = Statement(_hold)
-_END = Statement(
-    _ending,
-    each={
-        "row_id": BigInteger(),
-        "new_status": String(),
-        "new_reason": String(),
-        "ended_at": UtcDateTime(),
-        "error": FreeText(),
-        "began_at": UtcDateTime(),
-    },
-)
-_LOG = Statement(_logging, each=_LOGGED, has_bytes=True)
+_LOGGED: dict[str, TypeEngine[Any]] = {
+    name: _L.c[name].type
+    for name in (
+        "pid",
+        "exit_code",
+        "signal",
+        "log_output",
+        "output_bytes",
+        "output_dropped",
+        "output_gap_at",
+        "stream_marks",
+        "result",
+        "cpu_user",
+        "cpu_system",
+        "max_rss",
+        "io_read",
+        "io_write",
+    )
+}
+"""What a log row has that the row of the dispatch has not."""
+_END = Statement(_ending, each=_ENDED)
+_LOG = Statement(_logging, each={**_ENDED, **_LOGGED, "of_job": BigInteger(), "hash": String()}, has_bytes=True)
+_END_WITH_LOG = Statement(_ending_with_log, each={**_ENDED, **_LOGGED})
 _DROP_CHUNKS = Statement(lambda given: delete(_C).where(given.among(_C.c.dispatch_id, "runs")))
 _WHOLE = (
     select(_D, Job.payload.label("job_payload")).join(Job, Job.id == _D.c.job_id).where(_D.c.id == bindparam("row_id"))
 )
-STATEMENTS = (_HOLD, _END, _LOG, _DROP_CHUNKS)
+STATEMENTS = (_END, _LOG, _DROP_CHUNKS)
 """What each run needs: made before a fork, so that no worker makes its own."""
 
 
@@ -213,17 +281,10 @@ def _end_of(result: RunResult) -> dict[str, Any]:
     }
 
 
-def _log_of(held: _Held, result: RunResult, worker_id: str, node: str) -> dict[str, Any]:
+def _log_of(result: RunResult) -> dict[str, Any]:
     output = result.output
     return {
-        "dispatch_id": result.dispatch_id,
-        "job_id": held.job_id,
-        "worker_id": worker_id,
-        "host": node,
         "pid": result.pid,
-        "run_time": result.started_at,
-        "finished_at": result.finished_at,
-        "status": result.status.value,
         "exit_code": result.exit_code,
         "signal": result.signal,
         "log_output": output.data,
@@ -237,7 +298,6 @@ def _log_of(held: _Held, result: RunResult, worker_id: str, node: str) -> dict[s
         "max_rss": result.max_rss,
         "io_read": result.io_read,
         "io_write": result.io_write,
-        "config_hash": held.config_hash or "",
     }
 
 

@@ -21,16 +21,17 @@ from sqlalchemy import (
     cast,
     exists,
     func,
+    literal_column,
     or_,
     select,
     update,
 )
 
 from jobsup.config.document import jobspec_from_dict
-from jobsup.model import Claim, JobSpec, Source, Status, host_tag
+from jobsup.model import Claim, JobSpec, Source, Status, WorkerStatus, host_tag
 from jobsup.store import requirements, tables
 from jobsup.store.direct import Direct, Given, Statement
-from jobsup.store.rows import IN_PROGRESS, WAITING, Job, JobDispatch, JobPool, aliased
+from jobsup.store.rows import IN_PROGRESS, WAITING, Job, JobDispatch, JobPool, WorkerRegistration, aliased
 from jobsup.store.tables import UtcDateTime
 
 # Looked at beyond what is wanted: a batch may hold several rows of one concurrency key, of which one is taken, or more
@@ -71,8 +72,17 @@ def claim(
     limit: int,
     now: datetime,
 ) -> tuple[tuple[Claim, ...], datetime | None]:
-    """Take up to `limit` dispatches for a worker; with fewer found, also say when the next waiting one comes due."""
-    given = {"at": now, "on_node": node, "has_tags": [host_tag(node), *tags], "of_queues": list(queues)}
+    """Take up to `limit` dispatches for a worker; with fewer found, also say when the next waiting one comes due.
+
+    A worker that was given up finds none.
+    """
+    given = {
+        "by_worker": worker_id,
+        "at": now,
+        "on_node": node,
+        "has_tags": [host_tag(node), *tags],
+        "of_queues": list(queues),
+    }
     which = _OF_QUEUES if queues else _OF_ALL
     take = _take_among_others if direct.is_server else _take_alone
     taken: list[_Row] = []
@@ -107,8 +117,7 @@ def _take_among_others(
     would take one meanwhile would wait for that very key. Two that take two of a key at the same moment are told
     apart by its unique index.
     """
-    values = {**given, "wanted": wanted, "by_worker": worker_id}
-    rows = [_Row(*row) for row in direct.fetch(which.taking, values)]
+    rows = [_Row(*row) for row in direct.fetch(which.taking, {**given, "wanted": wanted})]
     held = {row.concurrency_key for row in rows if row.is_taken} - {None}
     pooled = _fitting(direct, [row for row in rows if row.pool_key is not None], wanted)
     more = [row for row in pooled if row.concurrency_key not in held]
@@ -119,11 +128,26 @@ def _take_among_others(
 
 def _taking(given: Given, *, has_queues: bool) -> Select[Any]:
     """Pick rows, and take those of them at once that need no pool's place."""
-    picked = _claimable(given, has_queues=has_queues).with_for_update(of=JobDispatch, skip_locked=True).cte("picked")
+    # Locked: who gives this worker up at this very moment finds all that it claims.
+    alive = _registered(given).with_for_update(read=True).cte("alive").prefix_with("MATERIALIZED")
+    claimable = _claimable(given, has_queues=has_queues).where(exists(select(alive.c.worker_id)))
+    picked = claimable.with_for_update(of=JobDispatch, skip_locked=True).cte("picked")
     picked = picked.prefix_with("MATERIALIZED")  # looked up twice, it would lock other rows the second time
     taken = _taken(given, picked)
     is_taken = picked.c.id.in_(select(taken.c.id)).label("is_taken")
     return select(picked, is_taken).order_by(picked.c.claim_rank, picked.c.id)
+
+
+def _claimable_by(given: Given, *, has_queues: bool) -> Select[Any]:
+    return _claimable(given, has_queues=has_queues).where(_registered(given).exists())
+
+
+def _registered(given: Given) -> Select[Any]:
+    """Select the worker, unless it was given up."""
+    return select(WorkerRegistration.worker_id).where(
+        WorkerRegistration.worker_id == given.one("by_worker", String()),
+        WorkerRegistration.status != literal_column(f"'{WorkerStatus.OFFLINE}'"),
+    )
 
 
 def _taken(given: Given, picked: CTE) -> CTE:
@@ -223,7 +247,7 @@ class _Statements:
     """What a worker asks that serves all queues, or some."""
 
     def __init__(self, *, has_queues: bool) -> None:
-        self.claimable = Statement(partial(_claimable, has_queues=has_queues))
+        self.claimable = Statement(partial(_claimable_by, has_queues=has_queues))
         self.taking = Statement(partial(_taking, has_queues=has_queues))
         self.next_available = Statement(partial(_next_available, has_queues=has_queues))
 

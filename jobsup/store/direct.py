@@ -189,17 +189,25 @@ class Direct:
     def run_many(self, statement: Statement, rows: Sequence[Mapping[str, Any]], **given: Any) -> None:
         """Run a change for many rows, with what is the same for all of them."""
         made = statement.made(self.dialect)
-        columns = {name: _column([row[name] for row in rows], processor) for name, processor in made.each}
-        if self.is_server:
-            self._execute(made.text, {**_values(made, given), **columns})
-            return
-        if not made.is_one_by_one:
-            as_json = json.dumps(list(zip(*columns.values(), strict=True)))
-            self._execute(made.text, _values(made, {**given, _ROWS: as_json}))
+        columns = _columns(made, rows)
+        if self.is_server or not made.is_one_by_one:
+            self._execute(made.text, self._together(made, columns, given))
             return
         same = _processed(made, given)
         by_place = (columns[name] if name in columns else repeat(same[name], len(rows)) for name in made.names)
         self._execute(made.text, list(zip(*by_place, strict=True)), is_many=True)
+
+    def fetch_many(self, statement: Statement, rows: Sequence[Mapping[str, Any]], **given: Any) -> list[Any]:
+        """Run a change for many rows that returns rows; returns them as tuples. Not for rows that come one by one."""
+        made = statement.made(self.dialect)
+        answered = self._execute(made.text, self._together(made, _columns(made, rows), given)).fetchall()
+        return [_converted(row, made.results) for row in answered] if made.results else answered
+
+    def _together(self, made: _Made, columns: dict[str, list[Any]], given: Mapping[str, Any]) -> Any:
+        """Put many rows into one set of values: as arrays, or as JSON."""
+        if self.is_server:
+            return {**_values(made, given), **columns}
+        return _values(made, {**given, _ROWS: json.dumps(list(zip(*columns.values(), strict=True)))})
 
     def _execute(self, text: str, values: Any, *, is_many: bool = False) -> Any:
         for listener in self._engine.dispatch.before_cursor_execute:
@@ -283,6 +291,10 @@ def _processed(made: _Made, given: Mapping[str, Any]) -> dict[str, Any]:
     for name, processor in made.binds:
         values[name] = processor(values[name])
     return values
+
+
+def _columns(made: _Made, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    return {name: _column([row[name] for row in rows], processor) for name, processor in made.each}
 
 
 def _column(values: list[Any], processor: Processor | None) -> list[Any]:

@@ -125,7 +125,8 @@ def finish(database: Database, worker: Worker, results: Sequence[RunResult]) -> 
 
 
 def _exchange(direct: Direct, worker: Worker, request: Round, now: datetime, clock_offset: float | None) -> Answer:
-    is_registered = _beat(direct, worker, request, now, clock_offset)
+    beat = request.heartbeat
+    is_registered = beat is None or _beat(direct, worker, beat, now, clock_offset)
     if request.started:
         began = [{"row_id": dispatch_id, "began_at": at} for dispatch_id, at in sorted(request.started.items())]
         direct.run_many(_STARTED, began, by_worker=worker.worker_id)
@@ -151,6 +152,8 @@ def _exchange(direct: Direct, worker: Worker, request: Round, now: datetime, clo
             limit=request.claim,
             now=now,
         )
+        if not claims and beat is None:
+            is_registered = bool(direct.fetch(_LOOK, {"by_worker": worker.worker_id}))
     return Answer(
         claims=claims,
         refused=frozenset(refused),
@@ -161,11 +164,8 @@ def _exchange(direct: Direct, worker: Worker, request: Round, now: datetime, clo
     )
 
 
-def _beat(direct: Direct, worker: Worker, request: Round, now: datetime, clock_offset: float | None) -> bool:
-    """Renew the registration, or only look whether it still stands; a worker that was given up must not claim."""
-    beat = request.heartbeat
-    if beat is None:
-        return not request.claim or bool(direct.fetch(_LOOK, {"by_worker": worker.worker_id}))
+def _beat(direct: Direct, worker: Worker, beat: Heartbeat, now: datetime, clock_offset: float | None) -> bool:
+    """Renew the registration; False: the worker was given up."""
     renewed = {
         "by_worker": worker.worker_id,
         "at": now,
@@ -181,8 +181,7 @@ _ALIVE = (
     WorkerRegistration.worker_id == bindparam("by_worker", type_=String()),
     WorkerRegistration.status != literal_column(f"'{WorkerStatus.OFFLINE}'"),
 )
-# Locked: who gives this worker up at this very moment finds all that it claims.
-_LOOK = Statement(lambda _: select(WorkerRegistration.worker_id).where(*_ALIVE).with_for_update(read=True))
+_LOOK = Statement(lambda _: select(WorkerRegistration.worker_id).where(*_ALIVE))
 _RENEW = Statement(
     lambda _: (
         update(WorkerRegistration)

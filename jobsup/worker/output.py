@@ -43,6 +43,11 @@ class Capture:
         """There is output that has not gone out live."""
         return self._sent < self.total
 
+    @property
+    def was_live(self) -> bool:
+        """Some of the output has gone out live."""
+        return self._sent > 0
+
     def add(self, stream: int, data: bytes) -> None:
         """Take what was read next."""
         if not self.total:

@@ -234,6 +234,7 @@ def result_of(run: Run) -> RunResult:
         io_read=ending.io_read,
         io_write=ending.io_write,
         progress=run.progress if run.is_progress_new else None,
+        is_live=run.capture.was_live,
     )
 
 

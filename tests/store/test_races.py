@@ -227,9 +227,10 @@ def test_who_gives_a_worker_up_finds_also_what_it_claims_in_that_moment(
     claim = claiming.claim
 
     def pause(*arguments: Any, **options: Any) -> Any:
+        claims = claim(*arguments, **options)
         inside.set()
         assert may_go_on.wait(10)
-        return claim(*arguments, **options)
+        return claims
 
     monkeypatch.setattr(claiming, "claim", pause)
 
@@ -251,6 +252,15 @@ def test_who_gives_a_worker_up_finds_also_what_it_claims_in_that_moment(
     until(lambda: worker_row(db)["status"] == WorkerStatus.OFFLINE, PATIENCE, "the worker to be given up")
     row = dispatch_row(db, dispatch_id)
     assert (row["status"], row["reason"]) == (Status.TIMEOUT, Reason.WORKER_LOST)
+
+
+def test_a_worker_that_was_given_up_claims_nothing_and_hears_of_it(db: Database) -> None:
+    add_worker(db)
+    dispatch_id = add_dispatch(db, add_job(db))
+    rescue.close_lost(db, [WORKER_ID])
+    answer = exchange(db, Worker(WORKER_ID, "here"), Round(claim=1))
+    assert (answer.claims, answer.is_registered) == ((), False)
+    assert dispatch_row(db, dispatch_id)["status"] == Status.PENDING
 
 
 def test_text_that_no_database_could_hold_is_held_as_well_as_can_be(db: Database) -> None:
