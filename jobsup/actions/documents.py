@@ -190,17 +190,18 @@ def _age(leader: LeaderFacts, now: datetime) -> float | None:
 
 
 def _hosts(work: Summary, running: Iterable[RunRow]) -> list[dict[str, Any]]:
-    """Return each host that has workers, or leads, with what can be said of it in a line."""
+    """Return each host that has workers or a scheduler, with what can be said of it in a line."""
     from jobsup.actions.health import clock_offsets, leads
 
     offsets = clock_offsets(work)
     leader = work.leader.node if work.leader is not None and leads(work) else None
     busy = Counter(run.worker_id for run in running)
-    nodes = sorted({row.node for row in work.workers} | ({leader} if leader else set()))
+    nodes = sorted({row.node for row in work.workers} | ({leader} if leader else set()) | set(work.standbys))
     return [
         {
             "node": node,
             "leads": node == leader,
+            "stands_by": node != leader and node in work.standbys,
             "workers": len(rows),
             "places": sum(row.concurrency for row in rows),
             "running": sum(busy[row.worker_id] for row in rows),

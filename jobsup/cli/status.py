@@ -69,7 +69,7 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
         click.echo(table(("PROCESS", "PID", "STATE", "RESTARTS", "LAST EXIT", "WORKER", "DOES"), rows))
     if len(found["hosts"]) > 1:
         click.echo()
-        click.echo(table(("HOST", "LEADS", "WORKERS", "RUNS", "HEARD OF", "CLOCK", "VERSION"), _host_rows(found)))
+        click.echo(table(("HOST", "SCHEDULER", "WORKERS", "RUNS", "HEARD OF", "CLOCK", "VERSION"), _host_rows(found)))
     for problem in found["problems"]:
         say(f"{colour('problem', fg='red')}: {clean(problem)}")
     for warning in found["warnings"]:
@@ -119,7 +119,7 @@ def _host_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
     return [
         (
             clean(host["node"]),
-            "yes" if host["leads"] else "",
+            "leader" if host["leads"] else "standby" if host["stands_by"] else "",
             str(host["workers"]) + (f" ({host['draining']} draining)" if host["draining"] else ""),
             f"{host['running']} of {host['places']}",
             away(heard, at) if (heard := read(host["last_heartbeat"])) is not None and at is not None else "",

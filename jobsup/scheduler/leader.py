@@ -23,6 +23,8 @@ from jobsup.store.leases import LeaderFacts
 RENEWALS_PER_LEASE = 3
 TRUSTED_SHARE = 0.75
 """How much of its length a lease is trusted for: the rest covers clocks and statements that take their time."""
+STANDBY_LEASES = 2
+"""A standby is shown for so many leases after it was last heard of; it looks at the lease once in each."""
 STANDBY_MARGIN_SECONDS = 0.02
 """A standby looks this long after the end of the lease it saw, so that it does not come a hair too early."""
 
@@ -119,6 +121,8 @@ class Leader:
         is_stale = facts is not None and self._is_stale(facts, asked_at)
         if facts is not None and not is_stale and not self._may_be_free(facts, now):
             self._wait_for(facts, now)
+            if not self._database.is_sqlite:  # where there may be other hosts
+                leases.stand_by(self._database, self._node, self._duration * STANDBY_LEASES)
             return
 
         def is_dead(holder: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,9 +20,13 @@ from jobsup.store.tables import UtcDateTime
 
 LEADER = "leader"
 """The name of the one lock there is."""
+STANDBY_HEX_DIGITS = 16
+"""Of a hash of the node's name, which may be longer than the name of a row."""
 
 NOBODY = ""
 """The holder after a resignation."""
+_STANDBY = "standby-"
+"""How the names of the rows begin by which schedulers that do not lead say that they are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,29 @@ def resign(database: Database, lease: Lease) -> None:
         notifier.wake(database, "scheduler")
 
 
+def stand_by(database: Database, node: str, duration: timedelta) -> None:
+    """Say that a scheduler of this host is there and does not lead; it counts for so long."""
+    now = database.now()
+    until = now + duration
+    row = {"name": _standby_name(node), "holder": NOBODY, "node": node, "epoch": 0, "acquired_at": now}
+    with database.write() as connection:
+        if connection.execute(_STAND_BY, {"row": row["name"], "until": until, "now": now}).rowcount == 0:
+            insert_new(connection, SchedulerLock, [{**row, "dispatch_lock_until": until, "renewed_at": now}])
+
+
+def standing_by(database: Database) -> list[str]:
+    """Return the hosts whose scheduler stands by, by name."""
+    with database.read() as connection:
+        found = select(SchedulerLock.node).where(
+            SchedulerLock.name.startswith(_STANDBY), SchedulerLock.dispatch_lock_until > database.now()
+        )
+        return sorted(connection.execute(found).scalars())
+
+
+def _standby_name(node: str) -> str:
+    return _STANDBY + hashlib.sha256(node.encode()).hexdigest()[:STANDBY_HEX_DIGITS]
+
+
 def holds(connection: Connection, lease: Lease) -> bool:
     """Say whether this term is the current one, and let no other begin before the transaction ends."""
     found = _read(connection, keep=True)
@@ -113,6 +141,11 @@ _RENEW = (
     .values(dispatch_lock_until=bindparam("until"), renewed_at=bindparam("now", type_=UtcDateTime()))
 )
 _RESIGN = update(SchedulerLock).where(*_THIS_TERM).values(holder=NOBODY, dispatch_lock_until=bindparam("until"))
+_STAND_BY = (
+    update(SchedulerLock)
+    .where(SchedulerLock.name == bindparam("row"))
+    .values(dispatch_lock_until=bindparam("until"), renewed_at=bindparam("now", type_=UtcDateTime()))
+)
 _READ = select(
     SchedulerLock.holder,
     SchedulerLock.node,

@@ -93,6 +93,8 @@ class Summary:
     leader: LeaderFacts | None
     workers: tuple[WorkerRow, ...]
     """Those that are not OFFLINE."""
+    standbys: tuple[str, ...] = ()
+    """The hosts whose scheduler stands by."""
 
 
 def runs(
@@ -165,6 +167,7 @@ def summary(database: Database) -> Summary:
         lag=_lag(next_due, now),
         leader=leases.current(database),
         workers=tuple(workers.list_workers(database)),
+        standbys=tuple(leases.standing_by(database)),
     )
 
 

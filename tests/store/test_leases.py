@@ -77,3 +77,15 @@ def test_of_many_that_want_a_free_lease_at_once_one_gets_it(db: Database) -> Non
         thread.join(timeout=30)
     assert len(got) == 6
     assert sum(lease is not None for lease in got) == 1
+
+
+def test_a_standby_is_known_as_long_as_it_is_heard_of_and_never_leads_by_that(db: Database, clock: FakeClock) -> None:
+    leases.stand_by(db, "one", TERM)
+    leases.stand_by(db, "n" * 255, TERM)
+    clock.advance(7)
+    leases.stand_by(db, "one", TERM)
+    assert leases.standing_by(db) == ["n" * 255, "one"]
+    clock.advance(7)
+    assert leases.standing_by(db) == ["one"]
+    assert leases.current(db) is None
+    assert take(db, "a") is not None

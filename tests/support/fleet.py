@@ -267,17 +267,17 @@ class Fleet:
         self.requests.append(Request(job, "ok" if run is not None else "unknown", at, run))
         return self.requests[-1]
 
-    def wait_busy(self, host: Host, job: str = "vigil", seconds: float = 90.0) -> int:
-        """Wait until a host has just begun a run of a job of that kind and return the run, by what the ledger says."""
-        number = self.network.number(host.node)
+    def wait_busy(self, host: Host | None = None, job: str = "vigil", seconds: float = 90.0) -> int:
+        """Wait until a host (None: any) has just begun a run of a job of that kind; returns the run, by the ledger."""
+        numbers = {self.network.number(each.node) for each in self.hosts if host in (None, each)}
         asked_at = time.time()
 
         def found() -> int:
             marks = [mark for mark in read_ledger(self.ledger) if mark.real > asked_at]
-            begun = [m for m in marks if m.job.startswith(job) and m.network == number and m.kind == "start"]
+            begun = [m for m in marks if m.job.startswith(job) and m.network in numbers and m.kind == "start"]
             return begun[0].run if begun else 0
 
-        return until(found, seconds, f"{host.node} to run {job}", self.told, every=LOOK_SECONDS)
+        return until(found, seconds, f"{host.node if host else 'somebody'} to run {job}", self.told, every=LOOK_SECONDS)
 
     def wait_begun_anew(self, run: int, seconds: float = 60.0) -> None:
         """Wait until the attempt that follows a run has begun."""

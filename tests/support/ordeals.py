@@ -100,7 +100,7 @@ def scheduler_crashed(fleet: Fleet) -> None:
 
 def database_cut_off(fleet: Fleet, seconds: float = 30.0) -> None:
     """Cut the database off from everybody, for longer than a lease: each worker ends its own runs in time."""
-    fleet.wait_busy(fleet.hosts[0])
+    fleet.wait_busy()
     with fleet.fault(FaultKind.DATABASE):
         fleet.network.cut("db")
         tell_degraded(fleet, "no answer|timeout|standby")
@@ -120,7 +120,7 @@ def database_cut_off_shortly(fleet: Fleet, seconds: float = 9.0) -> None:
 
 def database_frozen(fleet: Fleet, seconds: float = 60.0) -> None:
     """SIGSTOP every process of the server."""
-    fleet.wait_busy(fleet.hosts[0])
+    fleet.wait_busy()
     with fleet.fault(FaultKind.DATABASE):
         fleet.server.freeze()
         began = time.monotonic()

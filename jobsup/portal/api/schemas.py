@@ -259,6 +259,7 @@ ANSWERS: dict[str, dict[str, Schema]] = {
             shape(
                 node=TEXT,
                 leads=FLAG,
+                stands_by=FLAG,
                 workers=WHOLE,
                 places=WHOLE,
                 running=WHOLE,

@@ -139,7 +139,12 @@ def test_every_host_is_shown_with_its_workers_and_who_leads_since_when(db: Datab
     assert (held["role"], held["leader"], held["lease_left_seconds"]) == ("standby", "away", 5.0)
     assert held["lease_age_seconds"] == 3.0
     assert held["leader_since"] == rfc3339(db.now() - timedelta(seconds=3))
-    away, here, there = found["hosts"]
+    leases.stand_by(db, "standby-host", DURATION)
+    leases.stand_by(db, "there", DURATION)
+    found = status_document(judged(db), "x.toml")
+    away, here, standing, there = found["hosts"]
+    assert [host["stands_by"] for host in found["hosts"]] == [False, False, True, True]
+    assert (standing["node"], standing["workers"], standing["last_heartbeat"]) == ("standby-host", 0, None)
     assert (away["node"], away["leads"], away["workers"], away["last_heartbeat"]) == ("away", True, 0, None)
     assert (here["leads"], here["workers"], here["draining"], here["places"], here["running"]) == (False, 2, 1, 6, 1)
     assert (here["versions"], here["queues"]) == (["0", "1.2"], ["a"])
