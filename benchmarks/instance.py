@@ -107,11 +107,10 @@ class Instance:
         """Return the pids of the whole tree, the supervisor's first."""
         return tree.members(self.pid)
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a `jobsup` command on this instance."""
-        return subprocess.run(
-            [str(JOBSUP), *words, "-c", str(self.config)], capture_output=True, text=True, check=False
-        )
+    def run(self, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a `jobsup` command on this instance, with `given` to read."""
+        command = [str(JOBSUP), *words, "-c", str(self.config)]
+        return subprocess.run(command, input=given, capture_output=True, text=True, check=False)
 
     def status(self) -> dict[str, Any]:
         """Return what `jobsup status --json` prints."""

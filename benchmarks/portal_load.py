@@ -5,8 +5,9 @@
 
 One instance with its portal. First a job prints so much of which 64 MiB are kept (`output_limit`), and its output is
 read at both ends, in the middle and by search, with the memory of the portal's process looked at before and after.
-Then jobs that start each second are timed alone, and beside 100 followed logs and 1,000 requests a second from many
-addresses. The portal may refuse what is too much; the schedule must not be later for it.
+Then jobs that start each second are timed alone and, in turn, beside 100 followed logs and 1,000 requests a second, of
+pages that browsers have already and of documents. The portal may send away what is too much (503); the schedule must
+not be later for it.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ import itertools
 import os
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
+from statistics import mean
+from urllib.parse import urlencode
 
+from benchmarks.askers import Answers, Order, begin, end
 from benchmarks.figures import Figure, percentile, table
 from benchmarks.instance import Instance, instant
 
@@ -30,15 +33,23 @@ KEPT_MIB = 64
 GIB = 5.0
 SECONDS = 30.0
 STREAMS, RATE = 100, 1000
-ADDRESSES = 40
+ADDRESSES, CONNECTIONS, TOKENS = 40, 300, 3
+"""So many that nobody asks more often than one may."""
+TURNS = 3
+"""How often the schedule is measured alone and then beside the load: what the machine does meanwhile meets both."""
+LEAD_SECONDS = 3.0
+"""From the first request to the measurement, and from the last to the next one."""
+PASSWORD = "a password of the benchmark"
+LANGUAGE = {"Accept": "text/html"}
+PAGES = ("/", "/jobs", "/runs", "/pulse", "/jobs/beat-0")
+"""What browsers ask for again and again, with the ETag of what they have."""
+DOCUMENTS = ("/healthz", "/healthz", "/api/v1/runs/{run}", "/api/v1/jobs/beat-0", "/api/v1/runs?last=20")
 PAGE_MILLISECONDS_MAX = 300.0
 GROWTH_MIB_MAX = 32.0
 LATER_MILLISECONDS_MAX = 50.0
 """How much later the 99th of a hundred may start: the noise of one measurement against the next."""
 ROUNDS = 7
 BEATS = 10
-NICENESS = 10
-"""Whoever asks gives way: what the asking itself costs is not the portal's doing."""
 PRINT_SECONDS_MAX = 1800.0
 
 SETTINGS = """
@@ -71,6 +82,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gib", type=float, default=GIB)
     parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--only-schedule", action="store_true", help="leave the huge output out")
     given = parser.parse_args()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -78,8 +90,8 @@ def main() -> int:
     beats = "".join(BEAT.format(number) for number in range(BEATS))
     with Instance(SETTINGS.format(port=port), jobs + beats) as instance:
         portal = Portal(instance, port)
-        os.nice(NICENESS)
-        figures = [*of_output(portal), *of_schedule(portal, given.seconds)]
+        figures = [] if given.only_schedule else of_output(portal)
+        figures += of_schedule(portal, given.seconds)
     sys.stdout.write(table(figures) + "\n")
     return int(any(figure.verdict == "MISSED" for figure in figures))
 
@@ -93,6 +105,25 @@ class Portal:
         self._tokens = itertools.count(1)
         self.headers = {"Authorization": f"Bearer {self.token()}"}
         self.pid = next(child["pid"] for child in instance.status()["children"] if child["kind"] == "portal")
+
+    def sign_in(self) -> str:
+        """Make a user and return the cookie of their session."""
+        self.instance.run("user", "add", "bench", "--role", "viewer", given=PASSWORD)
+        with closing(self.connect()) as connection:
+            form = urlencode({"name": "bench", "password": PASSWORD})
+            headers = {"Content-Type": "application/x-www-form-urlencoded", "Origin": f"http://127.0.0.1:{self.port}"}
+            connection.request("POST", "/login", form, {**headers, "Host": f"127.0.0.1:{self.port}"})
+            answer = connection.getresponse()
+            cookie = (answer.headers.get("Set-Cookie") or "").partition(";")[0]
+            if "session" not in cookie:
+                raise SystemExit(f"no session: {answer.status} {answer.read()[:200]!r}")
+            return cookie
+
+    @property
+    def cpu_seconds(self) -> float:
+        """What the portal's process has worked so far."""
+        words = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
     def token(self) -> str:
         """Make one more token: each may ask so often."""
@@ -158,64 +189,66 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def of_schedule(portal: Portal, seconds: float) -> list[Figure]:
-    """Measure how late ticks are dispatched, alone and beside a portal that is asked too much."""
-    alone = lateness(portal, seconds)
-    stop = threading.Event()
+    """Measure how late ticks are dispatched, alone and beside a portal that is asked too much, in turn."""
     run = portal.instance.run("run", "listens").stdout.strip()
-    counts = {"asked": 0, "answered": 0}
-    threads = [threading.Thread(target=follow, args=(portal, run, stop), daemon=True) for _ in range(STREAMS)]
-    pace = RATE / ADDRESSES
-    askers = [(f"127.0.1.{number + 1}", {"Authorization": f"Bearer {portal.token()}"}) for number in range(ADDRESSES)]
-    threads += [
-        threading.Thread(target=ask, args=(portal, address, headers, pace, stop, counts), daemon=True)
-        for address, headers in askers
-    ]
-    for thread in threads:
-        thread.start()
-    began = time.monotonic()
-    beside = lateness(portal, seconds)
-    spent = time.monotonic() - began
-    stop.set()
+    headers = {"Authorization": portal.headers["Authorization"]}
+    pages = {"Cookie": portal.sign_in()}
+    requests = []
+    for _ in range(TOKENS):
+        token = {"Authorization": f"Bearer {portal.token()}"}
+        requests += [(path, {**pages, **LANGUAGE}) for path in PAGES]
+        requests += [(path.format(run=run), token) for path in DOCUMENTS]
+    order = Order(
+        portal.port,
+        seconds + LEAD_SECONDS,
+        RATE,
+        CONNECTIONS,
+        ADDRESSES,
+        requests,
+        STREAMS,
+        (f"/api/v1/runs/{run}/stream", headers),
+    )
+    alone: list[float] = []
+    beside: list[float] = []
+    told = []
+    for _ in range(TURNS):
+        alone += late(portal, seconds)
+        spent = portal.cpu_seconds
+        crowd = begin(order)
+        time.sleep(LEAD_SECONDS)
+        beside += late(portal, seconds)
+        told.append((end(crowd), portal.cpu_seconds - spent))
+        time.sleep(LEAD_SECONDS)
     portal.instance.run("cancel", run)
+    asked = [answers for answers, _ in told]
+    p50, p99 = percentile(alone, 0.5), percentile(alone, 0.99)
+    most = p99 + LATER_MILLISECONDS_MAX
     return [
-        Figure("lateness of ticks alone, p99", alone, "ms"),
-        Figure(f"beside {STREAMS} streams and {RATE}/s, p99", beside, "ms", alone + LATER_MILLISECONDS_MAX),
-        Figure("requests asked", counts["asked"] / spent, "per second"),
-        Figure("requests answered with 200", counts["answered"] / spent, "per second"),
+        Figure(f"lateness of {len(alone)} ticks alone, p50", p50, "ms"),
+        Figure("lateness of ticks alone, p99", p99, "ms"),
+        Figure(f"beside {STREAMS} streams and {RATE}/s, p50", percentile(beside, 0.5), "ms"),
+        Figure(f"beside {STREAMS} streams and {RATE}/s, p99", percentile(beside, 0.99), "ms", most),
+        Figure("answers", mean(each.rate() for each in asked), "per second"),
+        Figure("of them 200 or 304", mean(each.rate(200, 304) for each in asked), "per second"),
+        Figure("of them 503: come again", mean(each.rate(503) for each in asked), "per second"),
+        Figure("other answers, and connections cut", sum(_odd(each) for each in asked), "", 0),
+        Figure("streams open at the end", min(each.streamed for each in asked), ""),
+        Figure("the portal's processor time", mean(spent / answers.seconds for answers, spent in told), "cores"),
+        Figure("the asking's own", mean(each.cpu_seconds / each.seconds for each in asked), "cores"),
     ]
 
 
-def lateness(portal: Portal, seconds: float) -> float:
-    """Return the 99th of a hundred ticks' lateness, from its instant to its dispatch, in milliseconds."""
+def _odd(answers: Answers) -> int:
+    return answers.cut + sum(count for status, count in answers.by_status.items() if status not in (200, 304, 503))
+
+
+def late(portal: Portal, seconds: float) -> list[float]:
+    """Return how late the ticks of so many seconds are dispatched, from the instant to the row, in milliseconds."""
     newest = portal.instance.rows("SELECT coalesce(max(id), 0) FROM job_dispatch")[0][0]
     time.sleep(seconds)
     query = "SELECT scheduled_for, created_at FROM job_dispatch WHERE id > ? AND source = 'schedule'"
     rows = portal.instance.rows(query, newest)
-    return percentile([(instant(made) - instant(due)).total_seconds() * 1000 for due, made in rows], 0.99)
-
-
-def follow(portal: Portal, run: str, stop: threading.Event) -> None:
-    """Keep one log's stream open."""
-    with suppress(OSError, http.client.HTTPException), closing(portal.connect()) as connection:
-        connection.request("GET", f"/api/v1/runs/{run}/stream", headers=portal.headers)
-        answer = connection.getresponse()
-        while not stop.is_set() and answer.readline():
-            pass
-
-
-def ask(
-    portal: Portal, address: str, headers: dict[str, str], pace: float, stop: threading.Event, counts: dict[str, int]
-) -> None:
-    """Ask from an address and with a token of its own, so many times a second as far as one can."""
-    began = time.monotonic()
-    for number in itertools.count():
-        if stop.wait(max(0.0, began + number / pace - time.monotonic())):
-            return
-        with suppress(OSError, http.client.HTTPException), closing(portal.connect(address)) as connection:
-            counts["asked"] += 1
-            connection.request("GET", "/healthz" if number % 10 else "/api/v1/jobs", headers=headers)
-            is_answered = connection.getresponse().status == 200  # read before the count is: others count meanwhile
-            counts["answered"] += is_answered
+    return [(instant(made) - instant(due)).total_seconds() * 1000 for due, made in rows]
 
 
 if __name__ == "__main__":

@@ -137,16 +137,16 @@ def copy(here: Here, url: str, schema: str | None, as_json: bool) -> None:
 @json_option
 def prune(here: Here, age: timedelta, dry_run: bool, as_json: bool) -> None:
     """Delete runs that ended long ago now, and not when [scheduler] cleanup_retention_days lets the scheduler do it."""
-    from jobsup.actions import prune as pruning
+    from jobsup.actions.operations.runs import PRUNE_RUNS
 
-    with here.database() as database:
-        done = pruning.Pruned(0, pruning.count(database, age)) if dry_run else pruning.prune(database, age)
+    with here.gateway() as gate:
+        done = gate.ask(PRUNE_RUNS, older_than_seconds=int(age.total_seconds()), dry_run=dry_run)
     if as_json:
-        print_json({"deleted": done.deleted, "left": done.left})
+        print_json({"deleted": done["deleted"], "left": done["left"]})
         return
-    click.echo(f"{done.left} runs would go" if dry_run else f"{done.deleted} runs deleted")
-    if done.left and not dry_run:
-        say(f"{done.left} are left: run it again")
+    click.echo(f"{done['left']} runs would go" if dry_run else f"{done['deleted']} runs deleted")
+    if done["left"] and not dry_run:
+        say(f"{done['left']} are left: run it again")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import click
 from jobsup.cli.here import Here
 from jobsup.cli.text import clean, print_json
 from jobsup.cli.verb import json_option, verb
-from jobsup.errors import ExitCode, UnreachableError, UsageError
+from jobsup.errors import ExitCode, JobsupError, UnreachableError, UsageError
 
 WORKERS_MAX = 1024
 PING_SECONDS = 5.0
@@ -90,7 +90,9 @@ def stop(ctx: click.Context, here: Here) -> None:
 
     Jobs that still run when [supervisor] drain_timeout has passed are ended, and retried at the next start.
     """
-    ctx.exit(_ask(here, {"do": "stop"}))
+    code = _ask(here, {"do": "stop"})
+    _tell_audit(here, "supervisor.stop")
+    ctx.exit(code)
 
 
 @verb(
@@ -107,6 +109,7 @@ def restart(ctx: click.Context, here: Here) -> None:
     from jobsup.control import client
 
     pid = int(client.call(str(here.socket()), {"do": "ping"}, timeout=PING_SECONDS)["pid"])
+    _tell_audit(here, "supervisor.restart")
     code = _ask(here, {"do": "restart"})
     ctx.exit(code or _await_return(here, pid))
 
@@ -172,6 +175,15 @@ def _ask(here: Here, request: dict[str, Any]) -> int:
     from jobsup.control import client
 
     return int(client.call(str(here.socket()), request, on_line=_print_line).get("exit_code", 0))
+
+
+def _tell_audit(here: Here, word: str) -> None:
+    """Write down who did it; a database that cannot be reached has no say in whether a supervisor stops."""
+    from jobsup.actions.people import requester
+    from jobsup.store import audit
+
+    with suppress(JobsupError), here.database() as database:
+        audit.record(database, actor=requester(), origin="cli", verb=word, subject=here.peek().node)
 
 
 def _print_line(line: str) -> None:

@@ -13,6 +13,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from jobsup.actions.standings import Standing
 from jobsup.errors import JobsupError, UsageError
 from jobsup.model import Role
 from jobsup.store import audit
@@ -97,24 +98,37 @@ class Call:
         return await self.site.handles.ask(work)
 
     async def act(
-        self, verb: str, subject: str, work: Callable[[Database], T], *, detail: Mapping[str, Any] | None = None
+        self,
+        verb: str,
+        subject: str,
+        work: Callable[[Database], T],
+        *,
+        detail: Mapping[str, Any] | None = None,
+        standing: Callable[[Database, str], Standing] | None = None,
     ) -> T:
         """Change something, and write into the audit that it was done, or that it was refused and why.
 
-        `verb` is `job.pause`, `run.cancel`...; `subject` what it was done to; `detail` holds what was before and after.
+        `verb` is `job.pause`, `run.cancel`...; `subject` what it was done to; `standing` tells how that stands, before
+        and after; `detail` is what else there is to tell.
         """
-        return await self.ask(lambda database: self._act(database, verb, subject, work, dict(detail or {})))
+        told = dict(detail or {})
 
-    def _act(
-        self, database: Database, verb: str, subject: str, work: Callable[[Database], T], detail: dict[str, Any]
-    ) -> T:
-        try:
-            result = work(database)
-        except JobsupError as error:
-            self._record(database, verb, subject, {**detail, "error": str(error)}, outcome=audit.REFUSED)
-            raise
-        self._record(database, verb, subject, detail, outcome=audit.DONE)
-        return result
+        def look(database: Database, key: str) -> None:
+            if standing is not None:
+                told[key] = standing(database, subject)
+
+        def do(database: Database) -> T:
+            look(database, "before")
+            try:
+                result = work(database)
+            except JobsupError as error:
+                self._record(database, verb, subject, {**told, "error": str(error)}, outcome=audit.REFUSED)
+                raise
+            look(database, "after")
+            self._record(database, verb, subject, told, outcome=audit.DONE)
+            return result
+
+        return await self.ask(do)
 
     def _record(self, database: Database, verb: str, subject: str, detail: dict[str, Any], *, outcome: str) -> None:
         visitor = self.visitor

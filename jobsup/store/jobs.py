@@ -77,6 +77,12 @@ def get_job(database: Database, name: str) -> JobFacts:
         return _find(connection, [name])[0]
 
 
+def find_jobs(database: Database, names: Sequence[str]) -> list[JobFacts]:
+    """Read jobs, retired ones too, in the order of their names given; NotFoundError for the first that is not there."""
+    with database.read() as connection:
+        return _find(connection, names)
+
+
 def pause(
     database: Database, names: Sequence[str], *, by: str, reason: str | None = None, until: datetime | None = None
 ) -> list[JobFacts]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobsup.model import ParamSpec, Status
+from jobsup.model import On, ParamSpec, Status
 from jobsup.portal.api import openapi
 from jobsup.portal.app import entries
 from jobsup.store import audit, tokens
 from jobsup.store.engine import Database
 from tests.support.house import House
-from tests.support.store import add_dispatch, add_job, add_log, dispatches_of
+from tests.support.store import add_dispatch, add_job, add_log, add_worker, dispatches_of
 
 
 class Program:
@@ -143,7 +144,55 @@ def test_pause_and_resume_are_told_in_the_audit_with_their_reason(ask: Program) 
         ("program", "api", "job.resume", "backup"),
         ("program", "api", "job.pause", "backup"),
     ]
-    assert rows[1].detail["reason"] == "disk full"
+    assert rows[1].detail["before"] is None
+    assert rows[1].detail["after"] == rows[0].detail["before"]
+    assert (rows[0].detail["before"]["reason"], rows[0].detail["after"]) == ("disk full", None)
+
+
+def test_what_is_done_to_several_jobs_is_told_of_each_with_what_was_before(ask: Program) -> None:
+    ask("POST", "/jobs/backup/pause", json={"reason": "first"})
+    assert ask("POST", "/jobs/pause", json={"all": True, "reason": "both"}).status_code == 200
+    last = {row.subject: row.detail for row in audit.entries(ask.house.database)[:2]}
+    assert {name: (each["before"] or {}).get("reason") for name, each in last.items()} == {
+        "backup": "first",
+        "kept": None,
+    }
+    assert {each["after"]["reason"] for each in last.values()} == {"both"}
+
+
+def test_users_and_tokens_are_told_in_the_audit_with_what_they_were_and_never_a_secret(ask: Program) -> None:
+    assert ask("POST", "/users/victim/role", json={"role": "operator"}).status_code == 200
+    assert ask("POST", "/users/victim/password", json={"password": "a new and secret one"}).status_code == 200
+    assert ask("DELETE", "/users/victim").status_code == 200
+    assert ask("DELETE", "/tokens/read").status_code == 200
+    told = {row.verb: (row.detail["before"], row.detail["after"]) for row in audit.entries(ask.house.database)}
+    assert told == {
+        "user.role": ({"role": "viewer", "sessions": 0}, {"role": "operator", "sessions": 0}),
+        "user.passwd": ({"role": "operator", "sessions": 0}, {"role": "operator", "sessions": 0}),
+        "user.rm": ({"role": "operator", "sessions": 0}, None),
+        "token.revoke": ({"scopes": ["read"], "job": None, "expires_at": None}, None),
+    }
+
+
+def test_runs_that_ended_long_ago_are_counted_and_deleted(ask: Program) -> None:
+    aged = add_dispatch(ask.house.database, add_job(ask.house.database, "aged"), Status.COMPLETED)
+    add_dispatch(ask.house.database, add_job(ask.house.database, "newest"))  # whose number must not be given twice
+    ask.house.database.clock.advance(timedelta(days=10))  # type: ignore[attr-defined]  # the test's own clock
+    assert problem(ask("POST", "/runs/prune", json={})) == (400, "usage", 2)
+    counted = ask("POST", "/runs/prune", json={"older_than_seconds": 86400, "dry_run": True}).json()
+    assert (counted["deleted"], counted["left"]) == (0, 2)
+    assert ask("POST", "/runs/prune", json={"older_than_seconds": 86400}).json()["deleted"] == 2
+    assert problem(ask("GET", f"/runs/{aged}"))[0] == 404
+    assert audit.entries(ask.house.database)[0].detail == {"dry_run": False, "deleted": 2, "left": 0}
+
+
+def test_a_run_of_a_job_of_each_host_answers_with_all_of_them(ask: Program) -> None:
+    for number, node in enumerate(("db1", "db2")):
+        add_worker(ask.house.database, f"worker-{number}", node=node)
+    add_job(ask.house.database, "everywhere", on=On.EACH)
+    made = ask("POST", "/jobs/everywhere/run").json()
+    assert {run["target"] for run in (made["run"], *made["others"])} == {"db1", "db2"}
+    assert ask("POST", "/jobs/everywhere/run", json={"on": "db1"}).json()["others"] == []
 
 
 def test_a_hook_starts_its_job_and_nothing_else(ask: Program) -> None:

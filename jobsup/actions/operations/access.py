@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from jobsup.actions import passwords
+from jobsup.actions import passwords, standings
 from jobsup.actions.documents import audit_document, token_document, user_document
 from jobsup.actions.operations.base import Desk, Given, Operation, Schema, instant, several, text, whole
 from jobsup.clock import rfc3339
 from jobsup.errors import UsageError
 from jobsup.model import Role
 from jobsup.store import audit, jobs, tokens, users
+from jobsup.store.engine import Database
 
 PASSWORD_CHARS_MAX = 4096
 AUDIT_DEFAULT, AUDIT_MAX = 50, 10_000
@@ -23,27 +26,26 @@ def list_users(desk: Desk, _given: Given) -> dict[str, Any]:
 
 def add_user(desk: Desk, given: Given) -> dict[str, Any]:
     name, role = _wanted(given, "name"), Role(given["role"] or Role.VIEWER)
-    desk.detail = {"role": role}
     kept = passwords.make_hash(_wanted(given, "password"))
-    return {"user": user_document(users.add(desk.database, name, role, kept))}
+    with _told(desk, standings.of_user, name):
+        return {"user": user_document(users.add(desk.database, name, role, kept))}
 
 
 def set_password(desk: Desk, given: Given) -> dict[str, Any]:
     kept = passwords.make_hash(_wanted(given, "password"))
-    return {"user": user_document(users.set_password(desk.database, given["name"], kept))}
+    with _told(desk, standings.of_user, given["name"]):
+        return {"user": user_document(users.set_password(desk.database, given["name"], kept))}
 
 
 def set_role(desk: Desk, given: Given) -> dict[str, Any]:
     name, role = given["name"], Role(_wanted(given, "role"))
-    before = [each.role for each in users.list_users(desk.database) if each.name == name]
-    desk.detail = {"before": before[0] if before else None, "after": role}
-    return {"user": user_document(users.set_role(desk.database, name, role))}
+    with _told(desk, standings.of_user, name):
+        return {"user": user_document(users.set_role(desk.database, name, role))}
 
 
 def remove_user(desk: Desk, given: Given) -> dict[str, Any]:
-    gone = users.remove(desk.database, given["name"])
-    desk.detail = {"before": gone.role}
-    return {"user": user_document(gone)}
+    with _told(desk, standings.of_user, given["name"]):
+        return {"user": user_document(users.remove(desk.database, given["name"]))}
 
 
 def list_tokens(desk: Desk, _given: Given) -> dict[str, Any]:
@@ -52,15 +54,17 @@ def list_tokens(desk: Desk, _given: Given) -> dict[str, Any]:
 
 def create_token(desk: Desk, given: Given) -> dict[str, Any]:
     name, scopes, job, expires = _wanted(given, "name"), given["scopes"] or [], given["job"], given["expires_at"]
-    desk.detail = {"scopes": list(scopes), "job": job, "expires_at": rfc3339(expires)}
+    desk.detail = {"asked": {"scopes": list(scopes), "job": job, "expires_at": rfc3339(expires)}}
     if job:
         jobs.get_job(desk.database, job)
-    secret = tokens.create(desk.database, name, scopes, by=desk.by, job=job or None, expires_at=expires)
+    with _told(desk, standings.of_token, name):
+        secret = tokens.create(desk.database, name, scopes, by=desk.by, job=job or None, expires_at=expires)
     return {"name": name, "token": secret}
 
 
 def revoke_token(desk: Desk, given: Given) -> dict[str, Any]:
-    tokens.revoke(desk.database, given["name"])
+    with _told(desk, standings.of_token, given["name"]):
+        tokens.revoke(desk.database, given["name"])
     return {"name": given["name"]}
 
 
@@ -68,6 +72,14 @@ def list_audit(desk: Desk, given: Given) -> dict[str, Any]:
     wanted = {key: given[key] for key in ("since", "actor", "subject", "verb", "before")}
     found = audit.entries(desk.database, **wanted, last=given["last"] or AUDIT_DEFAULT)
     return {"audit": [audit_document(each) for each in found]}
+
+
+@contextmanager
+def _told(desk: Desk, standing: Callable[[Database, str], standings.Standing], name: str) -> Iterator[None]:
+    """Tell the audit how something stands before and after what is done within."""
+    desk.detail = {**desk.detail, "before": standing(desk.database, name)}
+    yield
+    desk.detail = {**desk.detail, "after": standing(desk.database, name)}
 
 
 def _wanted(given: Given, name: str) -> str:

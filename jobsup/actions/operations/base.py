@@ -60,6 +60,8 @@ class Desk:
         """What it was done to, as the audit tells it: one line each."""
         self.detail: dict[str, Any] = {}
         """What was before and after, for the audit; never a secret."""
+        self.details: dict[str, dict[str, Any]] = {}
+        """The same of each subject by itself, where there are several."""
 
     @property
     def database(self) -> Database:
@@ -122,22 +124,22 @@ def perform(desk: Desk, operation: Operation, given: Given) -> dict[str, Any]:
 
 
 def _record(desk: Desk, operation: Operation, outcome: str) -> None:
-    if not operation.verb or (desk.origin == CLI and not operation.asks_database):
+    if not operation.verb:
         return
     from jobsup.store import audit
 
-    with suppress(DatabaseError, UnreachableError):  # of a database that cannot be asked the error itself tells
-        for subject in desk.subjects or [""]:
-            audit.record(
-                desk.database,
-                actor=desk.actor,
-                origin=desk.origin,
-                address=desk.address,
-                verb=operation.verb,
-                subject=subject,
-                outcome=outcome,
-                detail=desk.detail,
-            )
+    # Of a database that cannot be asked the error itself tells; and whom the supervisor has obeyed needs none.
+    lacking = (DatabaseError, UnreachableError) if operation.asks_database else (JobsupError,)
+    with suppress(*lacking):
+        audit.record_each(
+            desk.database,
+            {subject: {**desk.detail, **desk.details.get(subject, {})} for subject in desk.subjects or [""]},
+            actor=desk.actor,
+            origin=desk.origin,
+            address=desk.address,
+            verb=operation.verb,
+            outcome=outcome,
+        )
 
 
 def text(description: str, *, most: int = 255, least: int = 0, **more: Any) -> Schema:

@@ -35,8 +35,10 @@ def status(desk: Desk, _given: Given) -> dict[str, Any]:
 
 
 def scale(desk: Desk, given: Given) -> dict[str, Any]:
-    desk.subjects, desk.detail = ["workers"], {"after": given["workers"]}
-    return _asked(desk, {"do": "scale", "kind": "worker", "count": given["workers"] or 0})
+    desk.subjects, desk.detail = ["workers"], {"asked": given["workers"] or 0}
+    answer = _asked(desk, {"do": "scale", "kind": "worker", "count": given["workers"] or 0})
+    desk.detail.update({key: answer[key] for key in ("before", "after") if key in answer})
+    return answer
 
 
 def reload(desk: Desk, given: Given) -> dict[str, Any]:

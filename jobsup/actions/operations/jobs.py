@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from jobsup.actions import backfill as backfills
-from jobsup.actions import define, runs, serving
+from jobsup.actions import define, runs, serving, standings
 from jobsup.actions import jobs as actions
 from jobsup.actions.accounts import day_document
 from jobsup.actions.documents import definition, job_document, run_document
@@ -23,7 +24,7 @@ from jobsup.actions.operations.base import (
     whole,
 )
 from jobsup.clock import rfc3339
-from jobsup.errors import ConfigError, UsageError
+from jobsup.errors import ConfigError, NotFoundError, UsageError
 from jobsup.model import Origin, Role, Status
 from jobsup.store import job_days, jobs, overview, requests, slots
 from jobsup.store.jobs import JobFacts
@@ -93,13 +94,12 @@ def pause_jobs(desk: Desk, given: Given) -> dict[str, Any]:
 
 
 def resume_job(desk: Desk, given: Given) -> dict[str, Any]:
-    actions.resume(desk.database, [given["name"]])
+    _resume(desk, [given["name"]])
     return {"job": job_document(jobs.get_job(desk.database, given["name"]), desk.database.now())}
 
 
 def resume_jobs(desk: Desk, given: Given) -> dict[str, Any]:
-    resumed = actions.resume(desk.database, _chosen(desk, given))
-    return {"jobs": [job_document(facts, desk.database.now()) for facts in resumed]}
+    return {"jobs": _resume(desk, _chosen(desk, given))}
 
 
 def save_job(desk: Desk, given: Given) -> dict[str, Any]:
@@ -165,15 +165,26 @@ def _chosen(desk: Desk, given: Given) -> list[str]:
 
 
 def _pause(desk: Desk, given: Given, names: list[str]) -> list[dict[str, Any]]:
-    until, reason = given["until"], given["reason"] or None
-    before = [_standing(jobs.get_job(desk.database, name)) for name in names] if len(names) == 1 else []
-    desk.detail = {"before": before[0] if before else None, "until": rfc3339(until), "reason": reason}
-    paused = actions.pause(desk.database, names, by=desk.by, reason=reason, until=until)
-    return [job_document(facts, desk.database.now()) for facts in paused]
+    _tell_before(desk, names)
+    paused = actions.pause(desk.database, names, by=desk.by, reason=given["reason"] or None, until=given["until"])
+    return _tell_after(desk, paused)
 
 
-def _standing(facts: JobFacts) -> dict[str, Any]:
-    return {"paused_at": rfc3339(facts.paused_at), "until": rfc3339(facts.paused_until)}
+def _resume(desk: Desk, names: list[str]) -> list[dict[str, Any]]:
+    _tell_before(desk, names)
+    return _tell_after(desk, actions.resume(desk.database, names))
+
+
+def _tell_before(desk: Desk, names: list[str]) -> None:
+    with suppress(NotFoundError):  # what follows says so
+        found = jobs.find_jobs(desk.database, names)
+        desk.details = {facts.name: {"before": standings.of_pause(facts)} for facts in found}
+
+
+def _tell_after(desk: Desk, changed: list[JobFacts]) -> list[dict[str, Any]]:
+    for facts in changed:
+        desk.details.setdefault(facts.name, {})["after"] = standings.of_pause(facts)
+    return [job_document(facts, desk.database.now()) for facts in changed]
 
 
 def _texts(params: Given) -> dict[str, str]:

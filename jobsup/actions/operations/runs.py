@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
+from jobsup.actions import prune
 from jobsup.actions import runs as actions
 from jobsup.actions.documents import run_document
 from jobsup.actions.operations.base import Desk, Given, Operation, flag, instant, numbers, several, text, whole
 from jobsup.actions.runs import RUN_ID_MAX
 from jobsup.actions.serving import lacks
+from jobsup.config import durations
 from jobsup.errors import JobsupError, NotFoundError, UsageError
 from jobsup.model import Role, Status
 from jobsup.store import history, jobs, overview, slots
@@ -17,6 +20,7 @@ from jobsup.store import history, jobs, overview, slots
 LAST_DEFAULT = 50
 LAST_MAX = 10_000
 BULK_MAX = 500
+AGE_SECONDS_MAX = 100 * 366 * 86400
 
 
 def list_runs(desk: Desk, given: Given) -> dict[str, Any]:
@@ -72,6 +76,17 @@ def cancel_runs(desk: Desk, given: Given) -> dict[str, Any]:
 
 def retry_runs(desk: Desk, given: Given) -> dict[str, Any]:
     return _each(desk, given, lambda number: actions.retry(desk.database, number, desk.by))
+
+
+def prune_runs(desk: Desk, given: Given) -> dict[str, Any]:
+    """Delete runs that ended long ago, or (`dry_run`) count them."""
+    if given["older_than_seconds"] is None:
+        raise UsageError("older_than_seconds is missing: how long ago the runs that go have ended")
+    age, dry_run = timedelta(seconds=given["older_than_seconds"]), bool(given["dry_run"])
+    desk.subjects, desk.detail = [f"older than {durations.format_duration(age)}"], {"dry_run": dry_run}
+    done = prune.Pruned(0, prune.count(desk.database, age)) if dry_run else prune.prune(desk.database, age)
+    desk.detail |= {"deleted": done.deleted, "left": done.left}
+    return {"deleted": done.deleted, "left": done.left}
 
 
 def _cancelled(desk: Desk, number: int) -> int:
@@ -180,4 +195,18 @@ RETRY_RUNS = Operation(
     body=IDS,
     verb="run.retry",
 )
-OPERATIONS = (LIST_RUNS, FIND_RUN, SHOW_RUN, CANCEL_RUN, RETRY_RUN, CANCEL_RUNS, RETRY_RUNS)
+PRUNE_RUNS = Operation(
+    "pruneRuns",
+    "POST",
+    "/runs/prune",
+    prune_runs,
+    "Delete runs that ended long ago, with their output; `left` says how many are to be deleted by asking again.",
+    Role.ADMIN,
+    "manage",
+    body={
+        "older_than_seconds": whole("How long ago they ended.", 0, AGE_SECONDS_MAX),
+        "dry_run": flag("Only count them, as `left`."),
+    },
+    verb="runs.prune",
+)
+OPERATIONS = (LIST_RUNS, FIND_RUN, SHOW_RUN, CANCEL_RUN, RETRY_RUN, CANCEL_RUNS, RETRY_RUNS, PRUNE_RUNS)

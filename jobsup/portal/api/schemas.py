@@ -212,6 +212,7 @@ ANSWERS: dict[str, dict[str, Schema]] = {
     "retryRun": {"run": ref("Run")},
     "cancelRuns": _SOME_RUNS,
     "retryRuns": _SOME_RUNS,
+    "pruneRuns": {"deleted": WHOLE, "left": WHOLE},
     "nextTicks": {
         "at": INSTANT,
         "next": several(

@@ -7,7 +7,7 @@ import hmac
 
 from starlette.responses import Response
 
-from jobsup.actions import passwords
+from jobsup.actions import passwords, standings
 from jobsup.errors import DeniedError, JobsupError, NotFoundError, UsageError
 from jobsup.model import Role
 from jobsup.portal.call import Call
@@ -73,7 +73,7 @@ async def setup(call: Call) -> Response:
     try:
         kept = await new_hash(call)
         await call.act(
-            "user.add", name, lambda database: users.add_first(database, name, kept), detail={"role": "admin"}
+            "user.add", name, lambda database: users.add_first(database, name, kept), standing=standings.of_user
         )
     except JobsupError as error:
         return call.page("setup.html", status=status_of(error), token=token, name=name, error=str(error))
@@ -99,7 +99,9 @@ async def change_password(call: Call) -> Response:
     if not is_right:
         raise DeniedError("the present password is wrong")
     fresh = await new_hash(call)
-    await call.act("user.passwd", name, lambda database: users.set_password(database, name, fresh))
+    await call.act(
+        "user.passwd", name, lambda database: users.set_password(database, name, fresh), standing=standings.of_user
+    )
     return await _sign_in(call, name, fresh, "/account")
 
 

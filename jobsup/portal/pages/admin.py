@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from jobsup.actions import standings
 from jobsup.config.show import effective
 from jobsup.control import client
 from jobsup.errors import ConfigError, Problem, UsageError
@@ -32,28 +33,28 @@ async def users_page(call: Call) -> Response:
 async def add_user(call: Call) -> Response:
     name, role = await call.field("name", required=True), await _role(call)
     kept = await new_hash(call)
-    await call.act("user.add", name, lambda database: users.add(database, name, role, kept), detail={"role": role})
+    await call.act("user.add", name, lambda database: users.add(database, name, role, kept), standing=standings.of_user)
     return call.go("/admin", f"User {name} is {role}.")
 
 
 async def set_role(call: Call) -> Response:
     name, role = call.path["name"], await _role(call)
-    before = await call.ask(lambda database: [each.role for each in users.list_users(database) if each.name == name])
-    detail = {"before": before[0] if before else None, "after": role}
-    await call.act("user.role", name, lambda database: users.set_role(database, name, role), detail=detail)
+    await call.act("user.role", name, lambda database: users.set_role(database, name, role), standing=standings.of_user)
     return call.go("/admin", f"User {name} is {role}.")
 
 
 async def set_password(call: Call) -> Response:
     name = call.path["name"]
     kept = await new_hash(call)
-    await call.act("user.passwd", name, lambda database: users.set_password(database, name, kept))
+    await call.act(
+        "user.passwd", name, lambda database: users.set_password(database, name, kept), standing=standings.of_user
+    )
     return call.go("/admin", f"{name} has a new password; all sessions of {name} have ended.")
 
 
 async def remove_user(call: Call) -> Response:
     name = call.path["name"]
-    await call.act("user.rm", name, lambda database: users.remove(database, name))
+    await call.act("user.rm", name, lambda database: users.remove(database, name), standing=standings.of_user)
     return call.go("/admin", f"User {name} is deleted.")
 
 
@@ -75,13 +76,14 @@ async def create_token(call: Call) -> Response:
         expires_at = database.now() + timedelta(days=int(days)) if days else None
         return tokens.create(database, name, scopes, by=by, job=job or None, expires_at=expires_at)
 
-    detail = {"scopes": scopes, "job": job, "days": days}
-    return await _tokens_page(call, name, await call.act("token.create", name, work, detail=detail))
+    asked = {"asked": {"scopes": scopes, "job": job, "days": days}}
+    secret = await call.act("token.create", name, work, detail=asked, standing=standings.of_token)
+    return await _tokens_page(call, name, secret)
 
 
 async def revoke_token(call: Call) -> Response:
     name = call.path["name"]
-    await call.act("token.revoke", name, lambda database: tokens.revoke(database, name))
+    await call.act("token.revoke", name, lambda database: tokens.revoke(database, name), standing=standings.of_token)
     return call.go("/admin/tokens", f"Token {name} is revoked.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
@@ -9,8 +10,7 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from jobsup.actions import jobs as actions
-from jobsup.actions import runs
-from jobsup.clock import rfc3339
+from jobsup.actions import runs, standings
 from jobsup.config import durations
 from jobsup.errors import UsageError
 from jobsup.model import Role, Status
@@ -19,7 +19,7 @@ from jobsup.portal.pages.keys import neighbours, number
 from jobsup.portal.routes import Entry
 from jobsup.portal.views import job as views
 from jobsup.portal.views.words import REASONS, command, on_clock, told, why
-from jobsup.store import audit, history
+from jobsup.store import audit, history, hosts
 from jobsup.store.engine import Database
 from jobsup.store.history import Wanted
 
@@ -72,8 +72,13 @@ async def job_audit(call: Call) -> Response:
 
 async def run_form(call: Call) -> Response:
     """Ask for the parameters of a run."""
-    head = await call.ask(lambda database: views.head_of(database, _name(call)))
-    return call.page("job_run.html", given={}, error="", **_context(head))
+    return await _run_form(call, {}, "")
+
+
+async def _run_form(call: Call, given: Mapping[str, str], error: str) -> Response:
+    head, nodes = await call.ask(lambda database: (views.head_of(database, _name(call)), hosts.known(database)))
+    status = 422 if error else 200
+    return call.page("job_run.html", status=status, given=given, error=error, nodes=nodes, **_context(head))
 
 
 async def run_now(call: Call) -> Response:
@@ -87,17 +92,19 @@ async def run_now(call: Call) -> Response:
     }
     reason = (await call.field("reason"))[:REASON_CHARS_MAX]
     by = f"{call.by} ({reason})" if reason else call.by
-    is_forced = await call.field("force") == "yes"
+    is_forced, node = await call.field("force") == "yes", await call.field("on")
     try:
         made = await call.act(
             "job.run",
             name,
-            lambda database: runs.run(database, name, given, by=by[:255], force=is_forced),
-            detail={"params": sorted(given), "reason": reason},
+            lambda database: runs.run(database, name, given, by=by[:255], force=is_forced, on=node),
+            detail={"params": sorted(given), "reason": reason, "on": node or None},
         )
     except UsageError as error:
-        head = await call.ask(lambda database: views.head_of(database, name))
-        return call.page("job_run.html", status=422, given=given, error=str(error), **_context(head))
+        return await _run_form(call, given, str(error))
+    if made.others:
+        numbers = ", ".join(str(each.dispatch_id) for each in (made, *made.others))
+        return call.go(f"{_path(name)}/runs", f"One run for each host: {numbers}.")
     said = f"Skipped: {made.message}" if made.status is Status.SKIPPED and made.message else ""
     return call.go(f"/runs/{made.dispatch_id}", said)
 
@@ -112,16 +119,16 @@ async def pause(call: Call) -> Response:
         until = None if length is None else database.now() + length
         actions.pause(database, [name], by=call.by, reason=reason or None, until=until)
 
-    await call.act("job.pause", name, work, detail={"reason": reason, "for": None if length is None else str(length)})
+    await call.act("job.pause", name, work, standing=standings.of_job)
     return call.go(_path(name), f"{name} is paused.")
 
 
 async def resume(call: Call) -> Response:
     """Let the job run by its schedule again."""
     name = _name(call)
-    before = await call.ask(lambda database: views.head_of(database, name))
-    was = {"paused_by": before.facts.paused_by, "paused_until": rfc3339(before.facts.paused_until)}
-    resumed = await call.act("job.resume", name, lambda database: actions.resume(database, [name]), detail=was)
+    resumed = await call.act(
+        "job.resume", name, lambda database: actions.resume(database, [name]), standing=standings.of_job
+    )
     return call.go(_path(name), f"{name} runs again." if resumed else f"{name} was not paused.")
 
 

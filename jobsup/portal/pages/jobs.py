@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from jobsup.actions import jobs as actions
-from jobsup.actions import runs
+from jobsup.actions import runs, standings
 from jobsup.errors import JobsupError, UsageError
 from jobsup.model import Role, Status
 from jobsup.portal.call import Call
@@ -47,10 +47,13 @@ async def bulk(call: Call) -> Response:
     if not names:
         raise UsageError("no job is ticked")
     work = _work(verb, call.by, reason)
+    detail = {"reason": reason} if reason else {}
     done, refused = [], []
     for name in names:
         try:
-            done.append(await call.act(f"job.{verb}", name, partial(work, name=name)))
+            standing = None if verb == "run" else standings.of_job
+            act = call.act(f"job.{verb}", name, partial(work, name=name), detail=detail, standing=standing)
+            done.append(await act)
         except JobsupError as error:
             refused.append(str(error))
     told = [f"{len(done)} done: {', '.join(done)}"] if done else []

@@ -1,0 +1,213 @@
+"""Many clients of a portal in one cheap process: requests at a steady rate on connections that stay, and open streams.
+
+It is a process of its own so that what it measures does not wait for it, and speaks just enough HTTP to cost little: a
+thousand requests a second take a tenth of a core. What it is to do comes as JSON on standard input; what came of it
+goes to standard output.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import os
+import re
+import selectors
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+NICENESS = 10
+"""Whoever asks gives way: what the asking itself costs is not the portal's doing."""
+RECEIVE_BYTES = 1 << 16
+CONNECT_SECONDS = 30.0
+_LENGTH = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
+_TAG = re.compile(rb"\r\netag: ([^\r]+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked, and for how long."""
+
+    port: int
+    seconds: float
+    rate: float
+    """Requests a second of all connections together."""
+    connections: int
+    addresses: int
+    """The connections come from so many addresses in turn."""
+    requests: list[tuple[str, dict[str, str]]]
+    """(path, headers), asked in turn; one that was answered with an ETag is asked with it from then on."""
+    streams: int = 0
+    stream: tuple[str, dict[str, str]] = ("", {})
+
+
+@dataclass
+class Answers:
+    """What came back."""
+
+    seconds: float = 0.0
+    by_status: dict[int, int] = field(default_factory=dict)
+    cut: int = 0
+    """Connections that ended before an answer was whole."""
+    streamed: int = 0
+    """Streams that were open at the end."""
+    cpu_seconds: float = 0.0
+    """What the asking cost."""
+
+    def rate(self, *statuses: int) -> float:
+        """Return how many answers there were in a second, of these statuses or of any."""
+        return (
+            sum(count for status, count in self.by_status.items() if not statuses or status in statuses) / self.seconds
+        )
+
+
+def begin(order: Order) -> subprocess.Popen[bytes]:
+    """Start to ask."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.askers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(asdict(order)).encode())
+    process.stdin.close()
+    return process
+
+
+def end(process: subprocess.Popen[bytes]) -> Answers:
+    """Wait until it has asked all, and return what came of it."""
+    assert process.stdout is not None
+    told: dict[str, Any] = json.loads(process.stdout.read())
+    process.wait()
+    return Answers(**{**told, "by_status": {int(status): count for status, count in told["by_status"].items()}})
+
+
+def main() -> int:
+    os.nice(NICENESS)
+    order = Order(**json.load(sys.stdin))
+    json.dump(asdict(_Crowd(order).ask()), sys.stdout)
+    return 0
+
+
+class _Connection:
+    """One client: it asks, takes the answer whole, and waits until it asks again."""
+
+    def __init__(self, port: int, address: str) -> None:
+        self.peer, self.address = ("127.0.0.1", port), address
+        self.buffer = bytearray()
+        self.need: int | None = None
+        """Bytes of the whole answer, once its head is read."""
+        self.is_asking = False
+        self.request = 0
+        self.open()
+
+    def open(self) -> None:
+        self.socket = socket.create_connection(self.peer, CONNECT_SECONDS, source_address=(self.address, 0))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.setblocking(False)
+
+    def take(self, data: bytes) -> bytes | None:
+        """Add what came; returns the head of the answer when that is whole."""
+        self.buffer += data
+        if self.need is None and (at := self.buffer.find(b"\r\n\r\n")) >= 0:
+            length = _LENGTH.search(self.buffer, 0, at)
+            self.need = at + 4 + (int(length[1]) if length and self.buffer[9:12] != b"304" else 0)
+        if self.need is None or len(self.buffer) < self.need:
+            return None
+        head = bytes(self.buffer[: self.buffer.find(b"\r\n\r\n")])
+        self.buffer.clear()
+        self.need, self.is_asking = None, False
+        return head
+
+
+class _Crowd:
+    """All of them."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.answers = Answers()
+        self.selector = selectors.DefaultSelector()
+        self.texts = [_text(path, headers) for path, headers in order.requests]
+        self.tags: dict[int, bytes] = {}
+        self.streams = {self._stream() for _ in range(order.streams)}
+
+    def ask(self) -> Answers:
+        order = self.order
+        clients = [
+            _Connection(order.port, f"127.0.1.{number % order.addresses + 1}") for number in range(order.connections)
+        ]
+        for client in clients:
+            self.selector.register(client.socket, selectors.EVENT_READ, client)
+        began = time.monotonic()
+        pace = order.connections / order.rate
+        due = [(began + pace * number / len(clients), number) for number in range(len(clients))]
+        stop, turn = began + order.seconds, 0
+        while (now := time.monotonic()) < stop:
+            while due and due[0][0] <= now:
+                at, number = heapq.heappop(due)
+                if not clients[number].is_asking:
+                    self._send(clients[number], turn % len(self.texts))
+                    turn += 1
+                heapq.heappush(due, (max(at + pace, now), number))
+            self._listen(max(0.0, min(due[0][0], stop) - time.monotonic()))
+        self.answers.seconds = time.monotonic() - began
+        self.answers.streamed = len(self.streams)
+        self.answers.cpu_seconds = time.process_time()
+        return self.answers
+
+    def _send(self, client: _Connection, request: int) -> None:
+        client.is_asking, client.request = True, request
+        tag = self.tags.get(request)
+        known = b"If-None-Match: " + tag + b"\r\n" if tag else b""
+        try:
+            client.socket.sendall(self.texts[request] + known + b"\r\n")
+        except OSError:
+            self._again(client)
+
+    def _listen(self, seconds: float) -> None:
+        for key, _ in self.selector.select(seconds):
+            client = key.data
+            try:
+                data = key.fileobj.recv(RECEIVE_BYTES)  # type: ignore[union-attr]  # a socket was registered
+            except BlockingIOError:
+                continue
+            except OSError:
+                data = b""
+            if client is None:
+                if not data:
+                    self.selector.unregister(key.fileobj)
+                    self.streams.discard(key.fileobj)  # type: ignore[arg-type]
+            elif not data:
+                self._again(client)
+            elif head := client.take(data):
+                status = int(head[9:12])
+                self.answers.by_status[status] = self.answers.by_status.get(status, 0) + 1
+                if tag := _TAG.search(head):
+                    self.tags[client.request] = tag[1]
+
+    def _again(self, client: _Connection) -> None:
+        self.answers.cut += client.is_asking
+        self.selector.unregister(client.socket)
+        client.socket.close()
+        client.buffer.clear()
+        client.need, client.is_asking = None, False
+        client.open()
+        self.selector.register(client.socket, selectors.EVENT_READ, client)
+
+    def _stream(self) -> socket.socket:
+        path, headers = self.order.stream
+        made = socket.create_connection(("127.0.0.1", self.order.port), CONNECT_SECONDS)
+        made.sendall(_text(path, headers) + b"\r\n")
+        made.setblocking(False)
+        self.selector.register(made, selectors.EVENT_READ, None)
+        return made
+
+
+def _text(path: str, headers: dict[str, str]) -> bytes:
+    lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return "".join(f"{line}\r\n" for line in lines).encode()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
