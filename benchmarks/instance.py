@@ -130,8 +130,10 @@ class Instance:
         return {child["slot"]: child["pid"] for child in self.status()["children"] if child["kind"] == "worker"}
 
     def said(self) -> str:
-        """Return the end of the log."""
-        return self.log.read_text()[-LOG_CHARACTERS_MAX:]
+        """Return the begin of the log, where what went wrong stands, and its end."""
+        log = self.log.read_text()
+        most = LOG_CHARACTERS_MAX // 2
+        return log if len(log) <= 2 * most else f"{log[:most]}\n...\n{log[-most:]}"
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """Read from the tables, with a connection of our own that holds nothing afterwards."""

@@ -167,11 +167,11 @@ def _name(place: str, shape: tuple[int, int]) -> str:
 
 PARTS: dict[str, Callable[[Bench], Arms]] = {
     "limit": _limit,
+    "run": _run_now,
+    "idle": _idle,
+    "due": _due,
+    "claim": _claim,
     "commands": _commands,
     "callables": _callables,
-    "run": _run_now,
-    "due": _due,
-    "idle": _idle,
-    "claim": _claim,
     "peers": _peers,
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import bindparam, text
 
 from benchmarks import tree
+from benchmarks.figures import MeasureError
 from benchmarks.instance import Instance, Place
 from benchmarks.limit import Limit
 from jobsup.store import notifier
@@ -60,7 +61,7 @@ def _run_down(instance: Instance, runs: int) -> float:
     bad = instance.rows("SELECT count(*) FROM job_dispatch WHERE status <> 'COMPLETED'")[0][0]
     logs = instance.rows("SELECT count(*) FROM job_execution_log")[0][0]
     if bad or logs < runs:
-        raise RuntimeError(f"{bad} runs did not complete, {logs} have a log row\n{instance.said()}")
+        raise MeasureError(f"{bad} runs did not complete, {logs} have a log row\n{instance.said()}")
     return runs / (instance.instant("SELECT max(completed_at) FROM job_dispatch") - committed).total_seconds()
 
 

@@ -21,6 +21,7 @@ from jobsup.worker.failure import NotStartedError
 
 UMASK_OF_ANOTHER_USER = 0o077
 READ_BYTES_MAX = 64 << 10
+KNOWN_MAX = 1000
 LENGTH_BYTES = 4
 """In front of each message of a wrapper."""
 
@@ -55,7 +56,7 @@ class Confinement:
     @property
     def needs_wrapper(self) -> bool:
         """It asks for something that only the process itself can do, before it becomes the job."""
-        return self != PLAIN and (self.changes_account or replace(self, account=None) != PLAIN)
+        return self is not PLAIN and self != PLAIN and (self.changes_account or replace(self, account=None) != PLAIN)
 
     @property
     def changes_account(self) -> bool:
@@ -88,8 +89,20 @@ PLAIN = Confinement()
 
 def confinement_of(job: JobSpec) -> Confinement:
     """Return what a job asks for. NotStartedError when its user or group is none of this machine's, or not for us."""
+    known = _known.get(id(job))
+    if known is not None and known[0] is job:
+        return known[1]
     account = find_account(job.user, job.group)
-    return Confinement(
+    found = _confinement(job, account)
+    if account is None:  # whose account it is may change
+        if len(_known) >= KNOWN_MAX:
+            _known.clear()
+        _known[id(job)] = job, found
+    return found
+
+
+def _confinement(job: JobSpec, account: Account | None) -> Confinement:
+    found = Confinement(
         account=account,
         umask=None if job.umask is None else int(job.umask, 8),
         nice=job.nice,
@@ -100,6 +113,11 @@ def confinement_of(job: JobSpec) -> Confinement:
         cpu_quota=None if job.cpu_quota is None else int(job.cpu_quota.rstrip("%")),
         limits=tuple(_limits(job)),
     )
+    return PLAIN if found == PLAIN else found
+
+
+_known: dict[int, tuple[JobSpec, Confinement]] = {}
+"""What definitions in use ask for, by their identity: they are not made anew for each run."""
 
 
 def wrapped(order: dict[str, Any], complaint: int) -> tuple[list[str], dict[str, str], int]:

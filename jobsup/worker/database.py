@@ -8,7 +8,6 @@ import random
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -83,11 +82,10 @@ class DatabaseThread:
 
     def receive(self) -> Reply | None:
         """Take the answer, once it is there; the thread is idle again then."""
-        with suppress(IndexError):
-            reply = self._replies.popleft()
-            self.is_idle = True
-            return reply
-        return None
+        if not self._replies:
+            return None
+        self.is_idle = True
+        return self._replies.popleft()
 
     def leave(self) -> None:
         """Have the worker marked OFFLINE and the connection closed, after what is under way."""

@@ -18,6 +18,10 @@ STARTED_WITHIN_SECONDS = 0.1
 """A run that still goes on after this long is reported as started."""
 LIVE_SECONDS = 0.25
 """Between two pieces of live output; of a killed worker's run at most this much may be missing."""
+ROUND_SECONDS = 0.04
+"""Between two rounds, while what was claimed ahead keeps the slots busy: a word costs as much as many runs."""
+ROUND_BYTES_MAX = 1 << 20
+"""Output that waits for no company."""
 WATCH_SECONDS_MIN = 0.05
 """Wake-ups that come thicker make the worker ask for cancels only so often."""
 
@@ -41,6 +45,7 @@ class Outbox:
     _watch_at: float | None = None
     _live_from: float = 0.0
     _composed_at: float = 0.0
+    _unsent_bytes: int = 0
 
     @property
     def is_empty(self) -> bool:
@@ -71,6 +76,7 @@ class Outbox:
         for result in self.slots.results:
             self._unreported.pop(result.dispatch_id, None)
             self.unsent.append(result)
+            self._unsent_bytes += len(result.output.data)
         self.slots.results.clear()
 
     def written(self, request: Round) -> None:
@@ -80,9 +86,11 @@ class Outbox:
 
     def next_at(self, now: float) -> float:
         """Return when the next round should go; `now` or earlier: at once."""
-        if not self.is_empty:
-            return now
         moments = [self.pulse.due_at, self._live_at(), *self._unreported.values()]
+        if not self.is_empty:
+            if not self._may_wait:
+                return now
+            moments.append(self._composed_at + ROUND_SECONDS)
         if self.free:
             moments.append(now + self.appetite.seconds())
         if self.ahead.give_back_at is not None:
@@ -91,12 +99,18 @@ class Outbox:
             moments.append(self._watch_at)
         return min(moments)
 
+    @property
+    def _may_wait(self) -> bool:
+        """Nobody would gain by hearing of the ends at once: no slot is free, and there are claims for the next ones."""
+        is_busy = len(self.ahead) > 0 and not self.is_draining and not self.free
+        return is_busy and not self._release and self._unsent_bytes < ROUND_BYTES_MAX
+
     def compose(self, now: float) -> Round:
         """Put the round together: all there is to say, and a claim when it is time to ask or a run has just ended."""
         runs = self.slots.runs
         unreported, release, watch_at = self._unreported, self._release, self._watch_at
         self._unreported, self._release, self._watch_at = {}, [], None
-        self._composed_at = now
+        self._composed_at, self._unsent_bytes = now, 0
         is_beat_due = self.pulse.is_due(now)
         if is_beat_due:
             self.slots.sweep()

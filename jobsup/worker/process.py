@@ -119,7 +119,11 @@ def _posix_spawn(
 
 
 def _strings(texts: Sequence[str]) -> ctypes.Array[ctypes.c_char_p]:
-    return (ctypes.c_char_p * (len(texts) + 1))(*map(_string, texts), None)
+    """Encode them all in one go, which takes a third of the time."""
+    encoded = os.fsencode("\0".join(texts)).split(b"\0")
+    if len(encoded) != len(texts):
+        raise ValueError("embedded null byte")
+    return (ctypes.c_char_p * (len(texts) + 1))(*encoded, None)
 
 
 def _string(text: str) -> bytes:

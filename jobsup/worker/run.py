@@ -176,13 +176,14 @@ def deadline_cause(run: Run) -> Cause:
     )
 
 
-def exit_of(status: int, usage: struct_rusage, at: datetime) -> Exit:
-    """Read what wait4 returned."""
+def exit_of(status: int, usage: struct_rusage, at: datetime, out_of_memory: str = "") -> Exit:
+    """Read what wait4 returned; `out_of_memory` says what is known of that."""
     code, signum = (None, status & 0x7F) if status & 0x7F else (status >> 8 & 0xFF, None)
     return Exit(
         at=at,
         code=code,
         signal=signum,
+        out_of_memory=out_of_memory,
         cpu_user=usage.ru_utime,
         cpu_system=usage.ru_stime,
         max_rss=_own_peak(usage),

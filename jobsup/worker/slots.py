@@ -8,7 +8,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -243,7 +243,7 @@ class Slots:
         handles = self._handles[run.dispatch_id]
         _, status, usage = os.wait4(run.pid, 0)
         handles.process.returncode = os.waitstatus_to_exitcode(status)
-        ending = replace(exit_of(status, usage, self.clock.now()), out_of_memory=handles.spawned.ran_out_of_memory())
+        ending = exit_of(status, usage, self.clock.now(), handles.spawned.ran_out_of_memory())
         complaint = None if run.cause is not None else handles.spawned.complaint()
         self._let_go(handles)
         if complaint is not None:  # its wrapper never became it

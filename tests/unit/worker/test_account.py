@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Iterator
 
 import pytest
 
+from jobsup.worker import account
 from jobsup.worker.account import find_account
 from jobsup.worker.failure import NotStartedError
 
@@ -14,9 +16,12 @@ NOBODY = pwd.getpwnam("nobody")
 
 
 @pytest.fixture
-def as_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
+def as_a_user(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     monkeypatch.setattr(os, "getegid", lambda: 12345)
+    account.own_home.cache_clear()
+    yield
+    account.own_home.cache_clear()  # a later test of this process is somebody else
 
 
 def test_a_job_that_names_nobody_runs_as_who_we_are() -> None:

@@ -1,0 +1,106 @@
+"""When a worker says what it has to say: at once where somebody gains by it, else in company."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from jobsup.model import CapturedOutput, Reason, RunResult, Status
+from jobsup.worker.ahead import Ahead
+from jobsup.worker.appetite import Appetite
+from jobsup.worker.heartbeat import Pulse
+from jobsup.worker.outbox import ROUND_BYTES_MAX, ROUND_SECONDS, Outbox
+from tests.support.clock import FakeClock
+from tests.unit.worker.test_ahead import claim
+
+SLOTS = 4
+
+
+class FakeSlots:
+    """As many runs as are said, and the ends of others."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.runs: list[Any] = []
+        self.results: list[RunResult] = []
+
+    processed = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def sweep(self) -> None:
+        pass
+
+
+@pytest.fixture
+def slots() -> FakeSlots:
+    return FakeSlots(SLOTS)
+
+
+@pytest.fixture
+def outbox(clock: FakeClock, slots: FakeSlots) -> Outbox:
+    """An outbox of a worker whose slots are full, with more claimed ahead, that has just sent a round."""
+    outbox = Outbox(
+        slots,  # type: ignore[arg-type]  # all of it that matters here
+        Pulse(3600, clock.monotonic()),
+        Appetite(clock, poll_seconds=3600, poll_seconds_max=3600),
+        clock,
+        SLOTS,
+        Ahead(clock),
+    )
+    outbox.ahead.add(claim(100))
+    outbox.compose(clock.monotonic())
+    clock.advance(ROUND_SECONDS / 4)
+    return outbox
+
+
+def ended(outbox: Outbox, slots: FakeSlots, clock: FakeClock, output: bytes = b"") -> float:
+    """Let a run end; returns in how many seconds the next round goes."""
+    captured = CapturedOutput(output, len(output))
+    slots.results.append(RunResult(1, Status.COMPLETED, Reason.NONE, clock.now(), output=captured))
+    outbox.collect()
+    now = clock.monotonic()
+    return max(0.0, outbox.next_at(now) - now)
+
+
+def test_an_end_waits_for_others_while_claims_ahead_keep_the_slots_busy(
+    outbox: Outbox, slots: FakeSlots, clock: FakeClock
+) -> None:
+    assert ended(outbox, slots, clock) == pytest.approx(ROUND_SECONDS * 3 / 4)
+    clock.advance(ROUND_SECONDS * 3 / 4)
+    assert outbox.next_at(clock.monotonic()) <= clock.monotonic()
+
+
+def test_an_end_is_told_at_once_when_a_slot_is_free(outbox: Outbox, slots: FakeSlots, clock: FakeClock) -> None:
+    slots.count -= 1
+    assert ended(outbox, slots, clock) == 0
+
+
+def test_an_end_is_told_at_once_when_nothing_is_left_to_start(
+    outbox: Outbox, slots: FakeSlots, clock: FakeClock
+) -> None:
+    outbox.ahead.take()
+    assert ended(outbox, slots, clock) == 0
+
+
+def test_an_end_is_told_at_once_when_the_worker_leaves(outbox: Outbox, slots: FakeSlots, clock: FakeClock) -> None:
+    outbox.is_draining = True
+    assert ended(outbox, slots, clock) == 0
+
+
+def test_much_output_waits_for_nobody(outbox: Outbox, slots: FakeSlots, clock: FakeClock) -> None:
+    assert ended(outbox, slots, clock, b"x" * (ROUND_BYTES_MAX // 2)) > 0
+    assert ended(outbox, slots, clock, b"x" * (ROUND_BYTES_MAX // 2)) == 0
+
+
+def test_what_is_given_back_is_told_at_once(outbox: Outbox, clock: FakeClock) -> None:
+    outbox.give_back(7)
+    assert outbox.next_at(clock.monotonic()) <= clock.monotonic()
+
+
+def test_a_heartbeat_that_is_due_takes_the_ends_along(outbox: Outbox, slots: FakeSlots, clock: FakeClock) -> None:
+    outbox.pulse.due_at = clock.monotonic() + timedelta(milliseconds=1).total_seconds()
+    assert ended(outbox, slots, clock) == pytest.approx(0.001)
