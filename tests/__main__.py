@@ -16,6 +16,8 @@ CHECKS: tuple[tuple[str, ...], ...] = (
     ("lint-imports",),
 )
 """They run side by side."""
+FIRST_LOOK = ("pytest", "--collect-only", "-qqq")
+"""Beside the checks of a clean clone, which leave a core idle: else each process of the tests compiled everything."""
 TESTS = ("pytest", "-n", "5", "--dist", "worksteal")
 """More at a time than a small machine has cores: most of what a test of processes does is wait."""
 ALONE = ("pytest", "--last-failed", "-p", "no:xdist", "--maxfail", "1")
@@ -26,7 +28,9 @@ SOME_FAILED = 1
 
 def main(arguments: list[str]) -> int:
     """Run every check, and when they pass the tests with the arguments; returns the exit code of what failed first."""
-    started = [(check, _start(*check, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)) for check in CHECKS]
+    is_clean_clone = not (ROOT / ".pytest_cache").exists()
+    checks = (*CHECKS, FIRST_LOOK) if is_clean_clone else CHECKS
+    started = [(check, _start(*check, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)) for check in checks]
     codes = [_end(check, process) for check, process in started]
     if failed := next(filter(None, codes), 0):
         return failed

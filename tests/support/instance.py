@@ -18,6 +18,7 @@ import pytest
 
 from jobsup.runtime import procs, trees
 from tests.support.command import JOBSUP, forked
+from tests.support.store import empty_file
 from tests.support.waiting import PATIENCE, until
 
 SETTINGS = """\
@@ -87,13 +88,17 @@ class Instance:
         return process
 
     def start(self, **environment: str) -> Instance:
-        """Start the supervisor and wait until every child is ready."""
+        """Start the supervisor and wait until every child is ready; a first start finds its tables made."""
+        database = self.folder / "jobsup.db"
+        if f'"sqlite:///{database.name}"' in self.config.read_text(encoding="utf-8") and not database.exists():
+            database.touch(mode=0o600)
+            database.write_bytes(empty_file())
         self.process = self.spawn("start", **environment)
         return self.wait_up()
 
     def wait_up(self) -> Instance:
         """Wait until every child is ready."""
-        until(self._is_up, PATIENCE, "the instance to come up", lambda: self.log)
+        until(self._is_up, PATIENCE, "the instance to come up", lambda: self.log, every=0.05)
         return self
 
     def _is_up(self) -> bool:

@@ -40,6 +40,7 @@ __all__ = [
     "db",
     "dispatch_row",
     "dispatches_of",
+    "empty_file",
     "job_row",
     "job_spec",
     "log_row",
@@ -68,12 +69,12 @@ def db(tmp_path: Path, clock: FakeClock) -> Iterator[Database]:
 
 def create_database(path: Path, *, clock: Clock | None = None) -> Database:
     """Make a SQLite file with all tables, marked as migrated, and open it (`clock` None: the machine's)."""
-    path.write_bytes(_empty_file())
+    path.write_bytes(empty_file())
     return Database(f"sqlite:///{path}", synchronous="off", clock=clock)
 
 
 @cache
-def _empty_file() -> bytes:
+def empty_file() -> bytes:
     """Return what an empty database of this version is: made once, it is copied a thousand times."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "empty.db"
