@@ -59,7 +59,7 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        value: object = importlib.import_module("importlib.metadata").version("jobsup")
+        value: object = importlib.import_module("jobsup.version").VERSION
     elif name in _HOMES:
         value = getattr(importlib.import_module(_HOMES[name]), name)
     else:

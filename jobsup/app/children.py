@@ -11,7 +11,7 @@ from jobsup.app import containment
 from jobsup.app.prepare import Prepared
 from jobsup.config.settings import Config
 from jobsup.portal import opening
-from jobsup.runtime import procs
+from jobsup.runtime import lazy, procs
 from jobsup.runtime.cgroups import Groups
 from jobsup.runtime.link import Link
 from jobsup.supervisor.spec import ChildSpec, Plan
@@ -51,6 +51,7 @@ def has_portal(config: Config) -> bool:
 
 def preload(config: Config) -> None:
     """Load what the children need before they are forked, so that they share it; leaves the database alone."""
+    lazy.put_off(*lazy.SELDOM_USED)
     from jobsup.scheduler import service as _scheduler_service  # noqa: F401  (for the loading)
     from jobsup.store import preload as store_preload
     from jobsup.worker import service as _worker_service  # noqa: F401  (for the loading)

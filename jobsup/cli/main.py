@@ -16,6 +16,7 @@ import click
 from jobsup.cli.here import Here
 from jobsup.cli.verb import Noun, config_option
 from jobsup.errors import ExitCode, JobsupError
+from jobsup.version import VERSION
 
 PROGRAM = "jobsup"
 COMPLETION_VARIABLE = "_JOBSUP_COMPLETE"
@@ -118,7 +119,7 @@ class LazyGroup(Noun):
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @config_option
-@click.version_option(package_name="jobsup", prog_name=PROGRAM, message="%(prog)s %(version)s")
+@click.version_option(VERSION, prog_name=PROGRAM, message="%(prog)s %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """The scheduled-job supervisor: one command schedules, runs, records and survives."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import platform
 import sqlite3
-from importlib.metadata import version as installed_version
 
 import click
 
 from jobsup.cli.here import Here
 from jobsup.cli.text import print_json
 from jobsup.cli.verb import json_option, verb
+from jobsup.version import VERSION
 
 
 @verb(
@@ -41,8 +41,7 @@ def completion(ctx: click.Context, here: Here, shell: str) -> None:  # noqa: ARG
 @json_option
 def version(here: Here, as_json: bool) -> None:  # noqa: ARG001  (every verb is handed it)
     """Print the version."""
-    number = installed_version("jobsup")
     if as_json:
-        print_json({"version": number, "python": platform.python_version(), "sqlite": sqlite3.sqlite_version})
+        print_json({"version": VERSION, "python": platform.python_version(), "sqlite": sqlite3.sqlite_version})
     else:
-        click.echo(f"jobsup {number}")
+        click.echo(f"jobsup {VERSION}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from importlib.metadata import version
 from pathlib import Path
 
 from jinja2 import Environment
@@ -17,6 +16,7 @@ from jobsup.portal.opening import setup_file
 from jobsup.portal.render import environment
 from jobsup.portal.views.tallies import Tallies
 from jobsup.portal.watches import Watches
+from jobsup.version import VERSION
 
 HASHES_AT_ONCE = 2
 """Passwords that are looked at at a time: each takes 32 MiB."""
@@ -57,7 +57,7 @@ class Site:
         self.watches = Watches(handles, self.draining)
         self.tallies = Tallies()
         self.node = config.supervisor.node
-        self.version = version("jobsup")
+        self.version = VERSION
         self.menu = MENU
 
     @property

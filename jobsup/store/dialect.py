@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Compiled, Connection, Dialect, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 if TYPE_CHECKING:
     from jobsup.store.models import Base
@@ -28,7 +28,7 @@ def _made_insert(dialect: Dialect, model: type[Base], columns: tuple[str, ...]) 
     known = _made.setdefault(dialect, {})
     made = known.get((model, columns))
     if made is None:
-        insert = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
+        insert = importlib.import_module(f"sqlalchemy.dialects.{dialect.name}").insert  # the other one is large
         new = insert(model).on_conflict_do_nothing()
         made = known[model, columns] = new.compile(dialect=dialect, column_keys=list(columns), for_executemany=True)
     return made

@@ -442,3 +442,6 @@ class Audit(Base):
     """What was before and after, or why it was refused."""
 
     __table_args__ = (Index("ix_audit_subject", "subject", "id"),)
+
+
+tables.limit_indexes("sqlite", "postgresql")  # who loads this makes tables, or compares them

@@ -62,6 +62,7 @@ def rehearse(url: str) -> None:
 
 def _rehearse_in(folder: Path) -> None:
     database = Database(f"sqlite:///{folder / 'rehearsal.db'}", synchronous="off", kind="rehearsal")
+    tables.limit_indexes("sqlite")
     with database.write() as connection:
         tables.metadata.create_all(connection)
     listener = notifier.Listener(database, "worker")

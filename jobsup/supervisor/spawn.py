@@ -72,6 +72,7 @@ def fork(main: Callable[[], int], name: str) -> ForkProcess:
 def freeze_memory() -> None:
     """Move all objects out of the collector's sight, so that children share their pages instead of copying them."""
     gc.collect()
+    sys._clear_type_cache()  # else each name it drops later for another one is written to, wherever it lies
     gc.freeze()
 
 

@@ -8,7 +8,6 @@ import random
 import sys
 import threading
 from datetime import timedelta
-from importlib.metadata import version
 from typing import Any
 
 from jobsup.clock import Clock, SystemClock
@@ -25,6 +24,7 @@ from jobsup.store.engine import Database
 from jobsup.store.notifier import Listener
 from jobsup.store.rounds import Answer, Worker
 from jobsup.store.spool import Owner, Spool
+from jobsup.version import VERSION
 from jobsup.worker import report
 from jobsup.worker.ahead import Ahead
 from jobsup.worker.appetite import Appetite
@@ -43,8 +43,6 @@ AWAY_SECONDS = 1.0
 """A database that takes so long for a round may be away: results are kept on disk as well, and outlive this worker."""
 REGISTER_RETRY_SECONDS_MAX = 2.0
 IDLE_SECONDS_MAX = 3600.0
-VERSION = version("jobsup")
-"""Read when this is loaded, before the fork: the search costs each process a megabyte."""
 SWITCH_SECONDS = 0.0005
 """How soon the database thread lets the main one go on; with Python's own 5 ms a start would often wait as long."""
 

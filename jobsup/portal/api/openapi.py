@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache
-from importlib.metadata import version
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
@@ -16,6 +15,7 @@ from jobsup.portal.call import Call
 from jobsup.portal.problems import STATUS, TITLES
 from jobsup.portal.routes import Entry
 from jobsup.store import requests
+from jobsup.version import VERSION
 
 _PART = re.compile(r"\{(\w+)(?::(\w+))?\}")
 JSON = "application/json"
@@ -37,7 +37,7 @@ def describe() -> dict[str, Any]:
         paths.setdefault(entry.path, {})[entry.method.lower()] = _operation(entry)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "jobsup", "version": version("jobsup"), "description": "See, run and mend jobs."},
+        "info": {"title": "jobsup", "version": VERSION, "description": "See, run and mend jobs."},
         "security": [{"token": []}],
         "paths": paths,
         "components": {
