@@ -51,6 +51,7 @@ def has_portal(config: Config) -> bool:
 
 def preload(config: Config) -> None:
     """Load what the children need before they are forked, so that they share it; leaves the database alone."""
+    lazy.leave_out(*lazy.NEVER_USED)
     lazy.put_off(*lazy.SELDOM_USED)
     from jobsup.scheduler import service as _scheduler_service  # noqa: F401  (for the loading)
     from jobsup.store import preload as store_preload

@@ -1,15 +1,47 @@
 """Modules that a library imports and our processes never use: they are loaded when something of them is asked for.
 
 SQLAlchemy imports asyncio, with all of TLS behind it, and the readers of package metadata, with e-mail's parser and
-ZIP's: two megabytes in a supervisor, and a part of them again in each of its children.
+ZIP's: three megabytes in a supervisor, and a part of them again in each of its children.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import sys
+import threading
+from types import ModuleType
+from typing import Any
 
 SELDOM_USED = ("asyncio", "importlib.metadata")
+NEVER_USED = ("greenlet",)
+"""What SQLAlchemy runs on asyncio with; where it finds it, it uses asyncio at once."""
+_loading = threading.RLock()
+
+
+class _PutOff(ModuleType):
+    """A module until something of it is asked for. (`LazyLoader`'s is loaded by the next `import` of its name.)"""
+
+    def __getattr__(self, name: str) -> Any:
+        with _loading:
+            if type(self) is _PutOff and "_is_loading" not in vars(self):
+                vars(self)["_is_loading"] = True
+                _load(self)
+        if name not in vars(self):
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        return vars(self)[name]
+
+
+def _load(module: ModuleType) -> None:
+    assert module.__spec__ is not None and module.__spec__.loader is not None  # noqa: S101, PT018  (see `put_off`)
+    module.__spec__.loader.exec_module(module)
+    del vars(module)["_is_loading"]
+    module.__class__ = ModuleType
+
+
+def leave_out(*names: str) -> None:
+    """Have these modules taken for not installed by who imports them if they are."""
+    for name in names:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # the import system's own word for it
 
 
 def put_off(*names: str) -> None:
@@ -18,9 +50,11 @@ def put_off(*names: str) -> None:
         spec = None if name in sys.modules else importlib.util.find_spec(name)
         if spec is None or spec.loader is None:
             continue
-        spec.loader = importlib.util.LazyLoader(spec.loader)
-        module = sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)  # the lazy loader's, which only gets ready
+        module = sys.modules[name] = _PutOff(name)
+        module.__spec__, module.__loader__, module.__file__ = spec, spec.loader, spec.origin
+        module.__package__ = spec.parent
+        if spec.submodule_search_locations is not None:
+            module.__path__ = spec.submodule_search_locations
         package, _, own = name.rpartition(".")
         if package:
             setattr(sys.modules[package], own, module)
