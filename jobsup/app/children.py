@@ -9,7 +9,8 @@ from typing import Any
 
 from jobsup.app import containment
 from jobsup.app.prepare import Prepared
-from jobsup.config.settings import Config
+from jobsup.config.settings import Config, DatabaseSettings
+from jobsup.config.urls import masked
 from jobsup.portal import opening
 from jobsup.runtime import lazy, procs
 from jobsup.runtime.cgroups import Groups
@@ -34,6 +35,7 @@ def compose(prepared: Prepared, instance: str, now: datetime, groups: Groups | N
         config=config.path,
         lines=prepared.lines,
         facts={
+            "database": _database(config.database),
             "set": config.set,
             "node": config.supervisor.node,
             "jobs": len(config.jobs),
@@ -42,6 +44,12 @@ def compose(prepared: Prepared, instance: str, now: datetime, groups: Groups | N
             "free_space_min": config.database.free_space_min,
         },
     )
+
+
+def _database(settings: DatabaseSettings) -> dict[str, Any]:
+    """Return what finds the database without the file; a password is nobody's business, so then it cannot."""
+    url = settings.url if masked(settings.url) == settings.url else ""
+    return {"url": url, "schema": settings.schema, "timeout_seconds": settings.timeout.total_seconds()}
 
 
 def has_portal(config: Config) -> bool:

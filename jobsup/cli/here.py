@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobsup.errors import UnreachableError, UsageError
+from jobsup.errors import ConfigError, UnreachableError, UsageError
 
 if TYPE_CHECKING:
     from jobsup.cli.gateway import Gateway
@@ -26,6 +26,9 @@ class Here:
         self.url_option: str | None = None
         """What `--url` said."""
         self.token_option: str | None = None
+        self.fault: ConfigError | None = None
+        """What is wrong with the file, while the instance that was started with it runs on; known after `peek`."""
+        self.on_fault: Callable[[ConfigError], None] = _tell
         self._peek: Peek | None = None
 
     @property
@@ -61,8 +64,26 @@ class Here:
         from jobsup.config import quick
 
         if self._peek is None:
-            self._peek = quick.peek(self.path())
+            try:
+                self._peek = quick.peek(self.path())
+            except ConfigError as error:
+                self._peek = self._running(error)
         return self._peek
+
+    def _running(self, fault: ConfigError) -> Peek:
+        """Return where the instance is that was started with a file which is broken or gone by now.
+
+        Without one the fault is raised.
+        """
+        from jobsup.config import quick, search
+        from jobsup.control import finding
+
+        found = finding.find(Path(os.path.abspath(search.wanted(self.option))))  # noqa: PTH100  # as the file is read
+        if found is None:
+            raise fault
+        self.fault = fault
+        self.on_fault(fault)
+        return quick.of_running(found.status, found.socket)
 
     def config(self) -> Config:
         """Return the whole configuration; ConfigError with every problem."""
@@ -95,7 +116,10 @@ class Here:
         from jobsup.store import schema
         from jobsup.store.engine import Database
 
-        database = Database.of(self.peek().database, kind="command")
+        settings = self.peek().database
+        if not settings.url:
+            raise UnreachableError("where the database is, password included, stands in the broken configuration alone")
+        database = Database.of(settings, kind="command")
         try:
             if database.path is not None and not database.path.exists():
                 raise UnreachableError(f"database {database.path} does not exist yet: `jobsup start` makes it")
@@ -103,3 +127,10 @@ class Here:
             yield database
         finally:
             database.close()
+
+
+def _tell(fault: ConfigError) -> None:
+    from jobsup.cli.text import say
+
+    say("\n".join(f"jobsup: warning: {line}" for line in str(fault).splitlines()))
+    say("jobsup: warning: the running instance keeps the configuration it has; a restart would fail")

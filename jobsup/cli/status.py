@@ -32,6 +32,7 @@ def status_(ctx: click.Context, here: Here, *, as_json: bool, watch: bool, inter
     Ends with 0 when all is well, 1 when something is not, 3 when nothing is running; what the database knows is
     shown all the same.
     """
+    here.on_fault = lambda _fault: None  # told with what else is not as it should be
     found = _look(here)
     _show(found, as_json=as_json)
     pause = threading.Event()
@@ -56,7 +57,11 @@ def _look(here: Here) -> dict[str, Any]:
     from jobsup.actions.operations.hosts import STATUS
 
     with here.gateway() as gate:
-        return gate.ask(STATUS)
+        found = gate.ask(STATUS)
+    if here.fault is not None:
+        wrong = "; ".join(str(here.fault).splitlines())
+        found["warnings"].append(f"a restart would fail, the configuration on disk is broken: {wrong}")
+    return found
 
 
 def _show(found: dict[str, Any], *, as_json: bool) -> None:

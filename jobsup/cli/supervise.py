@@ -128,6 +128,7 @@ def reload(here: Here, dry_run: bool) -> None:
     """
     from jobsup.actions.operations.hosts import RELOAD
 
+    here.on_fault = lambda _fault: None  # the supervisor itself will say what is wrong
     with here.gateway(_print_line) as gate:
         gate.ask(RELOAD, dry_run=dry_run)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,25 @@ def peek(path: str | Path, environ: Mapping[str, str] | None = None) -> Peek:
         path=str(source.path),
         database=DatabaseSettings(
             url=url, schema=schema, timeout=parse_environment(timeout) if timeout else TIMEOUT_DEFAULT
+        ),
+    )
+
+
+def of_running(status: Mapping[str, Any], socket: Path) -> Peek:
+    """Return where an instance is by what its supervisor says, for a file that does not say it (any more).
+
+    The URL is empty when it has a password: that stands in the file alone.
+    """
+    database = status["database"]
+    return Peek(
+        database_url=database["url"],
+        runtime_dir=str(socket.parent),
+        set=status["set"],
+        node=status["node"],
+        cgroup=SupervisorSettings().cgroup,
+        path=status["supervisor"]["config"],
+        database=DatabaseSettings(
+            url=database["url"], schema=database["schema"], timeout=timedelta(seconds=database["timeout_seconds"])
         ),
     )
 

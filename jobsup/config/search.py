@@ -31,6 +31,12 @@ def find(path_option: str | Path | None = None, environ: Mapping[str, str] = os.
     raise ConfigError((Problem(f"no configuration found (looked at {tried}): write one with `jobsup init`"),))
 
 
+def wanted(path_option: str | Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the file that `find` is about, be it there or not."""
+    named = path_option or environ.get(VARIABLE)
+    return Path(named) if named else next(filter(_exists, default_places(environ)), Path(FILE_NAME))
+
+
 def default_places(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
     """Return the files that are looked for when none is named, the nearest first."""
     return (Path(FILE_NAME), _user_folder(environ) / "jobsup" / FILE_NAME, SYSTEM_FILE)

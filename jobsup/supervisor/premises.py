@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from logging import CRITICAL, WARNING
 from pathlib import Path
 
+from jobsup.config.places import socket_path
 from jobsup.control.server import SocketError
 from jobsup.events import emit
 from jobsup.runtime import locks, procs, trees
@@ -14,7 +15,6 @@ from jobsup.runtime.cgroups import Groups
 from jobsup.supervisor.yard import Yard
 
 SWEEP_SECONDS = 5.0
-SOCKET_NAME = "control.sock"
 
 
 class Premises:
@@ -23,7 +23,7 @@ class Premises:
     def __init__(
         self, folder: Path, lock_paths: Sequence[str | Path], instance: str, groups: Groups | None = None
     ) -> None:
-        self.socket_path = folder / SOCKET_NAME
+        self.socket_path = socket_path(folder)
         self._folder = folder
         self._lock_paths = lock_paths
         self._instance = instance

@@ -200,6 +200,33 @@ def test_a_broken_file_changes_nothing(instances: list[Instance]) -> None:
     assert instance.cli("run", "b", "--wait").returncode == 0
 
 
+def test_an_instance_whose_file_is_broken_or_gone_stays_in_reach(instances: list[Instance]) -> None:
+    instance = make(instances, JOBS, workers=1).start()
+    good, before = instance.config.read_text(), instance.pids()
+    instance.config.write_text("[supervisor\n" + good)
+    told = instance.cli("status")
+    assert told.returncode == 0, told.stderr
+    assert len(told.stderr.splitlines()) == 1
+    assert "the configuration on disk is broken" in told.stderr
+    assert "jobsup.toml:1: not valid TOML" in told.stderr
+    assert "broken" in instance.json("status")["warnings"][-1]
+    assert instance.cli("scale", "workers=2").returncode == 0
+    run = instance.cli("run", "b", "--wait")
+    assert run.returncode == 0
+    assert "a restart would fail" in run.stderr
+    refused = instance.cli("reload")
+    assert refused.returncode == 7
+    assert refused.stderr.count("not valid TOML") == 1
+    assert instance.json("status")["supervisor"]["generation"] == 1
+    assert set(before) <= set(instance.pids())
+    instance.config.unlink()
+    assert instance.process is not None
+    stopped = instance.cli("stop")
+    assert stopped.returncode == 0
+    assert instance.process.wait(PATIENCE) == 0
+    assert instance.cli("stop").returncode == 7, "nothing runs that was started with it"
+
+
 def test_a_changed_worker_count_adds_workers_and_keeps_the_others(instances: list[Instance]) -> None:
     instance = make(instances, JOBS, workers=2).start()
     before = instance.pids("worker")
