@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
@@ -211,7 +212,12 @@ class Server:
     def _connect(self, _: Any, __: Any, arguments: Any, parameters: dict[str, Any]) -> Link:
         """Open a connection with its session as we need it, and listen on it."""
         self.waits()
-        link: Link = Link.connect(*arguments, autocommit=True, **parameters)
+        try:
+            link: Link = Link.connect(*arguments, autocommit=True, **parameters)
+        except psycopg.Error as error:
+            # Its frames hold the half-open socket, in a circle: one more would pile up each time a server is away.
+            traceback.clear_frames(error.__traceback__)
+            raise
         self.waits()
         link.waits = self.waits
         link.patience = self._patience.total_seconds()

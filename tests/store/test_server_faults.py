@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import select
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -114,6 +117,25 @@ def test_a_server_that_is_down_is_told_at_once(own_server: PostgresServer, db: D
     finally:
         own_server.start()
     assert ask(db) == 1
+
+
+def test_a_server_that_takes_calls_and_never_answers_leaves_no_socket_behind() -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        url = f"postgresql://jobsup@127.0.0.1:{deaf.getsockname()[1]}/postgres"
+        database = Database(url, timeout=timedelta(seconds=1), kind="test")
+        gc.collect()
+        gc.disable()  # in an idle process it is long until the next collection
+        try:
+            before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+            for _ in range(2):
+                with pytest.raises(DatabaseUnavailableError, match="timeout"):
+                    ask(database)
+            assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+        finally:
+            gc.enable()
+            database.close()
 
 
 def test_a_connection_that_ends_in_the_middle_of_a_transaction_leaves_nothing_written(
