@@ -29,7 +29,11 @@ SILENCE_MARGIN_SECONDS = 0.05
 NEWCOMER_SECONDS = 1.0
 """How long after a worker has begun to listen on this host it is registered: it is read then, and watched."""
 BACKSTOP_SECONDS = 60.0
-"""Between two looks for runs that are past their deadline or have no owner: no way of losing them is known."""
+"""Between two looks for runs that are past their deadline: no way of losing them is known."""
+LOOKS_PER_THRESHOLD = 4
+"""What is given up when it has had no owner or host for a threshold is looked for so often in that time,"""
+DESERTED_SECONDS_MAX = 300.0
+"""but at least at this distance, and not more often than for the former."""
 OVERDUE_MARGIN = timedelta(seconds=30)
 """How far past deadline and kill grace a run of a living worker may be before it is ended over its head."""
 
@@ -47,7 +51,10 @@ class Rescuer:
         self._threshold = threshold
         self._local: set[tuple[int, int]] = set()
         self._listeners: frozenset[str] = frozenset()
-        self._look_at = self._backstop_at = -math.inf
+        self._deserted_seconds = max(
+            BACKSTOP_SECONDS, min(DESERTED_SECONDS_MAX, threshold.total_seconds() / LOOKS_PER_THRESHOLD)
+        )
+        self._look_at = self._backstop_at = self._deserted_at = -math.inf
         self._reported: list[str] = []
         self._was_leading = False
         self._is_away = False
@@ -79,12 +86,18 @@ class Rescuer:
         if has_begun or self._clock.monotonic() >= self._look_at or self._has_local_loss():
             self._look(is_leading=is_leading)
         self._was_leading = is_leading
-        if self._clock.monotonic() >= self._backstop_at:
+        now = self._clock.monotonic()
+        if now >= self._backstop_at:
             if is_leading:
                 _tell(rescue.close_overdue(self._database, OVERDUE_MARGIN), "passed its deadline and was not ended")
-                _tell(rescue.close_ownerless(self._database, self._threshold), "had no owner")
-                _tell_hostless(rescue.cancel_hostless(self._database, self._threshold))
-            self._backstop_at = self._clock.monotonic() + BACKSTOP_SECONDS
+                if now >= self._deserted_at:
+                    self._give_up_deserted()
+                    self._deserted_at = now + self._deserted_seconds
+            self._backstop_at = now + BACKSTOP_SECONDS
+
+    def _give_up_deserted(self) -> None:
+        _tell(rescue.close_ownerless(self._database, self._threshold), "had no owner")
+        _tell_hostless(rescue.cancel_hostless(self._database, self._threshold))
 
     def _notice_newcomers(self) -> None:
         """Look at the registered workers soon after one has come to this host, so that its death is noticed."""
