@@ -6,7 +6,6 @@ import gc
 import logging
 import multiprocessing
 import os
-import random
 import signal
 import socket
 import sys
@@ -15,6 +14,8 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.context import ForkProcess
+from multiprocessing.popen_fork import Popen
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from jobsup.clock import Clock
@@ -29,6 +30,30 @@ from jobsup.supervisor.spec import ChildSpec
 
 _STANDARD_FDS = (0, 1, 2)
 _context = multiprocessing.get_context("fork")
+_NO_SENTINEL = -1
+"""A child's end is told by its pidfd, and its parent's by one of its own."""
+
+
+class _Launch(Popen):
+    """The fork alone: what multiprocessing does besides in a child copies half a megabyte of pages, in each of them."""
+
+    pid: int
+    sentinel: int
+
+    def _launch(self, process_obj: BaseProcess) -> None:
+        self.sentinel = _NO_SENTINEL
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                process_obj.run()
+            finally:
+                os._exit(ExitCode.FAILED)  # whatever happened: the parent's own code must not go on in its child
+
+
+class Process(_context.Process):  # type: ignore[misc,name-defined]  # a class, though it is reached through an object
+    """A process of the `fork` context."""
+
+    _Popen = staticmethod(_Launch)
 
 
 def spawn_child(spec: ChildSpec, slot: int, release: Callable[[], None], clock: Clock, boot_timeouts: int) -> Child:
@@ -63,7 +88,7 @@ def fork(main: Callable[[], int], name: str) -> ForkProcess:
     assert_single_threaded()
     sys.stdout.flush()
     sys.stderr.flush()
-    process = _context.Process(target=_run, args=(main,), name=name, daemon=False)
+    process = Process(target=_run, args=(main,), name=name, daemon=False)
     with _signals_blocked():
         process.start()
     return process
@@ -94,7 +119,6 @@ def close_other_fds(keep: Iterable[int]) -> None:
 
 def _run(main: Callable[[], int]) -> None:
     reset_signals(ignored=(signal.SIGINT,))  # the terminal sends it to all of us; the supervisor coordinates
-    random.seed()
     try:
         code = main()
     except BaseException as error:  # noqa: BLE001  # the edge of the process: nobody above us is ours
