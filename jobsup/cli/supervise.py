@@ -92,6 +92,8 @@ def stop(ctx: click.Context, here: Here) -> None:
     """
     code = _ask(here, {"do": "stop"})
     _tell_audit(here, "supervisor.stop")
+    if not code:
+        _print_line("stopped")
     ctx.exit(code)
 
 
@@ -164,6 +166,7 @@ def _await_return(here: Here, pid: int) -> int:
         while not gone.poll(LOOK_MILLISECONDS):
             with suppress(UnreachableError):
                 if client.call(str(here.socket()), {"do": "ping"}, timeout=PING_SECONDS)["state"] in _UP:
+                    _print_line(f"running again, pid {pid}")
                     return ExitCode.OK
     finally:
         os.close(handle)

@@ -124,9 +124,9 @@ class Crew:
             if child.ready_since is not None:  # before that most signals would end it
                 child.signal(signum)
 
-    def summary(self) -> str:
-        """Say who is ready: `scheduler ready, 4/4 workers`."""
-        return ", ".join(_words(pool) for pool in self)
+    def summary(self, *, missing: str = "not ready") -> str:
+        """Say who is ready: `scheduler ready, 4/4 workers`; `missing` is what one is that should be."""
+        return ", ".join(_words(pool, missing) for pool in self)
 
     def _tell_deaths(self, heir: Child) -> None:
         while self._deaths:
@@ -136,8 +136,8 @@ class Crew:
             self._deaths.popleft()
 
 
-def _words(pool: Pool) -> str:
+def _words(pool: Pool, missing: str) -> str:
     count, ready = len(pool.wanted), pool.ready_count
     if count == 1:
-        return f"{pool.kind} {'ready' if ready else 'not ready'}"
+        return f"{pool.kind} {'ready' if ready else missing}"
     return f"{ready}/{count} {pool.kind}s"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from jobsup.clock import rfc3339
@@ -25,6 +27,12 @@ def children(crew: Crew, yard: Yard, now: float, *, with_memory: bool = False) -
     if yard.guardian is not None:
         entries.append(_guardian_entry(yard, with_memory))
     return entries
+
+
+def process(started_at: datetime, instance: str, *, with_memory: bool = False) -> dict[str, Any]:
+    """Tell what this process, the supervisor, is."""
+    pss = {"pss_bytes": procs.pss_bytes(os.getpid())} if with_memory else {}
+    return {"pid": os.getpid(), "started_at": rfc3339(started_at), "instance": instance, **pss}
 
 
 def lines(status: dict[str, Any]) -> Iterator[str]:

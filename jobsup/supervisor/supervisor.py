@@ -10,14 +10,13 @@ import logging
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from jobsup.clock import Clock, SystemClock, rfc3339
+from jobsup.clock import Clock, SystemClock
 from jobsup.control.server import Request, Server
 from jobsup.errors import ConflictError, ExitCode, JobsupError
 from jobsup.events import emit
@@ -31,6 +30,7 @@ from jobsup.supervisor.boot import Boot
 from jobsup.supervisor.child import CANCEL_SECONDS, Child
 from jobsup.supervisor.crew import Crew
 from jobsup.supervisor.exits import Exit
+from jobsup.supervisor.faults import Faults
 from jobsup.supervisor.premises import Premises
 from jobsup.supervisor.reloads import Reloads
 from jobsup.supervisor.signals import signal_table
@@ -47,8 +47,6 @@ CHECK_SECONDS_MIN = 0.05
 CHECKS_PER_WATCHDOG = 4
 END_SECONDS = 5.0
 """How long the last children may take to die."""
-ERRORS_MAX = 100
-"""So many errors of our own are more than one can live with."""
 EXTEND_SECONDS = 5.0
 MEND_SECONDS = 5.0
 """How often the runtime folder is looked at."""
@@ -100,7 +98,7 @@ class Supervisor:
         self._plan = Plan(())
         self._waiting: list[Request] = []
         self._stops = 0
-        self._errors = 0
+        self._faults = Faults()
         self._mend_at = 0.0
         self._server: Server | None = None
         self._boot: Boot | None = None
@@ -171,15 +169,8 @@ class Supervisor:
         try:
             self._loop.turn(wait())
         except Exception as error:  # noqa: BLE001  # an error of ours must not take the children down
-            self._survive(error)
-
-    def _survive(self, error: Exception) -> None:
-        self._errors += 1
-        text = "".join(traceback.format_exception(error)).rstrip()
-        emit("supervisor.error", f"Internal error, going on: {text}", level=logging.CRITICAL)
-        if self._errors >= ERRORS_MAX:
-            emit("supervisor.failed", f"{ERRORS_MAX} internal errors: giving up", level=logging.CRITICAL)
-            self._exit_code, self._is_over = int(ExitCode.FAILED), True
+            if not self._faults.survive(error):
+                self._exit_code, self._is_over = int(ExitCode.FAILED), True
 
     def _check(self) -> float:
         """Do what is due; returns the seconds until something is."""
@@ -234,7 +225,7 @@ class Supervisor:
     def _look_whether_all_ready(self) -> None:
         if self._phase is Phase.STARTING and self.generation and self.crew.was_ready:
             self._phase = Phase.RUNNING
-            emit("supervisor.ready", f"Started: {self.crew.summary()}")
+            emit("supervisor.ready", f"Started: {self.crew.summary(missing='starting')}")
             self._notifier.status(self._status_line())
             self._notifier.ready()
             if self._on_ready is not None:
@@ -256,13 +247,10 @@ class Supervisor:
         return {
             "state": self.state,
             "supervisor": {
-                "pid": os.getpid(),
-                "started_at": rfc3339(self._started_at),
+                **pictures.process(self._started_at, self._instance, with_memory=with_memory),
                 "config": self._plan.config,
                 "generation": self.generation,
                 "last_reload": self._reloads.last,
-                "instance": self._instance,
-                **({"pss_bytes": procs.pss_bytes(os.getpid())} if with_memory else {}),
             },
             "children": pictures.children(self.crew, self._yard, now, with_memory=with_memory),
             **self._plan.facts,
@@ -284,6 +272,8 @@ class Supervisor:
             return
         self._stops = max(self._stops, 1)
         self._phase = Phase.STOPPING
+        what = "Restarting" if self._is_restarting else "Stopping"
+        emit("supervisor.stopping", f"{what}: what runs may finish first")
         if self._is_restarting:
             self._notifier.reloading()  # after STOPPING=1 the manager would wait for our end, and then enforce it
         else:
@@ -392,7 +382,7 @@ class Supervisor:
         self._signals.close()
         self._loop.close()
         if self.generation:
-            emit("supervisor.stopped", "Restarting" if self._is_restarting else "Stopped")
+            emit("supervisor.stopped", "Starting again" if self._is_restarting else "Stopped")
         if not self._is_restarting:
             self._notifier.close()
 

@@ -223,6 +223,8 @@ def test_an_instance_whose_file_is_broken_or_gone_stays_in_reach(instances: list
     assert instance.process is not None
     stopped = instance.cli("stop")
     assert stopped.returncode == 0
+    assert stopped.stderr.splitlines()[-1] == "stopped"
+    assert "Stopping: what runs may finish first" in instance.log
     assert instance.process.wait(PATIENCE) == 0
     assert instance.cli("stop").returncode == 7, "nothing runs that was started with it"
 
