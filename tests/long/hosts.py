@@ -28,10 +28,11 @@ from pathlib import Path
 
 from tests.support import cages, networks, ordeals
 from tests.support.checker import FaultKind, History, JobLaw, explain, judge
-from tests.support.fleet import JOBS, REPLICA, Fleet, LedgerJob, fleet
+from tests.support.fleet import REPLICA, Fleet, fleet
 from tests.support.measures import NOTHING, Measures, measure, worst
 from tests.support.ordeals import Ordeal
 from tests.support.postgres import end_with_parent
+from tests.support.workload import JOBS, LedgerJob
 
 WARM_SECONDS = 5.0
 ORDEAL_SECONDS_MAX = 420.0

@@ -11,9 +11,10 @@ import pytest
 
 from tests.support import networks, ordeals
 from tests.support.checker import Bounds, JobLaw, explain, judge
-from tests.support.fleet import REPLICA, LedgerJob, Pace, fleet
+from tests.support.fleet import REPLICA, Pace, fleet
 from tests.support.measures import measure
 from tests.support.waiting import PATIENCE
+from tests.support.workload import LedgerJob
 
 RECOVERY_SECONDS = 10.0
 JOBS = (

@@ -10,9 +10,10 @@ import pytest
 
 from tests.support import networks, ordeals
 from tests.support.checker import Bounds, FaultKind, JobLaw, explain, judge
-from tests.support.fleet import LedgerJob, Pace, fleet
+from tests.support.fleet import Pace, fleet
 from tests.support.measures import measure
 from tests.support.waiting import PATIENCE
+from tests.support.workload import LedgerJob
 
 TAKEOVER_SECONDS = 10.0
 JOBS = (

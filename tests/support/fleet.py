@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -24,12 +22,10 @@ from tests.support.checker import (
     Fault,
     FaultKind,
     History,
-    JobLaw,
     Request,
     Usage,
     Window,
     dump,
-    ledger_job,
     resources,
 )
 from tests.support.checker.history import read_ledger
@@ -38,6 +34,7 @@ from tests.support.instance import Instance
 from tests.support.networks import Network, networked
 from tests.support.postgres import PostgresServer, running
 from tests.support.waiting import until
+from tests.support.workload import JOBS, LedgerJob
 
 SCHEMA = "house"
 DATABASE = "db"
@@ -83,34 +80,6 @@ class Pace:
     """Of workers: they are lost after four of them."""
     calm: float = 5.0
     """How long work goes on undisturbed after each ordeal; nothing of jobsup's."""
-
-
-@dataclass(frozen=True)
-class LedgerJob:
-    """A job that testifies: how often it is due, how long it takes, and what else its table says."""
-
-    law: JobLaw
-    seconds: float = 0.1
-    exit: int = 0
-    more: str = ""
-
-    def table(self, ledger: Path) -> str:
-        script = ledger_job.__file__
-        told = ("--seconds", f"{self.seconds:g}", "--lines", str(self.law.lines), "--exit", str(self.exit))
-        command = json.dumps([sys.executable, "-I", "-S", script, str(ledger), *told])
-        every = "" if self.law.every is None else f'every = "{self.law.every:g}s"\n'
-        policies = f'overlap = "{self.law.overlap}"\nmax_retries = {self.law.attempts_max - 1}\n'
-        return f'[[job]]\nname = "{self.law.name}"\ncommand = {command}\n{every}{policies}{self.more}\n'
-
-
-JOBS = (
-    LedgerJob(JobLaw("tick", 1.0, overlap="allow")),
-    LedgerJob(JobLaw("steady", 2.0, lines=3), 0.7),
-    LedgerJob(JobLaw("long", 5.0), 3.0),
-    *(LedgerJob(JobLaw(f"vigil-{number}", 30.0, lines=2), 24.0) for number in range(1, 4)),
-    LedgerJob(JobLaw("failing", 10.0, attempts_max=2), exit=3, more='retry_backoff = "1s"'),
-    LedgerJob(JobLaw("by-hand")),
-)
 
 
 class Host(Instance):
