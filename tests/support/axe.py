@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from axe_playwright_python.sync_playwright import Axe
 
@@ -10,11 +10,27 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 GRAVE = ("serious", "critical")
+BRIEFLY = {"resultTypes": ["violations"]}
+"""Without a word on each element that is well."""
+OF_COLOURS = ("color-contrast", "link-in-text-block")
+"""The rules that another theme can break."""
 
 
 def violations(page: Page) -> list[str]:
     """Return the serious and critical violations of a page, a line each, with the elements."""
-    found = Axe().run(page).response["violations"]
+    return _told(Axe().run(page, options=BRIEFLY).response["violations"])
+
+
+def violations_of_colours(page: Page) -> list[str]:
+    """Return those that lie in its colours, of a page that was judged before in another theme."""
+    options = {**BRIEFLY, "runOnly": {"type": "rule", "values": list(OF_COLOURS)}}
+    found = page.evaluate("options => axe.run(document, options)", options)
+    judged = {each["id"] for key in ("passes", "violations") for each in found[key]}
+    assert judged & set(OF_COLOURS), "nothing was judged"
+    return _told(found["violations"])
+
+
+def _told(found: list[dict[str, Any]]) -> list[str]:
     return [
         f"{each['impact']}: {each['id']}: {node['html'][:160]}: {node.get('failureSummary', '')[:300]}"
         for each in found
