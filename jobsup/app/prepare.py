@@ -114,12 +114,15 @@ def _open(config: Config) -> Database:
 
 
 def _open_setup(database: Database, config: Config) -> None:
-    """While nobody can sign in, leave the token for the set-up page where only this user reads it."""
+    """While nobody can sign in, leave a token for this database's set-up page where only this user reads it."""
     from jobsup.portal import opening
     from jobsup.store import users
 
-    if not users.count(database):
-        opening.write_setup_token(config.supervisor.runtime_dir)
+    file = opening.setup_file(config.supervisor.runtime_dir)
+    if users.count(database):
+        file.unlink(missing_ok=True)
+    elif not users.opens_setup(database, opening.read_setup_token(file)):
+        users.open_setup(database, opening.write_setup_token(config.supervisor.runtime_dir))
 
 
 def _wait_for(config: Config, work: Callable[[], T]) -> T:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -48,19 +47,17 @@ def setup_file(runtime_dir: str) -> Path:
     return Path(runtime_dir) / SETUP_FILE
 
 
-def write_setup_token(runtime_dir: str) -> None:
-    """Put a one-time token into a file that only this user reads, unless one waits there."""
-    path = setup_file(runtime_dir)
-    if read_setup_token(path):
-        return
+def write_setup_token(runtime_dir: str) -> str:
+    """Put a fresh one-time token into a file that only this user reads, in place of any there; return it."""
+    path, token = setup_file(runtime_dir), secrets.token_urlsafe(24)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     fresh = path.with_name(f".{SETUP_FILE}.{os.getpid()}")
-    with suppress(FileNotFoundError):
-        fresh.unlink()
+    fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_urlsafe(24) + "\n")
+        file.write(token + "\n")
     fresh.replace(path)
+    return token
 
 
 def read_setup_token(path: Path) -> str:

@@ -391,6 +391,15 @@ class PortalSession(Base):
     agent: Mapped[str] = mapped_column(String(255))
 
 
+class PortalSetup(Base):
+    """A one-time token of the set-up page, known here only by its hash; there are none once there is a user."""
+
+    __tablename__ = "portal_setup"
+
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    created_at: Mapped[datetime]
+
+
 class PortalToken(Base):
     """A token that a program shows instead of a session; known here only by its hash."""
 

@@ -16,7 +16,7 @@ from jobsup.config.report import hint
 from jobsup.errors import ConflictError, NotFoundError, UsageError
 from jobsup.model import Role
 from jobsup.store.engine import Database
-from jobsup.store.models import PortalSession, PortalUser
+from jobsup.store.models import PortalSession, PortalSetup, PortalUser
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}", re.ASCII)
 SESSIONS_MAX = 32
@@ -76,7 +76,21 @@ def add_first(database: Database, name: str, password_hash: str) -> User:
                 name=name, role=Role.ADMIN, password_hash=password_hash, created_at=now, updated_at=now
             )
         )
+        connection.execute(delete(PortalSetup))
         return _get(connection, name)
+
+
+def open_setup(database: Database, token: str) -> None:
+    """Let this token make the first user; each host has one of its own."""
+    with database.write() as connection:
+        connection.execute(insert(PortalSetup).values(token_hash=hash_secret(token), created_at=database.now()))
+
+
+def opens_setup(database: Database, token: str) -> bool:
+    """Say whether a token may make the first user of this database."""
+    statement = select(func.count()).select_from(PortalSetup).where(PortalSetup.token_hash == hash_secret(token))
+    with database.read() as connection:
+        return bool(token) and connection.execute(statement).scalar_one() > 0
 
 
 def set_password(database: Database, name: str, password_hash: str) -> User:

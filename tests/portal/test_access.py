@@ -156,11 +156,13 @@ def test_the_set_up_page_wants_its_token_makes_an_admin_and_closes(house: House,
             users.remove(house.database, user.name)
     with house.database.write() as connection:
         connection.exec_driver_sql("DELETE FROM portal_user")
-    opening.write_setup_token(str(tmp_path / "run"))
+    of_another_database = opening.write_setup_token(str(tmp_path / "run"))
+    users.open_setup(house.database, opening.write_setup_token(str(tmp_path / "run")))
     file = opening.setup_file(str(tmp_path / "run"))
     assert file.stat().st_mode & 0o777 == 0o600
     token = opening.read_setup_token(file)
     assert house.client.get("/setup?token=wrong").status_code == 403
+    assert house.client.get(f"/setup?token={of_another_database}").status_code == 403
     assert house.client.get(f"/setup?token={token}").status_code == 200
     fields = {"token": token, "name": "ann", "password": PASSWORD, "again": PASSWORD}
     assert house.client.post("/setup", data={**fields, "again": "x"}, headers=OWN).status_code == 400
@@ -168,6 +170,7 @@ def test_the_set_up_page_wants_its_token_makes_an_admin_and_closes(house: House,
     assert answer.status_code == 303
     assert [(user.name, user.role) for user in users.list_users(house.database)] == [("ann", Role.ADMIN)]
     assert not file.exists()
+    assert not users.opens_setup(house.database, token)
     assert house.client.get(f"/setup?token={token}").status_code == 404
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 
 from starlette.responses import Response
 
@@ -12,7 +11,6 @@ from jobsup.errors import DeniedError, JobsupError, NotFoundError, UsageError
 from jobsup.model import Role
 from jobsup.portal.call import Call
 from jobsup.portal.gate import cookie_name
-from jobsup.portal.opening import read_setup_token
 from jobsup.portal.problems import status_of
 from jobsup.portal.routes import Entry
 from jobsup.store import audit, users
@@ -161,12 +159,11 @@ async def _tell(call: Call, name: str, outcome: str) -> None:
 
 
 async def _check_setup(call: Call, token: str) -> None:
-    kept = await asyncio.to_thread(read_setup_token, call.site.setup_file)
     has_users = await call.ask(lambda database: users.count(database) > 0)
-    if not kept or has_users:
+    if has_users:
         raise NotFoundError("the portal is set up already: sign in")
     wait = call.site.tries.wait(call.address)
-    if wait > 0 or not hmac.compare_digest(token.encode(), kept.encode()):
+    if wait > 0 or not await call.ask(lambda database: users.opens_setup(database, token)):
         call.site.tries.failed(call.address)
         raise DeniedError("this address has not the right token: `jobsup start` prints the one that has")
 

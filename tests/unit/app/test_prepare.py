@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,8 +17,9 @@ from jobsup.app.supervised import refuse_immovable
 from jobsup.config.load import load
 from jobsup.config.settings import Config, DatabaseSettings
 from jobsup.errors import ConfigError, DatabaseUnavailableError
+from jobsup.portal import opening
 from jobsup.runtime import procs
-from jobsup.store import jobs, schema
+from jobsup.store import jobs, schema, users
 from jobsup.store.engine import Database
 from tests.support.store import START, dispatches_of
 from tests.support.waiting import until
@@ -49,6 +51,24 @@ def write(config_path: str, *changes: tuple[str, str], more: str = "") -> None:
         assert old in text
         text = text.replace(old, new)
     Path(config_path).write_text(text + more, encoding="utf-8")
+
+
+def test_the_set_up_page_of_another_database_has_another_token(config_path: str, tmp_path: Path) -> None:
+    file = opening.setup_file(str(tmp_path / "run"))
+    write(config_path, more="[portal]\nenabled = true\n")
+    prepare.apply(prepare.prepare(config_path, None))
+    first = opening.read_setup_token(file)
+    prepare.apply(prepare.prepare(config_path, None))
+    assert first
+    assert opening.read_setup_token(file) == first, "the address that was printed still holds"
+    (tmp_path / "jobsup.db").rename(tmp_path / "old.db")
+    prepare.apply(prepare.prepare(config_path, None))
+    assert opening.read_setup_token(file) != first
+    with closing(Database(f"sqlite:///{tmp_path}/jobsup.db")) as database:
+        assert not users.opens_setup(database, first)
+        users.add_first(database, "ann", "hash")
+    prepare.apply(prepare.prepare(config_path, None))
+    assert not file.exists(), "there is nothing to set up any more"
 
 
 def test_the_first_preparation_makes_the_tables_and_tells_what_begins(config_path: str, tmp_path: Path) -> None:
