@@ -1,16 +1,14 @@
-"""The Python callables a worker runs: which runner does which, and what becomes of each call.
+"""The Python callables a worker runs: handing them to runners, and what becomes of each call.
 
 Calls that are known to be over in no time, or of which nothing is known yet, wait behind each other in a runner, so
-that one message hands over many. A call that keeps others waiting for too long (STALL_SECONDS) loses them: they are
-taken back, which the runner cannot refuse (`board`), and spread over other runners. A call known to take longer has
-a runner to itself from the beginning.
+that one message hands over many. A call that keeps others waiting for too long loses them: they are taken back, which
+the runner cannot refuse (`board`), and spread over other runners. Which runner a call is given to says `placement`.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -24,29 +22,16 @@ from jobsup.runtime import failpoints
 from jobsup.runtime.service import Loop
 from jobsup.worker.answers import Answer, Notice
 from jobsup.worker.board import STDERR, STDOUT
-from jobsup.worker.confinement import confinement_of
-from jobsup.worker.durations import Durations
 from jobsup.worker.environment import job_params, run_variables
 from jobsup.worker.failure import NotStartedError
 from jobsup.worker.frames import Frames
 from jobsup.worker.grouping import Grouping
+from jobsup.worker.placement import Placement
 from jobsup.worker.run import Exit, Run, exit_of
-from jobsup.worker.runner import Key, Runner, Runners
+from jobsup.worker.runner import Runner, Runners
 
-STALL_SECONDS = 0.01
-"""How long calls wait behind one of whose function nothing is known."""
-STALL_SECONDS_QUICK = 0.05
-"""How long they wait behind one that is usually quick: rather the machine is busy than the call long."""
-READY_SECONDS_MAX = 10.0
-"""A runner that has not begun to serve by then is not counted on."""
-QUEUE_MAX = 64
-"""Calls handed to one runner at most."""
-SPREAD_AT = 16
-"""With so many calls before it, another one rather goes to a runner that is idle."""
 DELIVERIES_MAX = 2
 """A runner may have died before it took its call; the second try has another one."""
-KEYS_MAX = 10_000
-"""Definitions of which it is kept what a runner must be for them."""
 REST_READS_MAX = 17
 """Read at once from the pipe of a dead runner; the rest is read as it comes."""
 
@@ -91,21 +76,21 @@ class Calls:
     runners: Runners = field(init=False)
     _runner_of: dict[int, Runner] = field(default_factory=dict)
     _unsent: dict[Runner, list[tuple[int, Run]]] = field(default_factory=dict)
-    _durations: Durations = field(default_factory=Durations)
     _frames: Frames = field(init=False)
-    _keys: OrderedDict[tuple[int, str], Key] = field(default_factory=OrderedDict)
+    _placement: Placement = field(init=False)
 
     def __post_init__(self) -> None:
         self._frames = Frames(self.settings, self.instance)
         self.runners = Runners(self.loop, self.settings, instance=self.instance, grouping=self.grouping)
+        self._placement = Placement(self.loop, self.settings, self.runners)
 
     def start(self, run: Run) -> None:
         """Give a call to a runner; it goes out with the next `tick`. NotStartedError says why there is none."""
-        key = self._key(run)
-        runner = self._choose(key, run)
+        key = self._placement.key(run)
+        runner = self._placement.choose(key, run)
         if runner is None:
             runner = self.runners.start(run.claim.job, key[0], self._heard)
-            self._thin_out()
+            self._placement.thin_out()
         self._put(runner, run)
 
     def tick(self) -> None:
@@ -113,9 +98,9 @@ class Calls:
         self._send()
         now = self.loop.monotonic()
         for runner in self.runners.all:
-            if self._stalls_at(runner) <= now:
+            if self._placement.stalls_at(runner) <= now:
                 self._pump(runner)
-                if self._stalls_at(runner) <= now:
+                if self._placement.stalls_at(runner) <= now:
                     self._part(runner)
         self._send()
 
@@ -123,7 +108,7 @@ class Calls:
         """Return when the next `tick` has something to do, on the monotonic clock."""
         if self._unsent:
             return self.loop.monotonic()
-        return min(map(self._stalls_at, self.runners.all), default=math.inf)
+        return min(map(self._placement.stalls_at, self.runners.all), default=math.inf)
 
     def isolate(self, run: Run) -> Standing:
         """See to it that ending this call's runner ends this call alone."""
@@ -142,16 +127,13 @@ class Calls:
 
     def _wait_on(self, runner: Runner, runs: list[Run]) -> None:
         """Give calls back to the runner they were just taken from, unless it seems that it never begins to serve."""
-        if self._is_stuck(runner):
+        if self._placement.is_stuck(runner):
             self.runners.discard(runner)
             self._start_again(runs)
             return
         for run in runs:
             run.deliveries -= 1
             self._put(runner, run)
-
-    def _is_stuck(self, runner: Runner) -> bool:
-        return not runner.is_ready and self.loop.monotonic() - runner.born > READY_SECONDS_MAX
 
     def abandon(self, run: Run) -> None:
         """Forget a call, and the runner that cannot be killed with it."""
@@ -171,52 +153,6 @@ class Calls:
             self.runners.discard(runner)
         self._runner_of.clear()
         self._unsent.clear()
-
-    # Choosing a runner
-
-    def _key(self, run: Run) -> Key:
-        """Return what a runner must be to do this call: the very same object for all calls of its definition."""
-        claim, job = run.claim, run.claim.job
-        if job.user is not None or job.group is not None:
-            return confinement_of(job), job.cwd  # whose account it is may have changed
-        known = (claim.job_id, claim.config_hash)
-        key = self._keys.get(known)
-        if key is None:
-            key = self._keys[known] = (confinement_of(job), job.cwd)
-            if len(self._keys) > KEYS_MAX:
-                self._keys.popitem(last=False)
-        return key
-
-    def _choose(self, key: Key, run: Run) -> Runner | None:
-        idle: list[Runner] = []
-        loaded: list[Runner] = []
-        for runner in self.runners.all:
-            if not (runner.is_done_for or self._is_stuck(runner)) and (runner.key is key or runner.key == key):
-                (loaded if runner.queue else idle).append(runner)
-        busy: list[Runner] = []
-        if loaded and not self._durations.is_slow(run):
-            most = SPREAD_AT if idle else QUEUE_MAX
-            now = self.loop.monotonic()
-            busy = [runner for runner in loaded if len(runner.queue) < most and not self._keeps_waiting(runner, now)]
-        if busy and (not idle or self._durations.is_known(run)):
-            return busy[0] if len(busy) == 1 else min(busy, key=lambda runner: len(runner.queue))
-        return max(idle, key=lambda runner: runner.head_since, default=None)  # the last used is the warmest
-
-    def _keeps_waiting(self, runner: Runner, now: float) -> bool:
-        return runner.is_slow or (runner.is_ready and now > runner.head_since + self._patience(runner))
-
-    def _patience(self, runner: Runner) -> float:
-        head = runner.head
-        is_known = head is not None and self._durations.is_known(head)
-        return STALL_SECONDS_QUICK if is_known and not runner.is_slow else STALL_SECONDS
-
-    def _thin_out(self) -> None:
-        """Keep no more runners than there can be calls: of those that wait, the longest idle leaves."""
-        surplus = len(self.runners.all) - max(1, self.settings.concurrency)
-        if surplus > 0:
-            idle = [runner for runner in self.runners.all if not runner.queue and runner.is_ready]
-            for runner in sorted(idle, key=lambda runner: runner.head_since)[:surplus]:
-                self.runners.discard(runner)
 
     # Handing over, and taking back
 
@@ -270,11 +206,6 @@ class Calls:
             except NotStartedError as error:
                 self.audience.call_refused(run, error)
 
-    def _stalls_at(self, runner: Runner) -> float:
-        if len(runner.queue) < 2 or not runner.is_ready:
-            return math.inf
-        return runner.head_since + self._patience(runner)
-
     def _part(self, runner: Runner) -> None:
         """Spread the calls that wait over two others: should these stall too, the next step is twice as wide."""
         runner.is_slow = True
@@ -292,7 +223,7 @@ class Calls:
         self._start_again(runs[:1])
         first = self._runner_of.get(runs[0].dispatch_id)
         for run in runs[1:]:
-            if first is None or first.is_done_for or self._durations.is_slow(run):
+            if first is None or first.is_done_for or self._placement.durations.is_slow(run):
                 self._start_again([run])
             else:
                 self._put(first, run)
@@ -304,7 +235,7 @@ class Calls:
         runner.queue.append((runner.calls, run))
         self._unsent.setdefault(runner, []).append((runner.calls, run))
         runner.calls += 1
-        is_slow = self._durations.is_slow(run)
+        is_slow = self._placement.durations.is_slow(run)
         if len(runner.queue) == 1:
             runner.is_slow = is_slow
             self._head_begins(runner)
@@ -360,7 +291,7 @@ class Calls:
         runner.rss = answer.rss
         runner.cpu_user += answer.cpu_user
         runner.cpu_system += answer.cpu_system
-        self._durations.learn(run, answer.ended - answer.began)
+        self._placement.durations.learn(run, answer.ended - answer.began)
         ending = _exit_of(answer, run, moment)
         if runner.spawned.group is not None:  # a process below it may have been ended
             ending = replace(ending, out_of_memory=runner.spawned.ran_out_of_memory())

@@ -16,6 +16,7 @@ import json
 import logging
 import mmap
 import os
+import select
 import signal
 import socket
 import sys
@@ -39,6 +40,8 @@ from jobsup.worker.costs import Meter
 from jobsup.worker.driving import ProgressError
 
 MESSAGE_BYTES_MAX = 128 << 10
+LINGER_SECONDS = 0.002
+"""The next call often comes so soon: until then the environment of the last one stays, which it likely shares."""
 RESULT_BYTES_MAX = 32 << 10
 """A longer result is cut and noted; the answer must fit into one message."""
 ERROR_CHARS_MAX = 4_000
@@ -121,7 +124,9 @@ class _Runner:
         try:
             data, attached, _, _ = self._socket.recvmsg(MESSAGE_BYTES_MAX, size, socket.MSG_DONTWAIT)
         except BlockingIOError:
-            self._rest()
+            self._hush()
+            if not select.select([self._socket], [], [], LINGER_SECONDS)[0]:
+                self._rest()
             data, attached, _, _ = self._socket.recvmsg(MESSAGE_BYTES_MAX, size, socket.MSG_CMSG_CLOEXEC)
         for _, _, fds in attached:
             data = _read_memory(array.array("i", fds)[0])
@@ -223,10 +228,13 @@ class _Runner:
             with suppress(Exception):
                 stream.flush()
 
-    def _rest(self) -> None:
+    def _hush(self) -> None:
         """While no call runs, what is printed goes nowhere."""
         os.dup2(self._null, 1)
         os.dup2(self._null, 2)
+
+    def _rest(self) -> None:
+        """Leave nothing of the last call's behind."""
         self._set_environment(self._base_environment)
         self._entered = None
 

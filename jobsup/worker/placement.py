@@ -1,0 +1,85 @@
+"""Which runner a call is given to: one that waits, one whose calls are over in no time, or a new one.
+
+A call that keeps others waiting for longer than is patient (STALL_SECONDS) loses them; one that is known to take
+longer has a runner to itself from the beginning.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from jobsup.config.settings import WorkerSettings
+from jobsup.runtime.service import Loop
+from jobsup.worker.confinement import confinement_of
+from jobsup.worker.durations import Durations
+from jobsup.worker.run import Run
+from jobsup.worker.runner import Key, Runner, Runners
+
+STALL_SECONDS = 0.01
+"""How long calls wait behind one of whose function nothing is known."""
+STALL_SECONDS_QUICK = 0.05
+"""How long they wait behind one that is usually quick: rather the machine is busy than the call long."""
+READY_SECONDS_MAX = 10.0
+"""A runner that has not begun to serve by then is not counted on."""
+QUEUE_MAX = 64
+"""Calls handed to one runner at most."""
+SPREAD_AT = 16
+"""With so many calls before it, another one rather goes to a runner that is idle."""
+
+
+@dataclass(slots=True)
+class Placement:
+    """Finds a place for each call."""
+
+    loop: Loop
+    settings: WorkerSettings
+    runners: Runners
+    durations: Durations = field(default_factory=Durations)
+
+    def key(self, run: Run) -> Key:
+        """Return what a runner must be to do this call. NotStartedError when its account is not to be had."""
+        job = run.claim.job
+        return confinement_of(job), job.cwd
+
+    def choose(self, key: Key, run: Run) -> Runner | None:
+        """Return the best of the runners that are there; None: it needs a new one."""
+        idle: list[Runner] = []
+        loaded: list[Runner] = []
+        for runner in self.runners.all:
+            if not (runner.is_done_for or self.is_stuck(runner)) and runner.key == key:
+                (loaded if runner.queue else idle).append(runner)
+        busy: list[Runner] = []
+        if loaded and not self.durations.is_slow(run):
+            most = SPREAD_AT if idle else QUEUE_MAX
+            now = self.loop.monotonic()
+            busy = [runner for runner in loaded if len(runner.queue) < most and not self._keeps_waiting(runner, now)]
+        if busy and (not idle or self.durations.is_known(run)):
+            return busy[0] if len(busy) == 1 else min(busy, key=lambda runner: len(runner.queue))
+        return max(idle, key=lambda runner: runner.head_since, default=None)  # the last used is the warmest
+
+    def stalls_at(self, runner: Runner) -> float:
+        """Return when its first call has kept the others waiting for too long."""
+        if len(runner.queue) < 2 or not runner.is_ready:
+            return math.inf
+        return runner.head_since + self._patience(runner)
+
+    def is_stuck(self, runner: Runner) -> bool:
+        """Say whether it seems that it never begins to serve."""
+        return not runner.is_ready and self.loop.monotonic() - runner.born > READY_SECONDS_MAX
+
+    def thin_out(self) -> None:
+        """Keep no more runners than there can be calls: of those that wait, the longest idle leaves."""
+        surplus = len(self.runners.all) - max(1, self.settings.concurrency)
+        if surplus > 0:
+            idle = [runner for runner in self.runners.all if not runner.queue and runner.is_ready]
+            for runner in sorted(idle, key=lambda runner: runner.head_since)[:surplus]:
+                self.runners.discard(runner)
+
+    def _keeps_waiting(self, runner: Runner, now: float) -> bool:
+        return runner.is_slow or (runner.is_ready and now > runner.head_since + self._patience(runner))
+
+    def _patience(self, runner: Runner) -> float:
+        head = runner.head
+        is_known = head is not None and self.durations.is_known(head)
+        return STALL_SECONDS_QUICK if is_known and not runner.is_slow else STALL_SECONDS
