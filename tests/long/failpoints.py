@@ -65,7 +65,7 @@ def _all(where: str, options: Any, live: Callable[[int, int], Any]) -> int:
     for seed, points in _lives(options.seed, options.points):
         try:
             history, places = live(seed, points)
-        except AssertionError as error:
+        except (AssertionError, OSError) as error:  # one life that cannot be judged costs no other
             failed += 1
             print(f"{where}, seed {seed}: {error}", flush=True)
             continue

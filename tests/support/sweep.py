@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ WORKER_SHARE, SCHEDULER_SHARE = 0.7, 0.15
 """How many of the kills are at a worker's place, and at a scheduler's; the others are at any moment."""
 TIMES_MAX = 4
 """A place is struck when it is reached for up to the so many-th time."""
+DRAWS_MAX = 100
 STRUCK_SECONDS = 30.0
 UP_SECONDS = 60.0
 QUIET_SECONDS = 90.0
@@ -112,17 +113,21 @@ class Life:
         draft.write_text(str(times))
         draft.rename(file)
         if point == "lease.before_acquire":  # only a new scheduler takes the lease
-            self._kill(self.instance.pids("scheduler"))
+            self._kill("scheduler")
         until(lambda: not file.exists(), STRUCK_SECONDS, f"{point} to be reached {times} times", self.told)
 
     def _kill_at_any_moment(self) -> None:
         time.sleep(self.random.uniform(0.0, 1.5))  # a moment, not an event
-        self._kill(self.instance.pids())
+        self._kill()
 
-    def _kill(self, pids: list[int]) -> None:
-        alive = [pid for pid in pids if pid]
-        if alive:
-            os.kill(self.random.choice(alive), signal.SIGKILL)
+    def _kill(self, kind: str | None = None) -> None:
+        """Kill a child, of one kind or any; one that has just left by itself is no victim."""
+        for _ in range(DRAWS_MAX):
+            alive = [pid for pid in self.instance.pids(kind) if pid]
+            with suppress(ProcessLookupError):
+                if alive:
+                    os.kill(self.random.choice(alive), signal.SIGKILL)
+                return
 
     def _is_up(self) -> bool:
         children = self.instance.children()
