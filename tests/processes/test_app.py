@@ -5,8 +5,11 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import threading
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+
+import pytest
 
 from jobsup.runtime import procs
 from tests.support.instance import Instance, instances
@@ -37,20 +40,29 @@ def make(instances: list[Instance], jobs: str, **settings: object) -> Instance:
     return instance
 
 
-def test_a_newcomer_is_told_where_things_are_and_what_runs_next(instances: list[Instance]) -> None:
-    instance = make(instances, HELLO + MANUAL).start()
-    lines = [line for line in instance.log.splitlines() if line.startswith("jobsup: ")]
+@pytest.fixture(scope="module")
+def settled() -> Iterator[Instance]:
+    """One for those who only look."""
+    instance = Instance(HELLO + MANUAL)
+    try:
+        yield instance.start()
+    finally:
+        instance.close()
+
+
+def test_a_newcomer_is_told_where_things_are_and_what_runs_next(settled: Instance) -> None:
+    lines = [line for line in settled.log.splitlines() if line.startswith("jobsup: ")]
     said = {line.split()[1]: line for line in lines}
-    assert str(instance.folder / "jobsup.db") in said["database"]
-    assert str(instance.folder / "run" / "control.sock") in said["socket"]
+    assert str(settled.folder / "jobsup.db") in said["database"]
+    assert str(settled.folder / "run" / "control.sock") in said["socket"]
     assert " 2 from " in said["jobs"]
     assert " hello at " in said["next"]
     for text in ("Scheduler service started", "registered successfully", "Leading in term 1"):
-        assert text in instance.log
+        assert text in settled.log
 
 
-def test_processes_that_stay_hold_neither_the_validator_nor_the_migrations(instances: list[Instance]) -> None:
-    instance = make(instances, MANUAL).start()
+def test_processes_that_stay_hold_neither_the_validator_nor_the_migrations(settled: Instance) -> None:
+    instance = settled
     assert instance.process is not None
     pids = [instance.process.pid, *instance.pids()]
     assert len(pids) == 4
@@ -100,10 +112,11 @@ def test_a_reload_that_is_refused_says_why_and_changes_nothing(instances: list[I
     until(lambda: len(instance.runs("hello")) > count, PATIENCE, "another run")
 
 
-def test_a_second_supervisor_on_the_same_database_is_refused_whatever_its_folder(instances: list[Instance]) -> None:
-    instance = make(instances, MANUAL).start()
+def test_a_second_supervisor_on_the_same_database_is_refused_whatever_its_folder(
+    settled: Instance, instances: list[Instance]
+) -> None:
     other = make(instances, MANUAL)
-    url = f'url = "sqlite:///{instance.folder}/jobsup.db"'
+    url = f'url = "sqlite:///{settled.folder}/jobsup.db"'
     other.write(MANUAL, other.settings.replace('url = "sqlite:///jobsup.db"', url))
     done = other.cli("start")
     assert done.returncode == CONFLICT
