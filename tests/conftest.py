@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 
 from hypothesis import settings
@@ -14,6 +15,9 @@ from tests.support.store import clock, db
 # is half of what the suite would take.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# A shell starts what runs in its background with SIGINT ignored, and whatever that starts is deaf to it too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("suite", max_examples=50, deadline=None)
 settings.load_profile("suite")

@@ -21,6 +21,8 @@ from tests.support.store import add_dispatch, add_job, create_database, dispatch
 
 FAR = datetime(2099, 1, 1, tzinfo=UTC)
 HOURLY = ScheduleSpec(cron="0 * * * *")
+FIVE_HOURS = ("--from", "2026-01-05T00:30:00Z", "--to", "2026-01-05T05:30:00Z")
+"""Five ticks at any time of day: hours that began now would be five or, while the test runs, six."""
 
 
 @pytest.fixture
@@ -93,23 +95,23 @@ def test_a_job_that_has_not_run_yet_is_told_and_a_paused_one_left_out(folder: Pa
 
 def test_a_backfill_is_shown_confirmed_made_and_cancelled(folder: Path, rows: Database) -> None:
     job = add_job(rows, "report", schedule=HOURLY, next_run=FAR)
-    shown = fast("backfill", "report", "--from", "now-5h", "--dry-run", cwd=folder)
+    shown = fast("backfill", "report", *FIVE_HOURS, "--dry-run", cwd=folder)
     assert len(shown.stdout.splitlines()) == 5
     assert "5 ticks of report to run; 0 have run" in shown.stderr
     assert dispatches_of(rows, job) == []
 
-    refused = fast("backfill", "report", "--from", "now-5h", cwd=folder)
+    refused = fast("backfill", "report", *FIVE_HOURS, cwd=folder)
     assert refused.returncode == 2
     assert "this would make 5 runs of report: add --yes" in refused.stderr
     assert dispatches_of(rows, job) == []
 
-    made = jobsup("backfill", "report", "--from", "now-5h", "--limit", "3", "--yes", cwd=folder)
+    made = jobsup("backfill", "report", *FIVE_HOURS, "--limit", "3", "--yes", cwd=folder)
     assert (made.returncode, made.stdout) == (0, "1-3\n")
     assert "3 runs of report made; 2 more after" in made.stderr
 
-    rest = json.loads(fast("backfill", "report", "--from", "now-5h", "-y", "--json", cwd=folder).stdout)
+    rest = json.loads(fast("backfill", "report", *FIVE_HOURS, "-y", "--json", cwd=folder).stdout)
     assert (rest["runs"], rest["already_run"], rest["left"]) == ([4, 5], 3, 0)
-    none = fast("backfill", "report", "--from", "now-5h", "-y", cwd=folder)
+    none = fast("backfill", "report", *FIVE_HOURS, "-y", cwd=folder)
     assert "0 ticks of report to run; 5 have run" in none.stderr
 
     listed = json.loads(fast("runs", "report", "--json", cwd=folder).stdout)["runs"]
@@ -125,7 +127,7 @@ def test_a_person_is_asked_first(folder: Path, rows: Database, answer: bytes, ma
     ours, theirs = pty.openpty()
     try:
         os.write(ours, answer)
-        command = [JOBSUP, "backfill", "report", "--from", "now-5h", "--max-parallel", "2"]
+        command = [JOBSUP, "backfill", "report", *FIVE_HOURS, "--max-parallel", "2"]
         done = subprocess.run(
             command, stdin=theirs, capture_output=True, cwd=folder, timeout=30, check=False, env={**os.environ}
         )

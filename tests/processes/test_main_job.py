@@ -228,11 +228,15 @@ def test_an_instance_whose_file_is_broken_or_gone_stays_in_reach(instances: list
 
 
 def test_a_stop_lets_a_running_job_finish(instances: list[Instance]) -> None:
-    jobs = '[[job]]\nname = "slow"\ncommand = "echo in; sleep 1; echo out"\n'
-    instance = make(instances, jobs).start()
+    job = '[[job]]\nname = "slow"\ncommand = "while [ ! -e go ]; do sleep 0.05; done"\ncwd = "{folder}"\n'
+    instance = make(instances, job).start()
+    assert instance.process is not None
     instance.cli("run", "slow")
     instance.wait_run("slow", "IN_PROGRESS")
-    assert instance.stop() == 0
+    instance.process.send_signal(signal.SIGTERM)
+    until(lambda: "Stopping" in instance.log, PATIENCE, "the stop to begin", lambda: instance.log)
+    (instance.folder / "go").touch()
+    assert instance.process.wait(PATIENCE) == 0
     (row,) = instance.runs("slow")
     assert row["status"] == "COMPLETED"
 
