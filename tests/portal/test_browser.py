@@ -97,6 +97,20 @@ def test_every_page_fits_its_screen_and_neither_browser_nor_axe_complains_in_bot
     assert faults == []
 
 
+def test_a_drawing_wider_than_a_phone_begins_where_now_is_with_its_names_in_sight(
+    filled: tuple[Portal, dict[str, str]],
+) -> None:
+    portal, paths = filled
+    page = portal.page("phone")
+    page.goto(portal.address + paths["timeline"])
+    width = SIZES["phone"][0]
+    for seen in ("line.line-now", "text.row-name >> nth=0"):
+        box = page.locator(seen).bounding_box()
+        assert box is not None
+        assert 0 <= box["x"] < width, seen
+    page.context.close()
+
+
 def test_a_run_is_started_watched_live_and_seen_to_fail_and_retried(portal: Portal) -> None:
     add_job(portal.database, "backup")
     page = portal.page()

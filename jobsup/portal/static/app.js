@@ -50,10 +50,34 @@ const onGrid = new Intl.DateTimeFormat("en-GB", { weekday: "short", hour: "2-dig
 
 // Places on a drawing are told in UTC by the server, and on this browser's clock when that is wished.
 function showGrid(root = document) {
+  for (const element of root.querySelectorAll("[data-grid-clock]")) {
+    element.textContent = clock === "local" ? "this browser's clock" : "UTC";
+  }
   for (const element of root.querySelectorAll("text[data-instant]")) {
     element.dataset.utc ||= element.textContent;
     element.textContent = clock === "local" ? onGrid.format(Date.parse(element.dataset.instant)) : element.dataset.utc;
   }
+}
+
+// What is wider than the screen begins where now is, and stays where it was when it is drawn again.
+function showNow() {
+  for (const element of document.querySelectorAll(".scroll[data-see]")) {
+    element.scrollLeft = element.dataset.see * element.scrollWidth - element.clientWidth / 2;
+  }
+}
+
+// The names of a drawing's rows stay in sight when it is scrolled.
+function keepNames(element) {
+  const drawing = element.querySelector("svg.timeline");
+  if (!drawing) return;
+  const x = 6 + element.scrollLeft * drawing.viewBox.baseVal.width / element.scrollWidth;
+  for (const name of drawing.querySelectorAll("text.row-name")) name.setAttribute("x", x.toFixed(1));
+}
+
+function replace(part, fresh) {
+  const places = Array.from(part.querySelectorAll(".scroll"), (element) => element.scrollLeft);
+  part.replaceChildren(...document.importNode(fresh, true).childNodes);
+  part.querySelectorAll(".scroll").forEach((element, index) => { element.scrollLeft = places[index] || 0; });
 }
 
 function showClock() {
@@ -94,7 +118,7 @@ async function refresh() {
     const mine = part.dataset.drawn;
     if (mine === other.innerHTML) continue;
     part.dataset.drawn = other.innerHTML;
-    part.replaceChildren(...document.importNode(other, true).childNodes);
+    replace(part, other);
     showAges(part);
     showGrid(part);
   }
@@ -158,6 +182,8 @@ async function copy(element) {
   } catch { /* the text can still be selected */ }
 }
 
+document.addEventListener("scroll", (event) => { if (event.target.matches?.(".scroll")) keepNames(event.target); }, true);
+
 document.addEventListener("click", (event) => {
   if (event.target.closest("[data-theme-switch]")) switchTheme();
   if (event.target.closest("[data-clock-switch]")) switchClock();
@@ -182,6 +208,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 showClock();
+showNow();
 showPulse();
 setInterval(() => showAges(), 1000);
 if (document.querySelector("main[data-live]")) setTimeout(keepUp, LIVE_SECONDS * 1000);

@@ -45,7 +45,7 @@ REASONS: dict[Reason, str] = {
 }
 
 
-_INSTANT = re.compile(r"(\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z)", re.ASCII)
+_INSTANT = re.compile(r"(?:\bat )?(\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z)", re.ASCII)
 _RUN = re.compile(r"(\b[Rr]un \d{1,18}\b)", re.ASCII)
 
 
