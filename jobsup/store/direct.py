@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     ARRAY,
@@ -40,6 +40,7 @@ BEGIN = "jobsup_begin"
 """The execution option by which a connection of Core's knows how its transaction begins; empty: it has begun."""
 
 Processor = Callable[[Any], Any]
+B = TypeVar("B")
 
 
 class Given:
@@ -134,10 +135,43 @@ class Statement:
         return found
 
 
+class Held:
+    """A driver's connection that its file keeps open, taken for one transaction without Core's pool.
+
+    The pool alone costs each process that was forked a quarter of a megabyte. Core has this very connection as well.
+    """
+
+    def __init__(self, driver: Any, engine: Engine) -> None:
+        self.dbapi_connection = driver
+        self._engine = engine
+        self._core: Connection | None = None
+
+    @property
+    def is_valid(self) -> bool:
+        return not self.dbapi_connection.is_closed
+
+    def core(self) -> Connection:
+        """Return a connection of Core's in the same transaction."""
+        self._core = self._engine.connect()
+        return self._core
+
+    def invalidate(self, _error: Exception | None = None) -> None:
+        self.dbapi_connection.close()
+
+    def close(self) -> None:
+        """Give it back; what is not committed is undone."""
+        if self._core is not None:
+            self._core.close()
+        if self.is_valid and self.dbapi_connection.in_transaction:
+            self.dbapi_connection.rollback()
+
+
 class Direct:
     """An open transaction on the driver; `core` is the same transaction for statements that are seldom needed."""
 
-    def __init__(self, engine: Engine, connection: PoolProxiedConnection, core: Connection | None = None) -> None:
+    def __init__(
+        self, engine: Engine, connection: PoolProxiedConnection | Held, core: Connection | None = None
+    ) -> None:
         self.connection = connection
         self.dialect = engine.dialect
         self.is_server = engine.dialect.name != "sqlite"
@@ -153,7 +187,8 @@ class Direct:
     @property
     def core(self) -> Connection:
         if self._core is None:
-            self._core = Connection(self._engine, self.connection)
+            held = self.connection
+            self._core = held.core() if isinstance(held, Held) else Connection(self._engine, held)
             self._core.execution_options(**{BEGIN: ""})
             self._core.begin()
         return self._core
@@ -225,10 +260,10 @@ class Direct:
         return _as_of_core(self.dialect, error, is_gone=is_gone)
 
 
-def borrow(engine: Engine) -> PoolProxiedConnection:
-    """Take the driver's connection out of the pool; when none can be opened, the error is Core's as well."""
+def borrow(engine: Engine, take: Callable[[], B]) -> B:
+    """Take the driver's connection; when none can be opened, the error is Core's as well."""
     try:
-        return engine.raw_connection()
+        return take()
     except engine.dialect.loaded_dbapi.Error as error:
         raise _as_of_core(engine.dialect, error, is_gone=False) from error
 

@@ -132,7 +132,7 @@ class Database:
     def directly(self) -> Iterator[Direct]:
         """Open a transaction that writes, as `write` does, for statements that are run on the driver itself."""
         with self._readable_errors():
-            with self.backend.turn(is_write=True), closing(borrow(self.engine)) as connection:
+            with self.backend.turn(is_write=True), closing(borrow(self.engine, self.backend.take)) as connection:
                 transaction = Direct(self.engine, connection)
                 self.backend.begin(transaction)
                 news = self._news = {}

@@ -24,7 +24,7 @@ from jobsup.errors import DatabaseError, DatabaseUnavailableError
 from jobsup.events import emit
 from jobsup.store import addresses, server_words, wake_channels
 from jobsup.store.counting import StatementCount
-from jobsup.store.direct import Direct
+from jobsup.store.direct import Direct, Held
 from jobsup.store.link import Link
 from jobsup.store.wake_channels import Ear
 
@@ -101,6 +101,10 @@ class Server:
     def prepare(self, connection: Connection, *, is_write: bool) -> None:
         """Say how the transaction that follows begins: one that reads sees one state throughout."""
         self._prepare(_link_of(connection.connection), is_write=is_write)
+
+    def take(self) -> PoolProxiedConnection:
+        """Take the driver's connection for one transaction: from the pool, which replaces one that was lost."""
+        return self.engine.raw_connection()
 
     def begin(self, direct: Direct) -> None:
         """Begin a transaction that writes, with the clock read where it is due."""
@@ -337,7 +341,7 @@ def _milliseconds(duration: timedelta) -> str:
     return str(max(1, duration // timedelta(milliseconds=1)))
 
 
-def _link_of(connection: PoolProxiedConnection) -> Link:
+def _link_of(connection: PoolProxiedConnection | Held) -> Link:
     link = connection.dbapi_connection
     if not isinstance(link, Link):
         raise TypeError(f"not one of our connections: {link!r}")

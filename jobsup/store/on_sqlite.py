@@ -23,7 +23,7 @@ from jobsup.clock import Clock
 from jobsup.errors import DatabaseError, DatabaseUnavailableError
 from jobsup.store import faults, wake_sockets
 from jobsup.store.counting import StatementCount
-from jobsup.store.direct import BEGIN, Direct
+from jobsup.store.direct import BEGIN, Direct, Held
 from jobsup.store.faults import Words
 from jobsup.store.news import kinds, offers
 
@@ -69,6 +69,10 @@ class SqliteFile:
         """Say how the transaction that follows begins."""
         connection.execution_options(**{BEGIN: "BEGIN IMMEDIATE" if is_write else "BEGIN"})  # changes it in place
 
+    def take(self) -> Held:
+        """Take the driver's connection for one transaction."""
+        return self._opener.take()
+
     def begin(self, direct: Direct) -> None:
         """Begin a transaction that writes."""
         direct.say("BEGIN IMMEDIATE")
@@ -99,6 +103,7 @@ class SqliteFile:
 
     def close(self) -> None:
         self.engine.dispose()
+        self._opener.let_go()
         self._queue.close()
 
     def _check_in_place(self) -> None:
@@ -121,19 +126,31 @@ class SqliteFile:
         _spare[:] = [self._opener]
 
 
+class _Connection(sqlite3.Connection):
+    """One that can say that it was closed."""
+
+    is_closed = False
+
+    def close(self) -> None:
+        self.is_closed = True
+        super().close()
+
+
 class _Opener:
     """An engine and the file that its connections are opened on, which may be said later than the engine is made."""
 
     def __init__(self) -> None:
         self.engine: Engine = create_engine(
             "sqlite://",
-            creator=self._open,
+            creator=self.hold,
             poolclass=QueuePool,
             pool_size=1,
             max_overflow=0,
             hide_parameters=True,  # what a job prints, and its environment, belong into no error text
         )
         event.listen(self.engine, "begin", _begin)
+        self._held: _Connection | None = None
+        self._has_met = False
         self.count = StatementCount(self.engine)
 
     def point_at(self, url: URL, synchronous: str, *, may_create: bool) -> None:
@@ -141,16 +158,34 @@ class _Opener:
         self.count.sent = 0
         self.opened: os.stat_result | None = None
         """The file that the last connection was opened on."""
-        words, options = self.engine.dialect.create_connect_args(url)
+        words, options = _plain(url) or self.engine.dialect.create_connect_args(url)
         self._file: str = words[0]
         self._options: dict[str, Any] = {"timeout": BUSY_SECONDS, **options, "check_same_thread": False}
         self._synchronous = synchronous
         self._may_create = may_create
 
-    def _open(self) -> sqlite3.Connection:
+    def hold(self) -> _Connection:
+        """Return the one connection that a process has, which Core closes as well when it has given it up."""
+        if self._held is None or self._held.is_closed:
+            self._held = self._open()
+        return self._held
+
+    def take(self) -> Held:
+        """Return it for one transaction."""
+        if not self._has_met:
+            self.engine.connect().close()  # Core ends its first meeting with a driver by a ROLLBACK: let it be now
+            self._has_met = True
+        return Held(self.hold(), self.engine)
+
+    def let_go(self) -> None:
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+    def _open(self) -> _Connection:
         if not self._options.get("uri"):
             self._find()
-        connection: sqlite3.Connection = dbapi2.connect(self._file, **self._options)
+        connection: _Connection = dbapi2.connect(self._file, factory=_Connection, **self._options)
         connection.isolation_level = None  # BEGIN is ours
         try:
             for pragma in (
@@ -176,6 +211,13 @@ class _Opener:
             raise DatabaseError(
                 f"database {self._file}: is not there: put it back, or `jobsup restart` begins a new one"
             )
+
+
+def _plain(url: URL) -> tuple[list[str], dict[str, Any]] | None:
+    """Read a URL that is a path and nothing else, as Core would with many more words; None for any other."""
+    if not url.database or url.database == ":memory:" or any((url.username, url.host, url.port, url.query)):
+        return None
+    return [str(Path(url.database).absolute())], {}
 
 
 _spare: list[_Opener] = []
