@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jobsup.config import names, places
-from jobsup.config.fields import WEEKDAYS
+from jobsup.config.moments import WEEKDAYS
 from jobsup.config.report import Place, Report, hint, shown
 from jobsup.config.schema import NamedCalendarTable, check_table
 from jobsup.config.source import Source

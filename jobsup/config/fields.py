@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import date, datetime, time, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
@@ -23,19 +22,7 @@ LIST_ITEMS_MAX = 1000
 PERCENT_MAX = 100_000
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_YEAR_DAY = re.compile(r"[0-9]{2}-[0-9]{2}", re.ASCII)
 _PATTERN = re.compile(r"[A-Za-z0-9_.*?-]+", re.ASCII)
-_LEAP_YEAR = 2000
-_WEEKDAY_NAMES = {
-    "MON": "MONDAY",
-    "TUE": "TUESDAY",
-    "WED": "WEDNESDAY",
-    "THU": "THURSDAY",
-    "FRI": "FRIDAY",
-    "SAT": "SATURDAY",
-    "SUN": "SUNDAY",
-}
-WEEKDAYS = tuple(_WEEKDAY_NAMES)
 _ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+", re.ASCII)
 _UMASK = re.compile(r"([0-7]{1,4})?", re.ASCII)
 _PERCENTAGE = re.compile(r"([0-9]{1,6})%", re.ASCII)
@@ -155,7 +142,8 @@ def _written(value: Any) -> str:
     return durations.format_duration(value) if isinstance(value, timedelta) else shown(value)
 
 
-def _text(value: Any) -> str:
+def read_text(value: Any) -> str:
+    """Read a text of any length."""
     if not isinstance(value, str):
         raise Refusal(f"must be text in quotes, not {shown(value)}")
     if "\0" in value:
@@ -164,13 +152,14 @@ def _text(value: Any) -> str:
 
 
 def _short_text(value: Any) -> str:
-    text = _text(value)
+    text = read_text(value)
     if len(text) > TEXT_CHARS_MAX:
         raise Refusal(f"has {len(text)} characters, more than the {TEXT_CHARS_MAX} allowed")
     return text
 
 
-def _filled_text(value: Any) -> str:
+def read_filled_text(value: Any) -> str:
+    """Read a text that says something."""
     text = _short_text(value)
     if not text.strip():
         raise Refusal("must not be empty")
@@ -178,7 +167,7 @@ def _filled_text(value: Any) -> str:
 
 
 def _name(value: Any) -> str:
-    text = _text(value)
+    text = read_text(value)
     if message := names.fault(text):
         raise Refusal(message)
     return text
@@ -186,7 +175,7 @@ def _name(value: Any) -> str:
 
 def _worker_tag(value: Any) -> str:
     """Read a tag that a job requires: a name, or `host:` and a machine's name."""
-    text = _text(value)
+    text = read_text(value)
     _name(text.removeprefix(HOST_TAG_PREFIX))
     return text
 
@@ -202,7 +191,7 @@ def _name_or_nothing(value: Any) -> str:
 
 
 def _variable(value: Any) -> str:
-    text = _text(value)
+    text = read_text(value)
     if not _VARIABLE.fullmatch(text):
         raise Refusal(f"{shown(text)} is not a variable's name: use letters, digits and _, no digit first")
     return text
@@ -212,112 +201,37 @@ def _argv_or_line(value: Any) -> str | list[str]:
     if isinstance(value, list):
         if not 1 <= len(value) <= LIST_ITEMS_MAX:
             raise Refusal(f"must hold 1 to {LIST_ITEMS_MAX} words, not {len(value)}")
-        words = [_text(word) for word in value]
+        words = [read_text(word) for word in value]
         if not words[0].strip():
             raise Refusal("must begin with a program")
         return words
     if not isinstance(value, str):
         raise Refusal(f"must be a shell line in quotes, or a list of words, not {shown(value)}")
-    line = _text(value)
+    line = read_text(value)
     if not line.strip():
         raise Refusal("must not be empty")
     return line
 
 
 def _callable(value: Any) -> str:
-    text = _text(value)
+    text = read_text(value)
     if not _CALLABLE.fullmatch(text):
         raise Refusal(f'{shown(text)} is not a callable: write it like "package.module:function"')
     return text
 
 
-def _zone(value: Any) -> str:
-    text = _filled_text(value)
-    try:
-        ZoneInfo(text)
-    except (ValueError, OSError, KeyError):  # KeyError: its ZoneInfoNotFoundError
-        raise Refusal(f"unknown time zone {shown(text)}{hint(text, available_timezones())}") from None
-    return text
-
-
 def _url(value: Any) -> str:
-    url = _filled_text(value)
+    url = read_filled_text(value)
     if message := urls.fault(url):
         raise Refusal(message)
     return url
 
 
-def _instant(value: Any) -> datetime:
-    """Read an instant or a local time; without an offset it is left naive, for the job's zone."""
-    if isinstance(value, datetime):
-        return value
-    if isinstance(value, date):
-        return datetime.combine(value, time())  # in the job's zone, put on later
-    if not isinstance(value, str):
-        raise Refusal(f'must be an instant like "2027-01-31T03:00:00", not {shown(value)}')
-    try:
-        return datetime.fromisoformat(value.strip())
-    except ValueError as error:
-        raise Refusal(
-            f'{shown(value)} is not an instant like "2027-01-31T03:00:00" or "...T03:00:00Z" ({error})'
-        ) from None
-
-
-def _day(value: Any) -> str:
-    if isinstance(value, datetime):
-        raise Refusal(f"must be a date without a time, not {shown(value)}")
-    if isinstance(value, date):
-        return value.isoformat()
-    try:
-        return date.fromisoformat(_text(value)).isoformat()
-    except ValueError as error:
-        raise Refusal(f'{shown(value)} is not a date like "2027-01-31" ({error})') from None
-
-
-def _day_range(value: Any) -> str:
-    """Read a list of a first and a last date to `first/last`."""
-    if not isinstance(value, list) or len(value) != 2:
-        raise Refusal(f'must be a first and a last date like ["2026-12-24", "2027-01-02"], not {shown(value)}')
-    first, last = (_day(each) for each in value)
-    if last < first:
-        raise Refusal(f"{shown(value)} ends before it begins: write the earlier date first")
-    return f"{first}/{last}"
-
-
-def _year_day(value: Any) -> str:
-    """Read a day of each year, `12-25`."""
-    text = _text(value)
-    try:
-        date.fromisoformat(f"{_LEAP_YEAR}-{text}" if _YEAR_DAY.fullmatch(text) else "")
-    except ValueError:
-        raise Refusal(f'{shown(text)} is not a day of the year: write month and day, like "12-25"') from None
-    return text
-
-
-def _weekday(value: Any) -> str:
-    """Read `SAT`, `sat` or `Saturday` to `SAT`."""
-    text = _text(value).upper()
-    for short in WEEKDAYS:
-        if text in (short, _WEEKDAY_NAMES[short]):
-            return short
-    raise Refusal(f"{shown(value)} is not a weekday: write one of {', '.join(WEEKDAYS)}")
-
-
 def _pattern(value: Any) -> str:
-    text = _filled_text(value)
+    text = read_filled_text(value)
     if not _PATTERN.fullmatch(text):
         raise Refusal(f"{shown(text)} is not a job's name, nor a pattern of names: use letters, digits, _ . - * and ?")
     return text
-
-
-def _wall_time(value: Any) -> str:
-    try:
-        wall = value if isinstance(value, time) else time.fromisoformat(_text(value))
-    except ValueError:
-        raise Refusal(f'{shown(value)} is not a time of day like "03:00" or "03:00:30"') from None
-    if wall.tzinfo is not None or wall.microsecond:
-        raise Refusal(f"{shown(value)} must be whole seconds without an offset: the job has a `timezone`")
-    return wall.isoformat()
 
 
 def _json_table(value: Any) -> dict[str, Any]:
@@ -351,7 +265,7 @@ def _yes_or_no(value: Any) -> bool:
 
 
 def _cgroup(value: Any) -> str:
-    text = _filled_text(value)
+    text = read_filled_text(value)
     if message := places.cgroup_fault(text):
         raise Refusal(message)
     return text
@@ -361,7 +275,7 @@ def _secret(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict) or len(value) != 1 or not value.keys() & {"file", "command"}:
         raise Refusal(f'must be {{ file = "..." }} or {{ command = ["...", "..."] }}, not {shown(value)}')
     if "file" in value:
-        return {"file": _filled_text(value["file"])}
+        return {"file": read_filled_text(value["file"])}
     words = _argv_or_line(value["command"])
     if isinstance(words, str):
         raise Refusal("its command must be a list of words in square brackets; no shell runs it")
@@ -388,10 +302,10 @@ def _root_path(value: Any) -> str:
     return text
 
 
-Text = Annotated[str, PlainValidator(_text)]
+Text = Annotated[str, PlainValidator(read_text)]
 RootPath = Annotated[str, PlainValidator(_root_path)]
 ShortText = Annotated[str, PlainValidator(_short_text)]
-FilledText = Annotated[str, PlainValidator(_filled_text)]
+FilledText = Annotated[str, PlainValidator(read_filled_text)]
 Name = Annotated[str, PlainValidator(_name)]
 WorkerTag = Annotated[str, PlainValidator(_worker_tag)]
 SchemaName = Annotated[str, PlainValidator(_schema)]
@@ -400,15 +314,8 @@ Variable = Annotated[str, PlainValidator(_variable)]
 Boolean = Annotated[bool, PlainValidator(_yes_or_no)]
 Command = Annotated[str | list[str], PlainValidator(_argv_or_line)]
 PythonCallable = Annotated[str, PlainValidator(_callable)]
-TimeZone = Annotated[str, PlainValidator(_zone)]
 DatabaseUrl = Annotated[str, PlainValidator(_url)]
-Instant = Annotated[datetime, PlainValidator(_instant)]
-Day = Annotated[str, PlainValidator(_day)]
-DayRange = Annotated[str, PlainValidator(_day_range)]
-YearDay = Annotated[str, PlainValidator(_year_day)]
-Weekday = Annotated[str, PlainValidator(_weekday)]
 NamePattern = Annotated[str, PlainValidator(_pattern)]
-WallTime = Annotated[str, PlainValidator(_wall_time)]
 ControlGroup = Annotated[str, PlainValidator(_cgroup)]
 Secret = Annotated[dict[str, Any], PlainValidator(_secret)]
 Umask = Annotated[str, PlainValidator(_umask)]

@@ -17,10 +17,7 @@ from jobsup.config.fields import (
     Command,
     ControlGroup,
     DatabaseUrl,
-    Day,
-    DayRange,
     FilledText,
-    Instant,
     JsonTable,
     LogLevel,
     Name,
@@ -33,13 +30,9 @@ from jobsup.config.fields import (
     Secret,
     ShortText,
     Text,
-    TimeZone,
     Umask,
     Variable,
-    WallTime,
-    Weekday,
     WorkerTag,
-    YearDay,
     duration_between,
     duration_or_none,
     items,
@@ -48,6 +41,7 @@ from jobsup.config.fields import (
     size_between,
     whole_number,
 )
+from jobsup.config.moments import Day, DayRange, Instant, TimeZone, WallTime, Weekday, YearDay
 from jobsup.config.report import Place, hint, shown
 from jobsup.errors import Problem
 from jobsup.model import BlackoutPolicy, CalendarRule, CatchUp, DependsMode, DependsWhen, Dst, IoClass, On, Overlap
