@@ -13,7 +13,7 @@ STDOUT, STDERR = 1, 2
 """How a stream is named in output chunks and marks."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # nobody changes it; frozen, it would take four times as long to make, for each run
 class Claim:
     """What a worker is handed when it claims a dispatch: enough to run it without asking again."""
 
@@ -63,7 +63,7 @@ class CapturedOutput:
     """Runs of one stream in `data`, in order: (length, STDOUT | STDERR)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as above
 class RunResult:
     """How an attempt ended, as its worker saw it."""
 

@@ -141,7 +141,7 @@ class _Held(NamedTuple):
 
 def _write_at_once(direct: Direct, wanted: Mapping[int, RunResult], worker_id: str, node: str) -> list[_Held]:
     """End attempts and write their logs in one statement: each word to a server has its price."""
-    rows = [{**_end_of(result), **_log_of(result)} for result in wanted.values()]
+    rows = [(*_end_of(result), *_log_of(result)) for result in wanted.values()]
     given = {"by_worker": worker_id, "on_node": node, "runs": list(wanted)}
     return [_Held._make(row) for row in direct.fetch_many(_END_WITH_LOG, rows, **given)]
 
@@ -151,7 +151,7 @@ def _write_in_turn(direct: Direct, wanted: Mapping[int, RunResult], worker_id: s
     ends = direct.fetch_many(_END, [_end_of(result) for result in wanted.values()], by_worker=worker_id)
     held = sorted(map(_Held._make, ends))
     logs = [
-        {**_log_of(result), **_end_of(result), "of_job": each.job_id, "hash": each.config_hash or ""}
+        (*_end_of(result), *_log_of(result), each.job_id, each.config_hash or "")
         for each in held
         if (result := wanted[each.id]).started_at
     ]
@@ -270,35 +270,37 @@ _NO_MARKS: list[list[int]] = []
 """The same for every run that has printed nothing: it is written in JSON once for all of them."""
 
 
-def _end_of(result: RunResult) -> dict[str, Any]:
-    return {
-        "row_id": result.dispatch_id,
-        "new_status": result.status.value,
-        "new_reason": result.reason.value,
-        "ended_at": result.finished_at,
-        "error": result.error_message,
-        "began_at": result.started_at,
-    }
+def _end_of(result: RunResult) -> tuple[Any, ...]:
+    """Return the values of `_ENDED`."""
+    return (
+        result.dispatch_id,
+        result.status._value_,
+        result.reason._value_,
+        result.finished_at,
+        result.error_message,
+        result.started_at,
+    )
 
 
-def _log_of(result: RunResult) -> dict[str, Any]:
+def _log_of(result: RunResult) -> tuple[Any, ...]:
+    """Return the values of `_LOGGED`."""
     output = result.output
-    return {
-        "pid": result.pid,
-        "exit_code": result.exit_code,
-        "signal": result.signal,
-        "log_output": output.data,
-        "output_bytes": output.total,
-        "output_dropped": output.dropped,
-        "output_gap_at": output.gap_at,
-        "stream_marks": [list(mark) for mark in output.marks] if output.marks else _NO_MARKS,
-        "result": result.result,
-        "cpu_user": result.cpu_user,
-        "cpu_system": result.cpu_system,
-        "max_rss": result.max_rss,
-        "io_read": result.io_read,
-        "io_write": result.io_write,
-    }
+    return (
+        result.pid,
+        result.exit_code,
+        result.signal,
+        output.data,
+        output.total,
+        output.dropped,
+        output.gap_at,
+        [list(mark) for mark in output.marks] if output.marks else _NO_MARKS,
+        result.result,
+        result.cpu_user,
+        result.cpu_system,
+        result.max_rss,
+        result.io_read,
+        result.io_write,
+    )
 
 
 def _follow(direct: Direct, held: _Held, result: RunResult, now: datetime) -> Ended:

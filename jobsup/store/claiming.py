@@ -286,16 +286,13 @@ def _room(direct: Direct, pools: set[str]) -> dict[str, int]:
 
 def _take(direct: Direct, rows: Sequence[_Row], worker_id: str, now: datetime) -> None:
     """Make rows ours that nobody else can take any more."""
-    changes = [
-        {
-            "row_id": row.id,
-            "deadline": None if row.timeout_seconds is None else now + timedelta(seconds=row.timeout_seconds),
-            "hash": row.config_hash,
-        }
-        for row in rows
-    ]
+    changes = [(row.id, _deadline(row, now), row.config_hash) for row in rows]
     if changes:
         direct.run_many(_MAKE_OURS, changes, by_worker=worker_id, at=now)
+
+
+def _deadline(row: _Row, now: datetime) -> datetime | None:
+    return None if row.timeout_seconds is None else now + timedelta(seconds=row.timeout_seconds)
 
 
 def _make_ours(given: Given) -> Update:
@@ -328,7 +325,7 @@ def _claims(direct: Direct, rows: Sequence[_Row]) -> tuple[Claim, ...]:
             _definitions[config_hash] = jobspec_from_dict(payload)
     changed = [row._replace(config_hash=newest[row.job_id]) for row in rows if row.config_hash not in _definitions]
     if changed:  # by a reload, between our two looks: what is run is what is noted
-        direct.run_many(_NOTE_HASH, [{"row_id": row.id, "hash": row.config_hash} for row in changed])
+        direct.run_many(_NOTE_HASH, [(row.id, row.config_hash) for row in changed])
         rows = [*{row.id: row for row in (*rows, *changed)}.values()]
     return tuple(_claim_of(row) for row in rows)
 

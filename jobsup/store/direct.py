@@ -221,8 +221,11 @@ class Direct:
         made = statement.made(self.dialect)
         return int(self._execute(made.text, _values(made, given)).rowcount)
 
-    def run_many(self, statement: Statement, rows: Sequence[Mapping[str, Any]], **given: Any) -> None:
-        """Run a change for many rows, with what is the same for all of them."""
+    def run_many(self, statement: Statement, rows: Sequence[Sequence[Any]], **given: Any) -> None:
+        """Run a change for many rows, one at least, with what is the same for all of them.
+
+        Each row has its values in the order of the statement's `each`.
+        """
         made = statement.made(self.dialect)
         columns = _columns(made, rows)
         if self.is_server or not made.is_one_by_one:
@@ -232,8 +235,8 @@ class Direct:
         by_place = (columns[name] if name in columns else repeat(same[name], len(rows)) for name in made.names)
         self._execute(made.text, list(zip(*by_place, strict=True)), is_many=True)
 
-    def fetch_many(self, statement: Statement, rows: Sequence[Mapping[str, Any]], **given: Any) -> list[Any]:
-        """Run a change for many rows that returns rows; returns them as tuples. Not for rows that come one by one."""
+    def fetch_many(self, statement: Statement, rows: Sequence[Sequence[Any]], **given: Any) -> list[Any]:
+        """Run as `run_many` does what returns rows; returns them as tuples. Not for rows that come one by one."""
         made = statement.made(self.dialect)
         answered = self._execute(made.text, self._together(made, _columns(made, rows), given)).fetchall()
         return [_converted(row, made.results) for row in answered] if made.results else answered
@@ -328,14 +331,15 @@ def _processed(made: _Made, given: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _columns(made: _Made, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    return {name: _column([row[name] for row in rows], processor) for name, processor in made.each}
+def _columns(made: _Made, rows: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:
+    turned = zip(made.each, zip(*rows, strict=True), strict=True)
+    return {name: _column(values, processor) for (name, processor), values in turned}
 
 
-def _column(values: list[Any], processor: Processor | None) -> list[Any]:
+def _column(values: Sequence[Any], processor: Processor | None) -> list[Any]:
     """Process what many rows have of one name; the very same value again (no output) costs nothing."""
     if processor is None:
-        return values
+        return list(values)
     processed: list[Any] = []
     last: Any = values  # none of them
     made: Any = None

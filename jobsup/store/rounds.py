@@ -128,8 +128,7 @@ def _exchange(direct: Direct, worker: Worker, request: Round, now: datetime, clo
     beat = request.heartbeat
     is_registered = beat is None or _beat(direct, worker, beat, now, clock_offset)
     if request.started:
-        began = [{"row_id": dispatch_id, "began_at": at} for dispatch_id, at in sorted(request.started.items())]
-        direct.run_many(_STARTED, began, by_worker=worker.worker_id)
+        direct.run_many(_STARTED, sorted(request.started.items()), by_worker=worker.worker_id)
     _write_chunks(direct, request)
     _write_progress(direct, worker, request)
     ends = attempts.end(direct, request.results, worker_id=worker.worker_id, node=worker.node, now=now)
@@ -226,7 +225,7 @@ _GIVEN_BACK = Statement(
 def _release(direct: Direct, worker: Worker, dispatch_ids: Sequence[int]) -> None:
     """Give claims back that nothing was started of."""
     if dispatch_ids:
-        rows = [{"row_id": dispatch_id} for dispatch_id in sorted(dispatch_ids)]
+        rows = [(dispatch_id,) for dispatch_id in sorted(dispatch_ids)]
         direct.run_many(_GIVEN_BACK, rows, by_worker=worker.worker_id)
 
 
@@ -251,7 +250,7 @@ def _written_before(connection: Connection, worker: Worker, results: Sequence[Ru
 def _write_progress(direct: Direct, worker: Worker, request: Round) -> None:
     told = {result.dispatch_id: result.progress for result in request.results if result.progress is not None}
     rows = [
-        {"row_id": dispatch_id, "fraction": each.fraction, "words": each.text or None}
+        (dispatch_id, each.fraction, each.text or None)
         for dispatch_id, each in sorted({**request.progress, **told}.items())
     ]
     if rows:

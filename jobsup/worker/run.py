@@ -49,7 +49,7 @@ class Cause:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # nobody changes it; frozen, it would take four times as long to make, for each run
 class Exit:
     """How a run's process, or its call in a runner, came to its end."""
 
