@@ -139,7 +139,8 @@ def _apart(name: str, *, hosts: int | None, keep: Path) -> Outcome:
     if process.is_alive():  # what it leaves behind is swept away in the end
         process.kill()
     verdict = "as promised" if not outcome.problems else "NOT as promised"
-    print("\n".join([f"{name}: {verdict} ({time.monotonic() - began:.0f} s)", *outcome.problems]), flush=True)
+    told = f"{name}: {verdict} ({outcome.runs} runs, {time.monotonic() - began:.0f} s)"
+    print("\n".join([told, *outcome.problems]), flush=True)
     return outcome
 
 
@@ -222,16 +223,16 @@ def _judge(case: Case, history: History, made: Fleet) -> Outcome:
 
 
 def table(outcomes: list[Outcome]) -> str:
-    """Return the outcomes as a table in Markdown."""
-    head = ("what happened", "take-over", "lost work closed", "begun anew", "dead before that", "recovery", "runs", "")
+    """Return the outcomes as a table in Markdown, as it stands in the README."""
+    head = ("what happened", "take-over", "lost work closed", "begun anew", "dead before that", "recovery")
     lines = [head, ("---",) * len(head)]
     for each in outcomes:
         found = each.measures
-        verdict = "as promised" if not each.problems else "**not as promised**"
+        title = each.case.title if not each.problems else f"{each.case.title} (**not as promised**)"
         margin = found.margin
         dead = f"overlap of {-margin:.1f} s, told" if margin is not None and margin < 0 else _shown(margin)
         times = (_shown(found.takeover), _shown(found.closed), _shown(found.rerun), dead, _shown(found.recovery))
-        lines.append((each.case.title, *times, str(each.runs), verdict))
+        lines.append((title, *times))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
