@@ -7,7 +7,7 @@ import sys
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    from jobsup.cli.main import run
+    from jobsup.cli.services import run
 
     sys.exit(run(sys.argv[1:]))
 

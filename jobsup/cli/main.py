@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import errno
 import importlib
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 import click
 
 from jobsup.cli.here import Here
+from jobsup.cli.services import mend_streams
 from jobsup.cli.verb import Noun, config_option
 from jobsup.errors import ExitCode, JobsupError
 from jobsup.version import VERSION
@@ -128,17 +128,26 @@ def cli(ctx: click.Context) -> None:
 
 def run(args: Sequence[str]) -> int:
     """Do what the words say; return the exit code. Every expected fault is a line on standard error."""
-    _mend_streams()
+    mend_streams()
     if COMPLETION_VARIABLE in os.environ:
         cli.main(args=list(args), prog_name=PROGRAM)
     try:
         code = _invoke(args)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        return ExitCode.CANCELLED
-    except OSError as error:
-        return _output_fault(error)
+    except (KeyboardInterrupt, OSError) as error:
+        return fault(error)
     return code
+
+
+def fault(error: JobsupError | OSError | KeyboardInterrupt) -> int:
+    """Say what a command ended with, as far as it needs a word; return the exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        return ExitCode.CANCELLED
+    if isinstance(error, OSError):
+        return _output_fault(error)
+    if not error.is_told:
+        complain(str(error))
+    return error.exit_code
 
 
 def _invoke(args: Sequence[str]) -> int:
@@ -152,22 +161,11 @@ def _invoke(args: Sequence[str]) -> int:
     except click.ClickException as error:
         return _usage_fault(error)
     except JobsupError as error:
-        if not error.is_told:
-            complain(str(error))
-        return error.exit_code
+        return fault(error)
     except UnicodeEncodeError as error:
         complain(f"{error.object!r} is not UTF-8 text, which the database takes alone")
         return ExitCode.USAGE
     return ExitCode.OK
-
-
-def _mend_streams() -> None:
-    """Put something in place of closed streams, and let no name of a file be too odd to print."""
-    for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: PTH123, SIM115  (for good)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _usage_fault(error: click.ClickException) -> int:
