@@ -190,7 +190,7 @@ def _serve(url: str, numbers: list[int], heartbeat: float, end: Connection) -> N
             end.send({"woken": woken, "rounds": sum(found)})
         if word == "work":
             for worker in crowd:
-                worker.woken()
+                worker.ask()
         return bool(word == "stop")
 
     try:

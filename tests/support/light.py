@@ -62,6 +62,15 @@ class LightWorker:
     def beat_at(self) -> float:
         return self._beat_at
 
+    @property
+    def is_eager(self) -> bool:
+        """It has something to say or to ask now."""
+        return self._wants or self._beat_at <= time.monotonic()
+
+    def ask(self) -> None:
+        """Ask for work at the next turn, as a poll would."""
+        self._wants = True
+
     def woken(self) -> None:
         """Take what was heard; an offer or news makes it ask."""
         self._wants = self._listener.drain() or self._wants
@@ -109,8 +118,8 @@ def serve(crowd: Sequence[LightWorker], is_done: Callable[[], bool], seconds: fl
         for fd, _ in poll.poll(wait, len(by_fd)):
             by_fd[fd].woken()
             eager.append(by_fd[fd])
-        now = time.monotonic()
-        eager += [worker for worker in crowd if worker.beat_at <= now and worker not in eager]
+        known = set(map(id, eager))
+        eager += [worker for worker in crowd if worker.is_eager and id(worker) not in known]
     poll.close()
 
 

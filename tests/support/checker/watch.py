@@ -27,7 +27,7 @@ class Witness:
         self._watched: dict[int, str] = {}
         self._poll = select.poll()
         self._is_closing = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="witness")
+        self._thread = threading.Thread(target=self._look, name="witness", daemon=True)
         self._thread.start()
 
     def close(self) -> dict[str, float]:
@@ -95,7 +95,7 @@ class Stillness:
     def __init__(self) -> None:
         self.faults: list[Fault] = []
         self._is_closing = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="stillness")
+        self._thread = threading.Thread(target=self._look, name="stillness", daemon=True)
         self._thread.start()
 
     def close(self) -> list[Fault]:
@@ -120,7 +120,7 @@ class Sampler:
         self._statuses = statuses
         self._every = every
         self._is_closing = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="sampler")
+        self._thread = threading.Thread(target=self._look, name="sampler", daemon=True)
         self._thread.start()
 
     def close(self) -> tuple[Sample, ...]:
