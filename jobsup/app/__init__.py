@@ -11,6 +11,9 @@ from __future__ import annotations
 
 def start(config_path: str) -> int:
     """Run the supervisor in the foreground until it is told to stop; returns its exit code."""
+    from jobsup.runtime import lazy
+
+    lazy.leave_out_openssl()
     from jobsup.app.supervised import start as run
 
     return run(config_path)

@@ -96,6 +96,7 @@ def _worker(config: Config, instance: str, groups: Groups | None) -> ChildSpec:
 
 def _portal(config: Config) -> ChildSpec:
     def run(link: Link) -> int:
+        lazy.let_openssl_in()  # passwords
         from jobsup.portal import server  # here and nowhere else: the web stays out of the supervisor's memory
 
         return server.run(replace(config, jobs=()), link)

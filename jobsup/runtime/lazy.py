@@ -1,4 +1,4 @@
-"""Modules that a library imports and our processes never use: they are loaded when something of them is asked for.
+"""Modules that are imported all the same and that our processes never use: loaded late, or not at all.
 
 SQLAlchemy imports asyncio, with all of TLS behind it, and the readers of package metadata, with e-mail's parser and
 ZIP's: three megabytes in a supervisor, and a part of them again in each of its children.
@@ -15,6 +15,14 @@ from typing import Any
 SELDOM_USED = ("asyncio", "importlib.metadata")
 NEVER_USED = ("greenlet",)
 """What SQLAlchemy runs on asyncio with; where it finds it, it uses asyncio at once."""
+_OPENSSL = "_hashlib"
+_OWN_HASHES = (
+    "_md5",
+    "_sha1",
+    "_sha3",
+    "_blake2",
+    *(("_sha2",) if sys.version_info >= (3, 12) else ("_sha256", "_sha512")),
+)
 _loading = threading.RLock()
 
 
@@ -36,6 +44,23 @@ def _load(module: ModuleType) -> None:
     module.__spec__.loader.exec_module(module)
     del vars(module)["_is_loading"]
     module.__class__ = ModuleType
+
+
+def leave_out_openssl() -> None:
+    """Have hashes made by Python itself, where it can, instead of three megabytes of OpenSSL; before `hashlib`."""
+    if not {"hashlib", _OPENSSL} & sys.modules.keys() and all(map(_is_there, _OWN_HASHES)):
+        leave_out(_OPENSSL)
+
+
+def let_openssl_in() -> None:
+    """Have `hashlib` and `hmac` loaded with OpenSSL by who imports them from now on: scrypt is there alone."""
+    if sys.modules.get(_OPENSSL, sys) is None:
+        for name in (_OPENSSL, "hashlib", "hmac"):
+            sys.modules.pop(name, None)
+
+
+def _is_there(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
 
 
 def leave_out(*names: str) -> None:
