@@ -9,9 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
-from starlette.testclient import TestClient
-
 from jobsup.actions import passwords
 from jobsup.config.settings import Config, PortalSettings, SupervisorSettings
 from jobsup.model import Origin, Role, ScheduleSpec, Status
@@ -24,6 +21,7 @@ from jobsup.portal.routes import Entry
 from jobsup.portal.site import Site
 from jobsup.store import tokens, users
 from jobsup.store.engine import Database
+from tests.support.asgi import Client
 from tests.support.fake_supervisor import FakeSupervisor
 from tests.support.store import add_dispatch, add_job, connect
 
@@ -61,6 +59,7 @@ BODY = {
     "from": "2026-01-01T00:00:00Z",
     "to": "2026-01-01T03:00:00Z",
     "workers": 3,
+    "older_than_seconds": 86400,
     "cron": "0 3 * * *",
     "toml": '[[job]]\nname = "fresh"\ncommand = "true"\n',
 }
@@ -96,7 +95,10 @@ class House:
             tokens.find(database, secret)  # from now on their use is not news
         self.kept = sqlite3.connect(":memory:", check_same_thread=False)
         self._copy(to_file=False)
-        self.client = TestClient(self.app, base_url=ORIGIN, raise_server_exceptions=True)
+        assert database.path is not None
+        self._watch = sqlite3.connect(database.path)
+        self._read: tuple[int, dict[str, list[Any]]] = (-1, {})
+        self.client = Client(self.app, base_url=ORIGIN)
 
     def rewind(self) -> None:
         """Put everything back as it was at the beginning."""
@@ -112,6 +114,7 @@ class House:
 
     def close(self) -> None:
         self.client.close()
+        self._watch.close()
         self.handles.close()
         self.supervisor.close()
 
@@ -156,13 +159,18 @@ class House:
     def state(self) -> dict[str, list[Any]]:
         """Return all rows of all tables but the audit, which may well say what was refused; and what the supervisor
         was asked to change."""
-        with self.database.read() as connection:
-            tables = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars().all()
-            return {"supervisor": list(self.supervisor.asked)} | {
-                table: [tuple(row) for row in connection.execute(text(f'SELECT * FROM "{table}" ORDER BY 1, 2'))]
-                for table in tables
-                if table not in ("audit", "alembic_version", "sqlite_sequence")
-            }
+        version = self._watch.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._read[0]:  # nobody else has written since: all is as it was read
+            self._read = (version, self._rows())
+        return {"supervisor": list(self.supervisor.asked), **self._read[1]}
+
+    def _rows(self) -> dict[str, list[Any]]:
+        tables = self._watch.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        return {
+            table: self._watch.execute(f'SELECT * FROM "{table}" ORDER BY 1').fetchall()
+            for (table,) in tables
+            if table not in ("audit", "alembic_version", "sqlite_sequence")
+        }
 
     def _user(self, role: Role) -> str:
         users.add(self.database, role, role, PASSWORD_HASH)

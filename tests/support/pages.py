@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from starlette.testclient import TestClient
 
 from jobsup.config.settings import Config, PortalSettings
 from jobsup.model import Role
@@ -22,6 +21,7 @@ from jobsup.portal.handles import Handles
 from jobsup.portal.site import Site
 from jobsup.store import users
 from jobsup.store.engine import Database
+from tests.support.asgi import Client
 from tests.support.store import connect
 
 ORIGIN = "http://127.0.0.1"
@@ -31,7 +31,7 @@ PORTAL = PortalSettings()
 class Browser:
     """A person's browser; `role` is theirs."""
 
-    def __init__(self, client: TestClient, secret: str) -> None:
+    def __init__(self, client: Client, secret: str) -> None:
         self.client = client
         self.secret = secret
 
@@ -64,7 +64,7 @@ def browser(
     secret = users.begin_session(database, name, "hash", lifetime=timedelta(hours=1), address="", agent="")
     handles = Handles(lambda: connect(database), count=2)
     site = Site(Config(path=str(folder / "jobsup.toml"), portal=portal, **more), handles, clock=database.clock)
-    client = TestClient(create(site), base_url=ORIGIN, cookies={COOKIE: secret})
+    client = Client(create(site), base_url=ORIGIN, cookies={COOKIE: secret})
     try:
         yield Browser(client, secret)
     finally:
