@@ -201,16 +201,24 @@ def revoke(here: Here, name: str) -> None:
 @click.option("--since", type=Instant(PAST), metavar="TIME", help="Only since then.")
 @click.option("--actor", metavar="NAME", help="Only what one did.")
 @click.option("--subject", metavar="NAME", help="Only what was done to one job, run, user or token.")
+@click.option("--verb", "word", metavar="WORD", help="Only this, such as job.run.")
 @click.option("--last", type=click.IntRange(1, LAST_MAX), default=50, show_default=True, help="How many.")
 @json_option
 def audit(
-    here: Here, *, since: datetime | None, actor: str | None, subject: str | None, last: int, as_json: bool
+    here: Here,
+    *,
+    since: datetime | None,
+    actor: str | None,
+    subject: str | None,
+    word: str | None,
+    last: int,
+    as_json: bool,
 ) -> None:
     """Show who did what, the newest first."""
     from jobsup.actions.operations.access import LIST_AUDIT
 
     with here.gateway() as gate:
-        found = gate.ask(LIST_AUDIT, since=since, actor=actor, subject=subject, last=last)["audit"]
+        found = gate.ask(LIST_AUDIT, since=since, actor=actor, subject=subject, verb=word, last=last)["audit"]
     if as_json:
         print_json({"audit": found})
     elif found:

@@ -253,6 +253,11 @@ def test_scale_changes_the_workers_and_back(instance: Instance) -> None:
     until(lambda: len(instance.children("worker")) == 3, PATIENCE, "a third worker")
     assert instance.cli("scale", "2").returncode == 0
     until(lambda: len(instance.children("worker")) == 2, PATIENCE, "the third worker to leave")
+    told = instance.json("audit", "--verb", "workers.scale")["audit"]
+    assert [(row["origin"], row["detail"]["before"], row["detail"]["after"]) for row in told] == [
+        ("cli", 3, 2),
+        ("cli", 2, 3),
+    ]
 
 
 def test_reload_prints_changes_keeps_pids_and_refuses_what_is_wrong(instance: Instance) -> None:
@@ -285,6 +290,7 @@ def test_restart_keeps_the_process_id_and_stop_returns_when_it_is_gone(instance:
     assert instance.process is not None
     workers = instance.pids("worker")
     assert instance.cli("restart").returncode == 0
+    assert next(row["verb"] for row in instance.json("audit")["audit"]) == "supervisor.restart"
     until(
         lambda: instance.children("worker") and not set(instance.pids("worker")) & set(workers), PATIENCE, "new workers"
     )

@@ -142,6 +142,14 @@ def test_jobs_are_paused_saved_and_removed_and_the_audit_tells_who(far: Far) -> 
     assert told == [("all", "api", "127.0.0.1", "job.remove"), ("all", "api", "127.0.0.1", "job.pause")]
 
 
+def test_history_far_away_is_counted_and_deleted(far: Far) -> None:
+    assert far("db", "prune", "--older-than", "90d").stdout == "0 runs deleted\n"
+    counted = json.loads(far("db", "prune", "--older-than", "90d", "--dry-run", "--json").stdout)
+    assert (counted["deleted"], counted["left"]) == (0, 0)
+    (told, *_) = json.loads(far("audit", "--json", "--verb", "runs.prune").stdout)["audit"]
+    assert (told["subject"], told["origin"]) == ("older than 90d", "api")
+
+
 def test_the_supervisor_far_away_scales_and_reloads(far: Far) -> None:
     assert far("scale", "workers=2").returncode == 0
     until(lambda: len(far.instance.children("worker")) == 2, PATIENCE, "a second worker")
