@@ -24,6 +24,7 @@ JOB = '[[job]]\nname = "work"\ncommand = ["/bin/true"]\noverlap = "allow"\n'
 REST_SECONDS = 0.05
 WAIT_SECONDS_MAX = 10.0
 CLAIMS = 300
+ROWS_AT_ONCE = 20_000
 FACTS: dict[str, Any] = {"boot_id": "", "pid_namespace": "", "process_id": 1, "process_started": 0}
 
 
@@ -54,9 +55,11 @@ def claims(place: Place, *, finished: int, pending: int, parent: Path) -> list[F
         spec = JobSpec("work", JobKind.COMMAND, command=("/bin/true",), overlap=Overlap.ALLOW)
         definitions.sync(database, "default", [spec], content_hash="", node="here", path="")
         empty = _claim_times(database)
-        fill(database, pending)
-        with database.write() as connection:
-            connection.execute(_FINISHED, {"runs": finished})
+        for rows in _portions(pending):
+            fill(database, rows)
+        for rows in _portions(finished):
+            with database.write() as connection:
+                connection.execute(_FINISHED, {"runs": rows})
         if place.server:
             with database.write() as connection:
                 connection.execute(text("ANALYZE job_dispatch"))
@@ -68,6 +71,11 @@ def claims(place: Place, *, finished: int, pending: int, parent: Path) -> list[F
         Figure(f"claim, {place.name}: {finished} finished + {pending} pending, p50", percentile(full, 0.5), "ms"),
         Figure(f"claim, {place.name}: {finished} finished + {pending} pending, p99", after, "ms", 2 * before),
     ]
+
+
+def _portions(rows: int) -> list[int]:
+    """Part many rows into as many as a server writes within the time that a statement may take."""
+    return [min(ROWS_AT_ONCE, rows - start) for start in range(0, rows, ROWS_AT_ONCE)]
 
 
 def _claim_times(database: Database) -> list[float]:

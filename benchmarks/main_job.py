@@ -30,7 +30,8 @@ SETTLE_SECONDS = 3.0
 REST_SECONDS = 0.1
 """Between two runs, so that each finds an idle system."""
 DUE_LEAD_SECONDS = 20
-"""How long before its jobs are due the instance with many jobs is started."""
+"""How long before its jobs are due the instance with many jobs is started, and how much longer for each of them."""
+DUE_LEAD_SECONDS_PER_JOB = 0.004
 LOAD_SECONDS = 120.0
 COMMAND_RUNS = 10
 
@@ -121,7 +122,8 @@ def measure_queries(options: argparse.Namespace) -> list[Figure]:
 
 def measure_due(options: argparse.Namespace) -> list[Figure]:
     """Let many jobs come due in one second, and account the tree when it has run them all."""
-    due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=DUE_LEAD_SECONDS)
+    lead = timedelta(seconds=int(DUE_LEAD_SECONDS + DUE_LEAD_SECONDS_PER_JOB * options.jobs))
+    due = datetime.now(UTC).replace(microsecond=0) + lead
     jobs = "\n".join(
         f'[[job]]\nname = "due-{number}"\ncommand = ["/bin/true"]\nat = {due.isoformat()}'
         for number in range(options.jobs)
