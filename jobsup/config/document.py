@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from dataclasses import fields
@@ -32,6 +33,8 @@ from jobsup.model import (
 )
 
 HASH_HEX_DIGITS = 16
+DURATIONS_MAX = 256
+"""Durations that are remembered as they were read."""
 
 _JOB_DURATIONS = ("kill_grace", "retry_backoff", "retry_backoff_max", "jitter")
 _JOB_OPTIONAL_DURATIONS = ("timeout", "misfire_grace", "limit_cpu")
@@ -60,8 +63,8 @@ def jobspec_from_dict(document: dict[str, Any]) -> JobSpec:
     share a database while one replaces the other.
     """
     values = _known(JobSpec, document)
-    _convert(values, _JOB_DURATIONS, parse)
-    _convert(values, _JOB_OPTIONAL_DURATIONS, parse_or_none)
+    _convert(values, _JOB_DURATIONS, _duration)
+    _convert(values, _JOB_OPTIONAL_DURATIONS, _duration_or_none)
     _convert(values, _JOB_TUPLES, tuple)
     for key, enum in _JOB_ENUMS.items():
         _convert(values, (key,), enum)
@@ -110,7 +113,16 @@ def _plain(value: Any) -> Any:
 
 
 def _known(model: type[Any], document: dict[str, Any]) -> dict[str, Any]:
-    return {spec.name: document[spec.name] for spec in fields(model) if spec.name in document}
+    names = _NAMES[model]
+    return {name: value for name, value in document.items() if name in names}
+
+
+_NAMES: dict[type[Any], frozenset[str]] = {
+    model: frozenset(spec.name for spec in fields(model)) for model in (JobSpec, SetSpec, *_VALUES)
+}
+_duration = functools.lru_cache(DURATIONS_MAX)(parse)
+"""Thousands of definitions have a dozen durations among them."""
+_duration_or_none = functools.lru_cache(DURATIONS_MAX)(parse_or_none)
 
 
 def _convert(values: dict[str, Any], keys: tuple[str, ...], read: Any) -> None:
