@@ -40,6 +40,33 @@ def test_an_empty_install_says_how_to_begin_on_every_page(visit: Browser) -> Non
         assert 'class="empty"' in visit.text(path)
 
 
+def test_whatever_is_refused_on_the_way_is_a_page_too(visit: Browser) -> None:
+    told = {
+        404: visit.get("/nowhere"),
+        405: visit.post("/timeline"),
+        413: visit.post("/jobs/bulk", reason="x" * (1 << 21)),
+    }
+    for status, answer in told.items():
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+        assert "<h1>" in answer.text
+    assert told[405].headers["allow"] == "GET, HEAD"
+    assert visit.get("/jobs", headers={"Host": "elsewhere"}).headers["content-type"].startswith("text/plain")
+
+
+def test_a_run_of_a_job_of_each_host_leads_to_all_of_them_and_one_host_can_be_chosen(
+    db: Database, visit: Browser
+) -> None:
+    for number, node in enumerate(("db1", "db2")):
+        add_worker(db, f"worker-{number}", node=node)
+    add_job(db, "everywhere", on=On.EACH)
+    assert "every host that can" in visit.text("/jobs/everywhere/run")
+    assert visit.post("/jobs/everywhere/run").headers["location"] == "/jobs/everywhere/runs"
+    assert {run.target for run in overview.runs(db)} == {"db1", "db2"}
+    assert visit.post("/jobs/everywhere/run", on="db1").headers["location"].startswith("/runs/")
+    assert overview.runs(db)[0].target == "db1"
+    assert visit.post("/jobs/everywhere/run", on="db9").status_code == 404
+
+
 def test_the_first_page_tells_what_fails_since_when_and_what_is_late(
     db: Database, clock: FakeClock, visit: Browser
 ) -> None:
