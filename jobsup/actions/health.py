@@ -9,6 +9,7 @@ from typing import Any
 from jobsup.actions import serving
 from jobsup.actions.serving import Unserved
 from jobsup.clock import rfc3339
+from jobsup.errors import ExitCode
 from jobsup.model import Status
 from jobsup.store import jobs, overview, server_facts, upkeep
 from jobsup.store.engine import Database
@@ -73,8 +74,7 @@ def judge(supervisor: dict[str, Any], database: Database | None, *, set_name: st
     if supervisor:
         problems += _children(supervisor)
         problems += _schedule(work) if work is not None else []
-        if (supervisor.get("supervisor", {}).get("last_reload") or {}).get("error"):
-            warnings.append(f"the last reload failed: {supervisor['supervisor']['last_reload']['error']}")
+        warnings += _reload(supervisor.get("supervisor", {}).get("last_reload") or {})
     state = str(supervisor.get("state", STOPPED))
     if problems and state == "running":
         state = DEGRADED
@@ -109,6 +109,16 @@ def _children(supervisor: dict[str, Any]) -> list[str]:
         for child in supervisor.get("children", ())
         if child["state"] in {"backoff", DEGRADED, "config_fault", "hung", "failed"}
     ]
+
+
+def _reload(last: dict[str, Any]) -> list[str]:
+    """Tell that the last reload was refused, and the first line of why."""
+    if not last.get("error"):
+        return []
+    lines = last.get("lines") or []
+    more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
+    why = f" ({lines[0]}{more})" if lines and last.get("exit_code") == ExitCode.CONFIG else ""
+    return [f"the last reload failed: {last['error']}{why}"]
 
 
 def _schedule(work: Summary) -> list[str]:

@@ -161,6 +161,8 @@ def _cause(run: RunRow) -> str:
     told = run.error_message or ""
     says_itself = run.reason is Reason.WORKER_LOST and told.startswith("its worker ")  # and which one it was
     words = [_END_WORDS[run.reason]] if run.reason in _END_WORDS and not says_itself else []
+    if run.reason is Reason.DEADLINE and told.startswith("ran longer"):  # and which timeout it was
+        words, told = [f"it {told}"], ""
     if run.exit_code is not None:
         words.append(f"exit code {run.exit_code}")
     if run.signal is not None:

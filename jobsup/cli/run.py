@@ -179,7 +179,7 @@ def attempt_words(attempt: dict[str, Any], now: datetime) -> str:
         begins = f" {away(available_at, now)}" if available_at and available_at > now else ""
         return f"run {number}, retry {attempt['retry_count']} of run {attempt['retry_of']}, starts{begins}"
     cause = attempt["error_message"] or attempt["reason"]
-    why = f" ({cause})" if cause else ""
+    why = f" ({cause})" if cause and cause != f"exit code {attempt['exit_code']}" else ""
     ended = f", exit {ending(attempt)}" if ending(attempt) else ""
     took = lasted(attempt)
     after = "" if took is None else f" after {brief(took)}"

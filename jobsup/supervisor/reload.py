@@ -25,6 +25,9 @@ from jobsup.supervisor.spec import ChildSpec, Plan
 from jobsup.supervisor.task import Outcome
 from jobsup.supervisor.yard import Yard
 
+LINES_TOLD_MAX = 20
+"""So many lines of a reload go into one record of the log."""
+
 
 class Steps(Protocol):
     """What the owner of the supervisor does in a reload."""
@@ -43,6 +46,12 @@ class Report:
     replaced: list[dict[str, Any]] = field(default_factory=list)
     """`{"kind", "slot", "old_pid", "new_pid"}` of each child that was replaced."""
     error: str = ""
+
+    def told(self, what: str) -> str:
+        """Put the lines behind what they led to, for the log: nobody else may have heard them."""
+        shown = self.lines[:LINES_TOLD_MAX]
+        more = [f"and {len(self.lines) - len(shown)} more"] if len(self.lines) > len(shown) else []
+        return f"{what}: {'; '.join([*shown, *more])}" if shown else what
 
 
 class Reload:
@@ -232,7 +241,7 @@ class Reload:
         self.report.error = error
         if error:
             self._on_line(error)
-            emit("reload.failed", f"Reload: {error}", level=logging.ERROR, lines=self.report.lines)
+            emit("reload.failed", self.report.told(f"Reload: {error}"), level=logging.ERROR, lines=self.report.lines)
         self._on_done(self)
 
 

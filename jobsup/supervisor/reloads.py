@@ -120,4 +120,4 @@ class Reloads:
         self._notifier.ready()
         if not report.exit_code:
             generation, count = self._owner.generation, len(report.replaced)
-            emit("reload.done", f"Reloaded: generation {generation}, {count} children replaced")
+            emit("reload.done", report.told(f"Reloaded: generation {generation}, {count} children replaced"))

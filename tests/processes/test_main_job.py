@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import time
 from datetime import UTC, datetime, timedelta
@@ -194,7 +195,11 @@ def test_a_reload_that_changes_a_job_keeps_every_process_and_a_wrong_one_changes
     assert "61" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert instance.pids() == before
-    assert instance.json("status")["supervisor"]["generation"] == generation
+    assert re.search(r"ERROR .* Reload: refused.*61", instance.log)
+    told = instance.json("status")
+    assert told["supervisor"]["generation"] == generation
+    assert "the last reload failed: refused" in told["warnings"][-1]
+    assert "61" in told["warnings"][-1]
     assert instance.cli("run", "c", "--wait").returncode == 0
 
 

@@ -281,3 +281,11 @@ def test_a_tick_on_each_host_is_told_host_by_host(db: Database, clock: FakeClock
         assert "On db2 run 3 (attempt 2) waits for its retry delay" in said
     assert why.about_job(db, "report").outcome == Status.PENDING
     assert "Run 2 is the tick of" in " ".join(why.about_run(db, claimed[0].dispatch_id).sentences)
+
+
+def test_a_run_that_passed_its_deadline_names_the_timeout_once(db: Database) -> None:
+    sync(db, job_spec("report"))
+    job = jobs.get_job(db, "report")
+    add_dispatch(db, job, Status.TIMEOUT, error_message="ran longer than its timeout of 2s")
+    assert "it ran longer than its timeout of 2s" in told(db)
+    assert told(db).count("longer than its timeout") == 1
