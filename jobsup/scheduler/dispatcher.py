@@ -18,6 +18,8 @@ from jobsup.store.engine import Database
 
 DISPATCH_CHUNK_SIZE = 500
 """Jobs planned and written in one transaction: workers begin on the first while the next are written."""
+FIRST_CHUNK_SIZE = 32
+"""Of very many that are due at once, so few first: the next chunks are each twice as large."""
 CHUNKS_PER_PASS_MAX = 40
 """After this many chunks the loop gets a turn: signs of life, the lease, messages."""
 BROKEN_RETRY = timedelta(hours=1)
@@ -43,8 +45,9 @@ def dispatch_due(database: Database, lease: Lease, watch: Watch) -> Pass:
     written until then stands.
     """
     dispatched = skipped = 0
+    size = FIRST_CHUNK_SIZE
     for _ in range(CHUNKS_PER_PASS_MAX):
-        jobs = ticks.due(database, DISPATCH_CHUNK_SIZE)
+        jobs = ticks.due(database, size)
         if not jobs:
             return Pass(dispatched, skipped, is_whole=True)
         emit("dispatch.found", f"Found {len(jobs)} due jobs to dispatch", count=len(jobs))
@@ -57,8 +60,9 @@ def dispatch_due(database: Database, lease: Lease, watch: Watch) -> Pass:
         _tell(jobs, plans)
         dispatched += done.count
         skipped += done.skipped
-        if len(jobs) < DISPATCH_CHUNK_SIZE and not done.stale:
+        if len(jobs) < size and not done.stale:
             return Pass(dispatched, skipped, is_whole=True)
+        size = min(2 * size, DISPATCH_CHUNK_SIZE)
     return Pass(dispatched, skipped, is_whole=False)
 
 
