@@ -57,7 +57,7 @@ def test_output_deadlines_and_kills_go_on_while_the_database_is_held_for_four_se
             (tmp_path / "go").touch()
             until(lambda: not procs.is_alive(pid, None), 3, "the deadline to be kept", bench.told)
             assert time.monotonic() - began < 3.5
-            bench.until_file("read", 10)  # two seconds on a quiet machine; it is held until then
+            bench.until_file("read", PATIENCE)  # two seconds on a quiet machine; it is held until then
             until(lambda: time.monotonic() - began > 4, PATIENCE, "four seconds to pass")
             assert bench.process.exitcode is None
         row = bench.until_ended(deaf, 8)
