@@ -207,7 +207,7 @@ def _keep(folder: Path, name: str, made: Fleet, history: History | None, problem
 
 
 def _judge(case: Case, history: History, made: Fleet) -> Outcome:
-    measures = worst([measure(history, made.terms, fault) for fault in made.faults])
+    measures = worst([measure(history, made.terms, fault, made.beats) for fault in made.faults])
     problems = [explain(history, found)] if (found := judge(history)) else []
     for what, promised, took in (
         ("take-over", case.takeover, measures.takeover),

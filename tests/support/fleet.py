@@ -155,6 +155,8 @@ class Fleet:
         self.requests: list[Request] = []
         self.terms: dict[int, tuple[str, float]] = {}
         """Epoch -> who led, and since when."""
+        self.beats: dict[str, list[float]] = {}
+        """Host -> when its workers were heard of."""
         self.hosts = [Host(self, node, workers=workers, concurrency=concurrency, pace=pace) for node in nodes]
         self._witness = Witness(self.ledger)
         self._replicas: list[PostgresServer] = []
@@ -327,6 +329,9 @@ class Fleet:
             terms = self._eye.execute("SELECT epoch, node, acquired_at FROM scheduler_lock WHERE holder <> ''")
             for epoch, node, since in terms.fetchall():
                 self.terms.setdefault(epoch, (node, since.timestamp()))
+            beats = self._eye.execute("SELECT node, max(last_heartbeat) FROM worker_registration GROUP BY node")
+            for node, at in beats.fetchall():
+                self.beats.setdefault(node, []).append(at.timestamp())
             return dict(self._eye.execute("SELECT id, status FROM job_dispatch").fetchall())
         except psycopg.Error:
             self._eye.close()

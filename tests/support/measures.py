@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.support.checker import Fault, History
@@ -22,7 +22,7 @@ class Measures:
     margin: float | None
     """How long the processes of lost runs had been dead at the least when they began anew; negative: an overlap."""
     recovery: float | None
-    """After the end: until every host had begun a run, and a new tick had been written."""
+    """After the end: until every host had begun a run or renewed its registration, and a new tick had been written."""
     lost: int
     """How many runs were lost."""
 
@@ -42,8 +42,13 @@ def worst(found: Sequence[Measures]) -> Measures:
     )
 
 
-def measure(history: History, terms: dict[int, tuple[str, float]], fault: Fault) -> Measures:
-    """Read what a fault led to."""
+def measure(
+    history: History,
+    terms: Mapping[int, tuple[str, float]],
+    fault: Fault,
+    beats: Mapping[str, Sequence[float]] | None = None,
+) -> Measures:
+    """Read what a fault led to; `beats`: when the workers of each host were heard of."""
     lost = [
         row
         for row in history.attempts
@@ -64,7 +69,7 @@ def measure(history: History, terms: dict[int, tuple[str, float]], fault: Fault)
         closed=max(row.completed_at or 0.0 for row in lost) - fault.begin if lost else None,
         rerun=max(mark.real for _, mark in again) - fault.begin if again else None,
         margin=min(deaths, default=None),
-        recovery=_recovery(history, fault.end),
+        recovery=_recovery(history, fault.end, beats or {}),
         lost=len(lost),
     )
 
@@ -73,7 +78,7 @@ def _most(found: Iterable[float | None]) -> float | None:
     return max((each for each in found if each is not None), default=None)
 
 
-def _takeover(terms: dict[int, tuple[str, float]], fault: Fault) -> float | None:
+def _takeover(terms: Mapping[int, tuple[str, float]], fault: Fault) -> float | None:
     """Tell how long nobody led, if the fault was one of the leader's host."""
     before = [(since, node) for node, since in terms.values() if since < fault.begin]
     begun = [since for _, since in terms.values() if since >= fault.begin]
@@ -81,11 +86,20 @@ def _takeover(terms: dict[int, tuple[str, float]], fault: Fault) -> float | None
     return min(begun) - fault.begin if begun and led == fault.host else None
 
 
-def _recovery(history: History, end: float) -> float | None:
-    """From an instant until work is begun on each host that lives on, and ticks are written."""
+def _recovery(history: History, end: float, beats: Mapping[str, Sequence[float]]) -> float | None:
+    """From an instant until each host that lives on works, and ticks are written.
+
+    Where there are more hosts than work, one may be without a run for long: that its worker is heard of counts as well.
+    """
     marks = [mark for mark in history.marks if mark.kind == "start" and mark.real >= end]
     firsts = [
-        min((mark.real for mark in marks if history.host_of(mark) == host), default=None)
+        min(
+            (
+                *(mark.real for mark in marks if history.host_of(mark) == host),
+                *(at for at in beats.get(host, ()) if at >= end),
+            ),
+            default=None,
+        )
         for host in {history.host_of(mark) for mark in marks}
     ]
     ticks = [row.created_at for row in history.attempts if row.source == "schedule" and row.created_at >= end]
