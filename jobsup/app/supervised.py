@@ -88,6 +88,8 @@ def refuse_immovable(old: Config, new: Config) -> None:
         "supervisor.node": (old.supervisor.node, new.supervisor.node),
         "jobs.set": (old.set, new.set),
     }
+    if old.supervisor.runtime_dir != new.supervisor.runtime_dir:
+        del pairs["supervisor.state_dir"]  # it follows the other, which is told
     problems = tuple(
         Problem(f"needs `jobsup restart` to become {masked(after)!r}, it is {masked(before)!r} now", new.path, key=key)
         for key, (before, after) in pairs.items()
