@@ -242,3 +242,20 @@ def test_importing_the_composition_loads_no_database_and_no_validator() -> None:
     code = "import sys, jobsup.app.supervised; print([m for m in ('sqlalchemy', 'pydantic') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_no_child_uses_is_not_loaded_before_they_are_forked(tmp_path: Path) -> None:
+    heavy = "click pydantic alembic sqlalchemy.orm sqlalchemy.dialects.postgresql asyncio.events ssl email starlette"
+    code = f"""
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from jobsup.runtime import lazy
+lazy.leave_out_openssl()
+from jobsup.app import children
+children.preload(SimpleNamespace(database=SimpleNamespace(url="sqlite:///{tmp_path}/jobsup.db")))
+assert "jobsup.worker.service" in sys.modules and not sys.modules["_hashlib"]
+print(*[name for name in "{heavy}".split() if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout.split()) == (0, []), done.stdout + done.stderr
