@@ -95,15 +95,33 @@ def close_lost(database: Database, worker_ids: Iterable[str], *, are_silent: boo
     wanted = list(worker_ids)
     if not wanted:
         return []
-    with database.write() as connection:
-        gone = connection.execute(
-            update(WorkerRegistration)
-            .where(WorkerRegistration.worker_id.in_(wanted), WorkerRegistration.status != WorkerStatus.OFFLINE)
-            .values(status=WorkerStatus.OFFLINE, current_job_id=None)
-        ).rowcount
-        notifier.wake(database, "worker", gone)  # they may have been offered what others have to take now
     explain = _worker_silent if are_silent else _worker_lost
-    return _close(database, _OF_WORKERS, {"workers": wanted}, Reason.WORKER_LOST, explain)
+    closed: list[Ended] = []
+    is_done = False
+    while not is_done:
+        is_done, ended = database.transact(lambda connection: _give_up(database, connection, wanted, explain))
+        closed += ended
+    return closed
+
+
+def _give_up(
+    database: Database, connection: Connection, worker_ids: Sequence[str], explain: Callable[[RowMapping], str]
+) -> tuple[bool, list[Ended]]:
+    """End some of what workers had; they are OFFLINE with the last of it, and not before.
+
+    Whoever does this may die on the way: an OFFLINE worker is one that nobody looks at again.
+    """
+    ours = WorkerRegistration.worker_id.in_(worker_ids)
+    connection.execute(select(WorkerRegistration.worker_id).where(ours).with_for_update())  # none claims any more
+    given = {"workers": worker_ids, "most": RESCUE_BATCH_SIZE + 1}
+    rows = fetch(connection, _OF_WORKERS, given).mappings().all()
+    ended = _end(database, connection, rows[:RESCUE_BATCH_SIZE], Reason.WORKER_LOST, explain)
+    if len(rows) > RESCUE_BATCH_SIZE:
+        return False, ended
+    offline = update(WorkerRegistration).where(ours, WorkerRegistration.status != WorkerStatus.OFFLINE)
+    gone = connection.execute(offline.values(status=WorkerStatus.OFFLINE, current_job_id=None)).rowcount
+    notifier.wake(database, "worker", gone)  # they may have been offered what others have to take now
+    return True, ended
 
 
 def close_overdue(database: Database, margin: timedelta) -> list[Ended]:
@@ -202,7 +220,7 @@ _RUNNING = (
     .where(LIVE, JobDispatch.status == Status.IN_PROGRESS)
     .order_by(JobDispatch.worker_id, JobDispatch.id)
 )
-_OF_WORKERS = _RUNNING.where(JobDispatch.worker_id.in_(bindparam("workers", expanding=True)))
+_OF_WORKERS = _RUNNING.where(JobDispatch.worker_id.in_(bindparam("workers", expanding=True))).limit(bindparam("most"))
 _OVERDUE = _RUNNING.where(JobDispatch.deadline_at < bindparam("before"))
 _OWNERLESS = _RUNNING.where(
     JobDispatch.claimed_at < bindparam("before"),
@@ -213,20 +231,26 @@ _OWNERLESS = _RUNNING.where(
 def _end_all(
     database: Database, rows: Sequence[RowMapping], reason: Reason, explain: Callable[[RowMapping], str]
 ) -> list[Ended]:
+    return database.transact(lambda connection: _end(database, connection, rows, reason, explain))
+
+
+def _end(
+    database: Database,
+    connection: Connection,
+    rows: Sequence[RowMapping],
+    reason: Reason,
+    explain: Callable[[RowMapping], str],
+) -> list[Ended]:
     """End runs, each only while it is still that worker's: it may have finished, or been closed, since it was read."""
-
-    def end(connection: Connection) -> list[Ended]:
-        now = database.now()
-        found: list[Ended] = []
-        for (worker_id, node), owned in groupby(rows, key=lambda row: (row["worker_id"], row["node"] or "")):
-            results = [_result(connection, row, reason, explain, now) for row in owned]
-            found += attempts.end(Direct.of(connection), results, worker_id=worker_id, node=node, now=now).values()
-        if found:
-            notifier.wake(database, "worker", len(found))
-            notifier.wake(database, "follower")
-        return found
-
-    return database.transact(end)
+    now = database.now()
+    found: list[Ended] = []
+    for (worker_id, node), owned in groupby(rows, key=lambda row: (row["worker_id"], row["node"] or "")):
+        results = [_result(connection, row, reason, explain, now) for row in owned]
+        found += attempts.end(Direct.of(connection), results, worker_id=worker_id, node=node, now=now).values()
+    if found:
+        notifier.wake(database, "worker", len(found))
+        notifier.wake(database, "follower")
+    return found
 
 
 def _result(

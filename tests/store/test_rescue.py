@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from jobsup.model import Reason, Status, WorkerStatus
-from jobsup.store import rescue
+from jobsup.store import attempts, rescue
 from jobsup.store.engine import Database
 from jobsup.store.jobs import JobFacts
 from tests.support.clock import FakeClock
@@ -46,6 +47,35 @@ def test_elsewhere_four_missed_heartbeats_decide(db: Database, clock: FakeClock,
     assert find_lost(db, alive=False, **host) == []
     clock.advance(1)
     assert find_lost(db, alive=False, **host) == [WORKER_ID]
+
+
+def test_a_worker_is_found_again_when_who_closed_it_died_on_the_way(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_worker(db)
+    runs = [add_dispatch(db, add_job(db), Status.IN_PROGRESS) for _ in range(3)]
+
+    class DiedError(Exception):
+        pass
+
+    end, ends = attempts.end, []
+
+    def die(*arguments: Any, **options: Any) -> Any:
+        ends.append(end(*arguments, **options))
+        if len(ends) == 2:
+            raise DiedError
+        return ends[-1]
+
+    monkeypatch.setattr(rescue, "RESCUE_BATCH_SIZE", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(attempts, "end", die)
+        with pytest.raises(DiedError):
+            rescue.close_lost(db, [WORKER_ID])
+    assert [dispatch_row(db, run)["status"] for run in runs] == [Status.TIMEOUT, Status.TIMEOUT, Status.IN_PROGRESS]
+    assert find_lost(db, alive=False) == [WORKER_ID], "an OFFLINE worker would be looked at by nobody"
+    (ended,) = rescue.close_lost(db, [WORKER_ID])
+    assert ended.dispatch_id == runs[-1]
+    assert worker_row(db)["status"] == WorkerStatus.OFFLINE
 
 
 def test_a_lost_worker_loses_its_runs_with_a_retry_at_once_and_its_output_kept(db: Database) -> None:
