@@ -43,6 +43,7 @@ overlap = "allow"
 SPARE_CONNECTIONS = 100
 REGISTER_SECONDS = 600.0
 DRAIN_SECONDS = 1800.0
+CALM_SECONDS = 60.0
 
 
 class BrokenPromiseError(Exception):
@@ -87,6 +88,7 @@ def _light(server: PostgresServer, wanted: argparse.Namespace) -> None:
             seconds = time.monotonic() - before
             print(f"{wanted.runs} runs claimed and finished by {wanted.light} workers in {seconds:.1f} s")
             demand(_sessions(server, "worker") == wanted.light, "not one connection for each worker")
+            _await_calm(database, wanted.heartbeat)
             rounds = sum(answer["rounds"] for answer in _ask(crowd, "count"))
             dispatches.create_manual(database, "light", params={}, requested_by="test")
             _await_done(database, "light", wanted.runs + 1, crowd)
@@ -238,6 +240,21 @@ def _await_done(database: Database, job: str, count: int, crowd: list[Connection
         for end in crowd:
             demand(not end.poll(0.1), "a part of the crowd ended early")
         time.sleep(0.2)
+
+
+def _await_calm(database: Database, heartbeat: float) -> None:
+    """Wait until all are heard of in time again: a crowd that shares a few processes is late while it works."""
+    deadline = time.monotonic() + CALM_SECONDS
+
+    def is_calm() -> bool:
+        now = database.now()
+        return all(
+            (now - row.last_heartbeat).total_seconds() < 1.5 * heartbeat for row in workers.list_workers(database)
+        )
+
+    while not is_calm():
+        demand(time.monotonic() < deadline, f"heartbeats were not in time again after {CALM_SECONDS:g} s")
+        time.sleep(0.5)
 
 
 def _judge(server: PostgresServer, job: str, count: int) -> None:
