@@ -88,8 +88,7 @@ def _light(server: PostgresServer, wanted: argparse.Namespace) -> None:
             seconds = time.monotonic() - before
             print(f"{wanted.runs} runs claimed and finished by {wanted.light} workers in {seconds:.1f} s")
             demand(_sessions(server, "worker") == wanted.light, "not one connection for each worker")
-            _await_calm(database, wanted.heartbeat)
-            rounds = sum(answer["rounds"] for answer in _ask(crowd, "count"))
+            rounds = _await_calm(database, crowd, wanted.heartbeat)
             dispatches.create_manual(database, "light", params={}, requested_by="test")
             _await_done(database, "light", wanted.runs + 1, crowd)
             woken = sum(answer["woken"] for answer in _ask(crowd, "count"))
@@ -242,19 +241,22 @@ def _await_done(database: Database, job: str, count: int, crowd: list[Connection
         time.sleep(0.2)
 
 
-def _await_calm(database: Database, heartbeat: float) -> None:
-    """Wait until all are heard of in time again: a crowd that shares a few processes is late while it works."""
+def _await_calm(database: Database, crowd: list[Connection], heartbeat: float) -> int:
+    """Wait until nobody asks any more and all are heard of in time; returns how many rounds there were.
+
+    A crowd that shares a few processes is late while it works, and long busy with what it was woken for.
+    """
     deadline = time.monotonic() + CALM_SECONDS
-
-    def is_calm() -> bool:
+    before = -1
+    while True:
+        rounds = sum(answer["rounds"] for answer in _ask(crowd, "count"))
         now = database.now()
-        return all(
-            (now - row.last_heartbeat).total_seconds() < 1.5 * heartbeat for row in workers.list_workers(database)
-        )
-
-    while not is_calm():
-        demand(time.monotonic() < deadline, f"heartbeats were not in time again after {CALM_SECONDS:g} s")
-        time.sleep(0.5)
+        oldest = max((now - row.last_heartbeat).total_seconds() for row in workers.list_workers(database))
+        if rounds == before and oldest < 1.5 * heartbeat:
+            return rounds
+        demand(time.monotonic() < deadline, f"the crowd was not quiet after {CALM_SECONDS:g} s")
+        before = rounds
+        time.sleep(heartbeat)
 
 
 def _judge(server: PostgresServer, job: str, count: int) -> None:
