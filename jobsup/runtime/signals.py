@@ -29,6 +29,8 @@ class SignalQueue:
 
     def __init__(self, caught: Collection[int], ignored: Collection[int] = ()) -> None:
         self._read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        # Before any handler: one that comes between a handler and this would be heard by nobody.
+        self._fd_before = signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
         self._before: dict[int, Any] = {}
         for signum in caught:
             self._before[signum] = signal.signal(signum, _nothing)
@@ -36,7 +38,6 @@ class SignalQueue:
             # A handler, not SIG_IGN: what we start would inherit that over exec, and could not be interrupted.
             self._before[signum] = signal.signal(signum, _nothing)
         self._caught = frozenset(self._before) - frozenset(ignored)
-        self._fd_before = signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
 
     def fileno(self) -> int:
         return self._read_fd

@@ -182,6 +182,7 @@ def working(
     bench = Bench(folder, database, process, log, instance)
     try:
         bench.until_logged("registered successfully")
+        until(lambda: _catches(bench.pid, signal.SIGTERM), PATIENCE, "it to listen to signals", bench.told)
         yield bench
         if process.exitcode is None:
             os.kill(bench.pid, signal.SIGTERM)
@@ -197,6 +198,12 @@ def working(
             process.join(5)
         trees.kill_tree(tag=instance)
         database.close()
+
+
+def _catches(pid: int, signum: int) -> bool:
+    """Whether a process has a handler of its own for a signal."""
+    mask = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt"))
+    return bool(int(mask.split()[1], 16) >> (signum - 1) & 1)
 
 
 def quiet_seconds(seconds: float) -> None:
