@@ -23,13 +23,7 @@ def runtime_dir(set_name: str, configured: str = "", environ: Mapping[str, str] 
     """
     if configured:
         return Path(configured)
-    if os.geteuid() == 0:
-        return Path("/run/jobsup") / set_name
-    folder = environ.get("XDG_RUNTIME_DIR", "")
-    if not Path(folder).is_absolute():
-        folder = os.path.expanduser("~/.local/state")  # noqa: PTH111  # never raises, unlike Path's
-    own = Path(folder) / "jobsup"
-    return own if set_name == DEFAULT_SET else own / set_name
+    return _usual("/run/jobsup", environ.get("XDG_RUNTIME_DIR", ""), set_name)
 
 
 def state_dir(set_name: str, configured: str, runtime: str, environ: Mapping[str, str] = os.environ) -> Path:
@@ -45,11 +39,14 @@ def state_dir(set_name: str, configured: str, runtime: str, environ: Mapping[str
         return Path(folder) / set_name
     if runtime:
         return Path(runtime)
+    return _usual("/var/lib/jobsup", environ.get("XDG_STATE_HOME", ""), set_name)
+
+
+def _usual(for_root: str, xdg: str, set_name: str) -> Path:
+    """Return the folder where none was chosen: the system's for root, XDG's or the state folder at home for others."""
     if os.geteuid() == 0:
-        return Path("/var/lib/jobsup") / set_name
-    folder = environ.get("XDG_STATE_HOME", "")
-    if not Path(folder).is_absolute():
-        folder = os.path.expanduser("~/.local/state")  # noqa: PTH111  # never raises, unlike Path's
+        return Path(for_root) / set_name
+    folder = xdg if Path(xdg).is_absolute() else os.path.expanduser("~/.local/state")  # noqa: PTH111  (never raises)
     own = Path(folder) / "jobsup"
     return own if set_name == DEFAULT_SET else own / set_name
 
