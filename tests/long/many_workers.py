@@ -95,9 +95,11 @@ def _light(server: PostgresServer, wanted: argparse.Namespace) -> None:
             told = _ask(crowd, "stop")
             print(f"one run more: {woken} of {wanted.light} asked for it ({rounds} rounds before)")
             demand(1 <= woken <= 1 + SPARE_OFFERS, f"{woken} workers were woken for one run")
-            demand(sum(each["claimed"] for each in told) == wanted.runs + 1, "runs were lost, or done twice")
             demand(not any(each["errors"] for each in told), f"errors: {[each['errors'] for each in told]}")
-            demand(not any(each["expelled"] or each["refused"] for each in told), "workers were given up")
+            given_up, refused = (sum(each[what] for each in told) for what in ("expelled", "refused"))
+            demand(not given_up and not refused, f"{given_up} workers were given up, {refused} results refused")
+            claimed = sum(each["claimed"] for each in told)
+            demand(claimed == wanted.runs + 1, f"{claimed} runs were claimed: some were lost, or done twice")
             _judge(server, "light", wanted.runs + 1)
     finally:
         host.close()

@@ -84,10 +84,8 @@ class LightWorker:
         at = self._database.now()
         results = [RunResult(run, Status.COMPLETED, Reason.NONE, at, started_at=start) for run, start in self._held]
         claim = self._batch if self._wants or results else 0
-        beat = Heartbeat(WorkerStatus.IDLE, len(self.claimed), None) if is_due else None
+        beat = self._heartbeat_now() if is_due else None
         answer = exchange(self._database, self._worker, Round(results=results, claim=claim, heartbeat=beat))
-        if is_due:
-            self._beat_at = now + self._heartbeat
         self.rounds += bool(claim or results)
         self.refused += len(answer.refused)
         self.is_expelled |= not answer.is_registered
@@ -95,6 +93,15 @@ class LightWorker:
         self.claimed += [run for run, _ in self._held]
         self._wants = len(self._held) == self._batch
         return bool(self._held)
+
+    def beat(self) -> None:
+        """Send a heartbeat and nothing else."""
+        answer = exchange(self._database, self._worker, Round(heartbeat=self._heartbeat_now()))
+        self.is_expelled |= not answer.is_registered
+
+    def _heartbeat_now(self) -> Heartbeat:
+        self._beat_at = time.monotonic() + self._heartbeat
+        return Heartbeat(WorkerStatus.IDLE, len(self.claimed), None)
 
     def close(self) -> None:
         self._listener.close()
@@ -104,7 +111,10 @@ class LightWorker:
 
 
 def serve(crowd: Sequence[LightWorker], is_done: Callable[[], bool], seconds: float) -> None:
-    """Let the workers work until `is_done`, each when it is woken, has something in hand, or its heartbeat is due."""
+    """Let the workers work until `is_done`, each when it is woken, has something in hand, or its heartbeat is due.
+
+    Heartbeats go first: a worker in a process of its own does not wait with its own for what a hundred others do.
+    """
     poll = select.epoll()
     by_fd = {worker.fileno(): worker for worker in crowd}
     for fd in by_fd:
@@ -113,7 +123,7 @@ def serve(crowd: Sequence[LightWorker], is_done: Callable[[], bool], seconds: fl
     deadline = time.monotonic() + seconds
     while not is_done():
         assert time.monotonic() < deadline, f"not done after {seconds:g} s"
-        eager = [worker for worker in eager if worker.turn()]
+        eager = [worker for worker in eager if _in_time(crowd) and worker.turn()]
         wait = 0 if eager else max(0.0, min(0.2, min(worker.beat_at for worker in crowd) - time.monotonic()))
         for fd, _ in poll.poll(wait, len(by_fd)):
             by_fd[fd].woken()
@@ -121,6 +131,15 @@ def serve(crowd: Sequence[LightWorker], is_done: Callable[[], bool], seconds: fl
         known = set(map(id, eager))
         eager += [worker for worker in crowd if worker.is_eager and id(worker) not in known]
     poll.close()
+
+
+def _in_time(crowd: Sequence[LightWorker]) -> bool:
+    """Send the heartbeats that are due."""
+    now = time.monotonic()
+    for worker in crowd:
+        if worker.beat_at <= now:
+            worker.beat()
+    return True
 
 
 def twice(crowd: Sequence[LightWorker]) -> list[int]:
