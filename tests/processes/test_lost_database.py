@@ -21,7 +21,7 @@ JOBS = (
     LedgerJob(JobLaw("tick", 1.0, overlap="allow")),
     LedgerJob(JobLaw("steady", 2.0, lines=3), 0.7),
     LedgerJob(JobLaw("vigil", 5.0), 4.0),
-    LedgerJob(JobLaw("by-hand")),
+    LedgerJob(JobLaw("by-hand", overlap="allow")),
 )
 UNHURRIED = Bounds(created=5.0, started=PATIENCE, clock=1.0)
 """How soon a run begins on a busy machine is not what is tested here; all else is."""

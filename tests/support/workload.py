@@ -34,5 +34,5 @@ JOBS = (
     LedgerJob(JobLaw("long", 5.0), 3.0),
     *(LedgerJob(JobLaw(f"vigil-{number}", 30.0, lines=2), 24.0) for number in range(1, 4)),
     LedgerJob(JobLaw("failing", 10.0, attempts_max=2), exit=3, more='retry_backoff = "1s"'),
-    LedgerJob(JobLaw("by-hand")),
+    LedgerJob(JobLaw("by-hand", overlap="allow")),
 )
