@@ -17,7 +17,7 @@ from jobsup.clock import Clock, rfc3339
 from jobsup.events import emit
 from jobsup.runtime import procs
 from jobsup.runtime.procs import HostIdentity
-from jobsup.store import notifier, rescue, spool
+from jobsup.store import rescue, spool
 from jobsup.store.attempts import Ended
 from jobsup.store.engine import Database
 from jobsup.store.rescue import Lost
@@ -26,8 +26,6 @@ LOOK_SECONDS = 15.0
 """Between two reads of the registered workers, unless one of another host would be silent for too long before."""
 SILENCE_MARGIN_SECONDS = 0.05
 """So much after that moment is looked, so that it is surely past."""
-NEWCOMER_SECONDS = 1.0
-"""How long after a worker has begun to listen on this host it is registered: it is read then, and watched."""
 BACKSTOP_SECONDS = 60.0
 """Between two looks for runs that are past their deadline: no way of losing them is known."""
 LOOKS_PER_THRESHOLD = 4
@@ -50,7 +48,6 @@ class Rescuer:
         self._state_dir = state_dir
         self._threshold = threshold
         self._local: set[tuple[int, int]] = set()
-        self._listeners: frozenset[str] = frozenset()
         self._deserted_seconds = max(
             BACKSTOP_SECONDS, min(DESERTED_SECONDS_MAX, threshold.total_seconds() / LOOKS_PER_THRESHOLD)
         )
@@ -71,6 +68,10 @@ class Rescuer:
         if message.get("kind") == "worker" and worker_id:
             self._reported.append(str(worker_id))
 
+    def look_now(self) -> None:
+        """Read the registered workers in the next turn: one may have come, and is watched from then on."""
+        self._look_at = -math.inf
+
     def database_away(self) -> None:
         """Note that the database did not answer: until it does, nobody can be heard of."""
         self._is_away = True
@@ -81,7 +82,6 @@ class Rescuer:
             self._write_left()
             self._close_lost(self._reported)
             self._reported = []
-        self._notice_newcomers()
         has_begun = is_leading and not self._was_leading
         if has_begun or self._clock.monotonic() >= self._look_at or self._has_local_loss():
             self._look(is_leading=is_leading)
@@ -98,13 +98,6 @@ class Rescuer:
     def _give_up_deserted(self) -> None:
         _tell(rescue.close_ownerless(self._database, self._threshold), "had no owner")
         _tell_hostless(rescue.cancel_hostless(self._database, self._threshold))
-
-    def _notice_newcomers(self) -> None:
-        """Look at the registered workers soon after one has come to this host, so that its death is noticed."""
-        listeners = notifier.listeners(self._database, "worker")
-        if not listeners <= self._listeners:
-            self._look_at = min(self._look_at, self._clock.monotonic() + NEWCOMER_SECONDS)
-        self._listeners = listeners
 
     def _has_local_loss(self) -> bool:
         """Ask the kernel, not the database, whether a worker of this host has ended since the last look."""

@@ -187,11 +187,12 @@ class SchedulerService:
         self._next_due = ticks.next_due_at(self._database)
 
     def _woken(self) -> None:
-        """Take a hint: definitions have changed, or the leader has resigned."""
+        """Take a hint: definitions have changed, the leader has resigned, or a worker has come."""
         if self._listener is not None and self._listener.drain():
             self._read_at = -math.inf
             self._holder.forget()
             self._leader.look_now()
+            self._rescuer.look_now()
 
     def _follow_leadership(self) -> None:
         """Begin or end the watch with the term, and tell the supervisor which part we play."""

@@ -42,14 +42,6 @@ def offer(database: Database, what: Offer, count: int = 1) -> None:
         database.tell(what.key, count)
 
 
-def listeners(database: Database, kind: str) -> frozenset[str]:
-    """Name those of `kind` on this host that listen, or died listening: a change tells that one has come or gone.
-
-    A server tells nobody who listens to it: there it is empty.
-    """
-    return frozenset() if database.path is None else wake_sockets.listeners(database.path, _checked(kind))
-
-
 class Listener:
     """A descriptor that becomes readable when somebody wakes this kind; made and closed by one process."""
 

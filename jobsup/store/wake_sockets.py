@@ -53,11 +53,6 @@ def offer_each(database: Path, offered: Mapping[Offer, int]) -> None:
         offer(database, "worker", sum(offered.values()))
 
 
-def listeners(database: Path, kind: str) -> frozenset[str]:
-    """Name those of a kind that listen, or died listening."""
-    return frozenset(name.removesuffix(f".{FULL}") for name in _names(database, kind))
-
-
 def _names(database: Path, kind: str) -> list[str]:
     try:
         return [name for name in os.listdir(f"{database}-wake") if name.startswith(f"{kind}.")]  # noqa: PTH208  (each run)

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from jobsup.errors import DatabaseError
 from jobsup.model import Status, WorkerFacts, WorkerStatus, host_tag
-from jobsup.store import tables
+from jobsup.store import notifier, tables
 from jobsup.store.direct import Direct, Statement
 from jobsup.store.engine import Database
 from jobsup.store.rows import LIVE, JobDispatch, WorkerRegistration
@@ -55,12 +55,16 @@ class WorkerRow:
 
 
 def register(database: Database, facts: WorkerFacts, version: str) -> str:
-    """Write a new, IDLE worker and return the id it was given: `worker-` and five of [a-z0-9]."""
+    """Write a new, IDLE worker and return the id it was given: `worker-` and five of [a-z0-9].
+
+    The schedulers are told of it: that of its host watches its process from then on.
+    """
     for _ in range(REGISTER_TRIES_MAX):
         worker_id = _random_id()
         try:
             with database.directly() as direct:
                 _insert(direct, worker_id, facts, version, database)
+                notifier.wake(database, "scheduler")
         except IntegrityError:
             continue  # the id is taken: draw another
         return worker_id

@@ -201,13 +201,7 @@ def test_roles_alone_do_the_work_together_and_a_killed_worker_leaves_no_job(inst
     instance.spawn("scheduler")
     worker = instance.spawn("worker")
     until(lambda: "registered successfully" in instance.log, PATIENCE, "the worker to come up", lambda: instance.log)
-    # A worker that comes is watched by the scheduler's second look, a second or two later.
-    until(
-        lambda: sum(run["status"] == "COMPLETED" for run in instance.runs("hello")) > 4,
-        PATIENCE,
-        "work for some seconds",
-        lambda: instance.log,
-    )
+    instance.wait_run("hello", "COMPLETED", PATIENCE)
     assert instance.cli("run", "stray").returncode == 0
     until(lambda: len(in_job(instance)) == 2, PATIENCE, "the job and its daemon", lambda: instance.log)
     worker.kill()

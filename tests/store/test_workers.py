@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import select
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from jobsup.errors import DatabaseError
 from jobsup.model import Status, WorkerFacts, WorkerStatus
 from jobsup.store import workers
 from jobsup.store.engine import Database
+from jobsup.store.notifier import Listener
 from tests.support.store import START, FakeClock, add_dispatch, add_job, add_worker, worker_row
 
 FACTS = WorkerFacts(
@@ -45,6 +47,13 @@ def test_a_registered_worker_is_listed_with_all_it_said(db: Database) -> None:
     assert (row.process_id, row.process_started, row.version) == (4711, 99, "1.2.3")
     assert row.hostname
     assert row.platform.startswith("Linux ")
+
+
+def test_the_scheduler_hears_of_a_worker_that_has_come(db: Database) -> None:
+    listener = Listener(db, "scheduler")
+    workers.register(db, FACTS, "1.2.3")
+    assert select.select([listener], [], [], 5)[0]
+    listener.close()
 
 
 def test_a_taken_id_is_drawn_again(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,7 +87,6 @@ def test_the_death_of_a_worker_alone_on_this_host_is_noticed_without_a_report(
     one = scheduler()
     one.run_to(START + timedelta(seconds=3))
     with subprocess.Popen(["sleep", "60"]) as process:
-        listener = notifier.Listener(db, "worker")
         add_worker(
             db,
             node="here",
@@ -97,12 +96,12 @@ def test_the_death_of_a_worker_alone_on_this_host_is_noticed_without_a_report(
             process_started=procs.start_time(process.pid),
         )
         run = add_dispatch(db, job, Status.IN_PROGRESS)
-        one.run_to(START + timedelta(seconds=5.5))
+        notifier.wake(db, "scheduler")  # as its registration does
+        one.turn(1)
         assert dispatch_row(db, run)["status"] == "IN_PROGRESS"
         process.kill()
     one.turn(1)
     assert dispatch_row(db, run)["reason"] == Reason.WORKER_LOST
-    listener.close()
 
 
 def test_a_worker_of_another_host_is_lost_after_four_silent_intervals(
