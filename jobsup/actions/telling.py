@@ -142,17 +142,23 @@ def _pool_name(run: RunRow) -> str:
     return f'"{(run.pool or "").partition("/")[2]}"'
 
 
+_VERBS = {
+    Status.COMPLETED: "completed",
+    Status.FAILED: "failed",
+    Status.TIMEOUT: "was ended for time",
+    Status.CANCELLED: "was cancelled",
+}
+_LOST_VERBS = {Reason.WORKER_LOST: "was lost", Reason.NO_OWNER: "was lost", Reason.SHUTDOWN: "was ended"}
+"""What TIMEOUT means where it was not the run's own time that ran out."""
+
+
 def _ended(run: RunRow) -> str:
     took = ""
     if run.started_at and run.completed_at:
         took = f" after {_seconds(run.completed_at - run.started_at)}"
     where = f" on {run.worker_id}" + (f" at {run.host}" if run.host else "") if run.worker_id else ""
-    verb = {
-        Status.COMPLETED: "completed",
-        Status.FAILED: "failed",
-        Status.TIMEOUT: "was ended for time",
-        Status.CANCELLED: "was cancelled",
-    }[run.status]
+    verb = _LOST_VERBS.get(run.reason) if run.status is Status.TIMEOUT else None
+    verb = verb or _VERBS[run.status]
     by = f" by {run.cancel_requested_by}" if run.cancel_requested_by else ""
     return f"{verb}{by}{took}{_late(run)}{where}{_cause(run)}"
 

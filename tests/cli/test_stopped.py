@@ -382,7 +382,7 @@ def test_why_tells_the_chain_of_attempts_and_what_the_last_waits_for(folder: Pat
     for run in (first, second):
         outcome, text = _why(folder, str(run))
         assert outcome == "PENDING"
-        assert "Attempt 1 (run 1) was ended for time" in text
+        assert "Attempt 1 (run 1) was lost" in text
         assert "its worker was lost" in text
         assert "Attempt 2 (run 2) waits for its retry delay" in text
 
