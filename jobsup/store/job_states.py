@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TypeVar
 
-from sqlalchemy import ColumnElement, and_, case, exists, literal_column, or_, select
+from sqlalchemy import ColumnElement, ScalarSelect, SQLColumnExpression, and_, case, exists, literal_column, or_, select
 
 from jobsup.model import Status
 from jobsup.store.rows import IN_PROGRESS, LIVE, WAITING, Job, JobDispatch
+
+T = TypeVar("T")
 
 LATE_TICK = timedelta(seconds=30)
 LATE_START = timedelta(minutes=1)
@@ -49,16 +52,21 @@ def is_late_start(now: datetime) -> ColumnElement[bool]:
     return and_(LIVE, WAITING, JobDispatch.available_at < now - LATE_START)
 
 
-def state(now: datetime) -> ColumnElement[str]:
-    """Return the expression of a job's state."""
-    last = (
-        select(JobDispatch.status)
+def of_last_that_ran(column: SQLColumnExpression[T]) -> ScalarSelect[T]:
+    """Return a column of each job's newest run that went to its end; NULL for a job without one."""
+    return (
+        select(column)
         .where(JobDispatch.job_id == Job.id, RAN)
         .order_by(JobDispatch.id.desc())
         .limit(1)
         .correlate(Job)
         .scalar_subquery()
     )
+
+
+def state(now: datetime) -> ColumnElement[str]:
+    """Return the expression of a job's state."""
+    last = of_last_that_ran(JobDispatch.status)
     return case(
         (Job.is_active.is_(False), _word(JobState.DISABLED)),
         (is_paused(now), _word(JobState.PAUSED)),

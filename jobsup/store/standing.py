@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from jobsup.model import Reason, Status
 from jobsup.store.definitions import IN_LIST_MAX
 from jobsup.store.engine import Database
-from jobsup.store.job_states import RAN
+from jobsup.store.job_states import RAN, of_last_that_ran
 from jobsup.store.rows import Job, JobDispatch
 
 STRIP_RUNS = 30
@@ -92,19 +92,11 @@ def strips(database: Database, job_ids: Collection[int], *, runs: int = STRIP_RU
 
 def failing(database: Database) -> list[int]:
     """Return the ids of the jobs whose newest run that went to its end failed, the latest failed first."""
-    newest = (
-        select(JobDispatch.id)
-        .where(JobDispatch.job_id == Job.id, RAN)
-        .order_by(JobDispatch.id.desc())
-        .limit(1)
-        .correlate(Job)
-        .scalar_subquery()
-    )
     run = JobDispatch.__table__.alias("run")
     statement = (
         select(run.c.job_id)
         .select_from(Job)
-        .join(run, run.c.id == newest)
+        .join(run, run.c.id == of_last_that_ran(JobDispatch.id))
         .where(Job.retired_at.is_(None), run.c.status != Status.COMPLETED)
         .order_by(run.c.completed_at.desc())
     )
