@@ -84,9 +84,11 @@ class Database:
         )
 
     def while_waiting(self, call: Callable[[], None]) -> None:
-        """Have `call` called about once a second while a server's answer is waited for, in the thread that waits."""
-        if not self.is_sqlite:
-            self.backend.waits = call
+        """Have `call` called every few seconds while an answer, or a turn to write, is waited for.
+
+        It is called in the thread that waits; on SQLite only where that is the main one.
+        """
+        self.backend.waits = call
 
     @property
     def statements(self) -> int:

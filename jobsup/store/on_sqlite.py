@@ -6,10 +6,9 @@ busy retries, and never an upgrade of a reading transaction that fails half-way.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from sqlite3 import dbapi2
@@ -26,9 +25,12 @@ from jobsup.store.counting import StatementCount
 from jobsup.store.direct import BEGIN, Direct, Held
 from jobsup.store.faults import Words
 from jobsup.store.news import kinds, offers
+from jobsup.store.writer_queue import WriterQueue
 
 # How long SQLite itself waits for a lock that a foreign program holds; our own writers queue on the lock file.
 BUSY_SECONDS = 5.0
+# Who has waited in our queue, behind others that wait for such a program, has waited for it too, and asks this long.
+BUSY_SECONDS_MIN = 0.2
 # Pages of WAL after which a commit checkpoints by itself, as a bound behind the supervised checkpoints.
 AUTOCHECKPOINT_PAGES = 4000
 # Bytes the WAL file is cut back to after a checkpoint.
@@ -45,11 +47,20 @@ class SqliteFile:
         self._opener.point_at(url, synchronous, may_create=may_create)
         self.engine = self._opener.engine
         self.count = self._opener.count
-        self._queue = _WriterQueue(Path(f"{self.path}-queue"))
+        self._queue = WriterQueue(Path(f"{self.path}-queue"))
 
     @property
     def where(self) -> str:
         return str(self.path)
+
+    @property
+    def waits(self) -> Callable[[], None]:
+        """Called every few seconds while the main thread waits for its turn to write."""
+        return self._queue.waits
+
+    @waits.setter
+    def waits(self, call: Callable[[], None]) -> None:
+        self._queue.waits = call
 
     @contextmanager
     def turn(self, *, is_write: bool) -> Iterator[None]:
@@ -58,10 +69,11 @@ class SqliteFile:
             self._check_in_place()
             yield
             return
-        self._queue.enter()
+        waited = self._queue.enter()
         try:
             self._check_in_place()
-            yield
+            with self._opener.waited(waited):
+                yield
         finally:
             self._queue.leave()
 
@@ -160,7 +172,8 @@ class _Opener:
         """The file that the last connection was opened on."""
         words, options = _plain(url) or self.engine.dialect.create_connect_args(url)
         self._file: str = words[0]
-        self._options: dict[str, Any] = {"timeout": BUSY_SECONDS, **options, "check_same_thread": False}
+        self._patience = float(options.pop("timeout", BUSY_SECONDS))
+        self._options: dict[str, Any] = {**options, "check_same_thread": False}
         self._synchronous = synchronous
         self._may_create = may_create
 
@@ -177,6 +190,24 @@ class _Opener:
             self._has_met = True
         return Held(self.hold(), self.engine)
 
+    @contextmanager
+    def waited(self, seconds: float) -> Iterator[None]:
+        """Have SQLite wait for a foreign program only for what is left when so long was waited in the queue."""
+        if seconds < BUSY_SECONDS_MIN:
+            yield
+            return
+        whole = self._patience
+        self._have_patience(max(BUSY_SECONDS_MIN, whole - seconds))
+        try:
+            yield
+        finally:
+            self._have_patience(whole)
+
+    def _have_patience(self, seconds: float) -> None:
+        self._patience = seconds
+        if self._held is not None and not self._held.is_closed:
+            self._held.execute(f"PRAGMA busy_timeout={seconds * 1000:.0f}").close()
+
     def let_go(self) -> None:
         if self._held is not None:
             self._held.close()
@@ -185,7 +216,9 @@ class _Opener:
     def _open(self) -> _Connection:
         if not self._options.get("uri"):
             self._find()
-        connection: _Connection = dbapi2.connect(self._file, factory=_Connection, **self._options)
+        connection: _Connection = dbapi2.connect(
+            self._file, factory=_Connection, timeout=self._patience, **self._options
+        )
         connection.isolation_level = None  # BEGIN is ours
         try:
             for pragma in (
@@ -233,28 +266,6 @@ def _make_private(path: str) -> None:
 def _begin(connection: Connection) -> None:
     if words := connection.get_execution_options().get(BEGIN, "BEGIN IMMEDIATE"):
         connection.exec_driver_sql(words)
-
-
-class _WriterQueue:
-    """The writers' turn on SQLite: a blocking flock, which the kernel grants in the order of asking."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._fd: int | None = None
-
-    def enter(self) -> None:
-        if self._fd is None:
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
-
-    def leave(self) -> None:
-        if self._fd is not None:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
-
-    def close(self) -> None:
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
 
 
 _EXPLANATIONS: tuple[Words, ...] = (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -99,6 +101,23 @@ def test_run_makes_a_dispatch_and_warns_that_nobody_takes_it(folder: Path, rows:
     assert (run["job"], run["status"], run["source"]) == ("backup", "PENDING", "manual")
     assert run["requested_by"].endswith("(a test)")
     assert datetime.fromisoformat(run["created_at"]).tzinfo is not None
+
+
+def test_a_database_that_another_program_holds_is_told_after_one_wait_for_it(folder: Path, rows: Database) -> None:
+    add_job(rows, "backup")
+    config = folder / "jobsup.toml"
+    config.write_text(config.read_text().replace("jobsup.db", "jobsup.db?timeout=2"))
+    foreign = sqlite3.connect(folder / "jobsup.db", isolation_level=None)
+    foreign.execute("BEGIN EXCLUSIVE")
+    began = time.monotonic()
+    done = jobsup("run", "backup", cwd=folder)
+    took = time.monotonic() - began
+    foreign.close()
+    assert done.returncode == 3
+    assert "jobsup.db: locked by another program" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert took < 2 * 2, "the audit does not wait for the same once more"
+    assert json.loads(jobsup("runs", "--json", cwd=folder).stdout)["runs"] == []
 
 
 def test_run_prints_the_dispatch_it_made_as_json(folder: Path, rows: Database) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobsup.control import client
-from jobsup.errors import DatabaseError, JobsupError, UnreachableError
+from jobsup.errors import DatabaseError, DatabaseUnavailableError, JobsupError, UnreachableError
 from jobsup.model import Role
 
 if TYPE_CHECKING:
@@ -116,8 +116,9 @@ def perform(desk: Desk, operation: Operation, given: Given) -> dict[str, Any]:
     try:
         answer = operation.work(desk, values)
     except JobsupError as error:
-        desk.detail["error"] = str(error)
-        _record(desk, operation, "refused")
+        if type(error) is not DatabaseUnavailableError:  # the audit would wait for the same as long, and in vain
+            desk.detail["error"] = str(error)
+            _record(desk, operation, "refused")
         raise
     _record(desk, operation, "done")
     return answer
