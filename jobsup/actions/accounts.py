@@ -12,7 +12,7 @@ from jobsup.model import Source
 
 if TYPE_CHECKING:
     from jobsup.store.job_days import Day
-    from jobsup.store.overview import RunRow
+    from jobsup.store.run_rows import RunRow
 
 MEBIBYTE = 1 << 20
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from jobsup.store.audit import AuditRow
     from jobsup.store.jobs import JobFacts
     from jobsup.store.leases import LeaderFacts
-    from jobsup.store.overview import RunRow, Summary
+    from jobsup.store.overview import Summary
+    from jobsup.store.run_rows import RunRow
     from jobsup.store.tokens import Token
     from jobsup.store.users import User
     from jobsup.store.workers import WorkerRow

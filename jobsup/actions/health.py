@@ -13,7 +13,8 @@ from jobsup.errors import ExitCode
 from jobsup.model import Status
 from jobsup.store import jobs, overview, server_facts, upkeep
 from jobsup.store.engine import Database
-from jobsup.store.overview import RunRow, Summary
+from jobsup.store.overview import Summary
+from jobsup.store.run_rows import RunRow
 from jobsup.store.server_facts import ServerFacts
 from jobsup.store.workers import WorkerRow
 

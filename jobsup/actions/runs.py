@@ -14,7 +14,7 @@ from jobsup.model import Status
 from jobsup.store import dispatches, hosts, jobs, notifier, overview, slots
 from jobsup.store.dispatches import Created
 from jobsup.store.engine import Database
-from jobsup.store.overview import RunRow
+from jobsup.store.run_rows import RunRow
 
 RECHECK_SECONDS = 1.0
 """How long a lost wake-up can hide the end of a run."""

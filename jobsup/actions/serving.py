@@ -10,8 +10,8 @@ from jobsup.runtime import procs
 from jobsup.store import workers
 from jobsup.store.engine import Database
 from jobsup.store.hosts import LEASE_HEARTBEATS
-from jobsup.store.overview import RunRow
 from jobsup.store.requirements import tags_of
+from jobsup.store.run_rows import RunRow
 from jobsup.store.waiting import Asked, Waiting, waiting
 from jobsup.store.workers import WorkerRow
 

@@ -15,7 +15,7 @@ from jobsup.schedule import compile as compile_schedule
 from jobsup.store import slots
 from jobsup.store.engine import Database
 from jobsup.store.jobs import JobFacts
-from jobsup.store.overview import RunRow
+from jobsup.store.run_rows import RunRow
 
 LATE = timedelta(seconds=1)
 """Less than this is on time."""

@@ -18,7 +18,7 @@ from jobsup.schedule.base import MOMENT
 from jobsup.store import jobs, leases, slots
 from jobsup.store.engine import Database
 from jobsup.store.jobs import JobFacts
-from jobsup.store.overview import RunRow
+from jobsup.store.run_rows import RunRow
 from jobsup.store.tables import TROUBLES_IN_ORDER
 
 MINUTE = timedelta(minutes=1)

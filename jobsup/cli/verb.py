@@ -29,16 +29,8 @@ class Verb(click.Command):
         super().format_help(ctx, formatter)
 
 
-class Noun(click.Group):
-    """A verb that has verbs of its own, such as `db upgrade`; its help begins with examples too."""
-
-    def __init__(self, *args: Any, examples: Sequence[Example] = (), **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.examples = tuple(examples)
-
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        write_examples(formatter, self.examples)
-        super().format_help(ctx, formatter)
+class Noun(Verb, click.Group):
+    """A verb that has verbs of its own, such as `db upgrade`."""
 
 
 def write_examples(formatter: click.HelpFormatter, examples: Sequence[Example]) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
-from jobsup.model import Reason, Source, Status
+from jobsup.model import Source, Status
 from jobsup.store.engine import Database
-from jobsup.store.overview import NODE
-from jobsup.store.rows import LIVE, TROUBLE, Job, JobDispatch, JobExecutionLog
+from jobsup.store.rows import LIVE, TROUBLE, JobDispatch
+from jobsup.store.run_rows import LINES, RunLine, read_as
 from jobsup.store.tables import TROUBLES
 
 PAGE_ROWS_DEFAULT = 50
@@ -21,39 +21,6 @@ WINDOW_ROWS_MAX = 2500
 """Runs of a stretch of time that are read at once."""
 WINDOW_TAIL = timedelta(hours=6)
 """A run that ended longer after a stretch of time than this is not looked for in it."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunLine:
-    """One attempt as a list shows it: nothing of its output, which lies far out in its row."""
-
-    id: int
-    job: str
-    job_id: int
-    status: Status
-    reason: Reason
-    source: Source
-    retry_count: int
-    retry_of: int | None
-    parent_id: int | None
-    scheduled_for: datetime | None
-    skipped_until: datetime | None
-    skipped_count: int | None
-    available_at: datetime
-    created_at: datetime
-    claimed_at: datetime | None
-    started_at: datetime | None
-    completed_at: datetime | None
-    worker_id: str | None
-    target: str
-    requested_by: str | None
-    error_message: str | None
-    note: str | None
-    host: str | None
-    exit_code: int | None
-    signal: int | None
-    progress: float | None
-    progress_text: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +127,7 @@ def window(
 def failed_near(database: Database, at: datetime, within: timedelta, *, besides: int, rows: int) -> list[RunLine]:
     """Read runs of other jobs that failed about then, the latest first; `besides` is the id of the job to leave out."""
     statement = (
-        _LINES.where(
+        LINES.where(
             JobDispatch.completed_at.is_not(None),
             JobDispatch.completed_at.between(at - within, at + within),
             JobDispatch.status.in_([Status.FAILED, Status.TIMEOUT]),
@@ -171,24 +138,6 @@ def failed_near(database: Database, at: datetime, within: timedelta, *, besides:
     )
     with database.read() as connection:
         return _read(connection, statement)
-
-
-_LINES: Select[Any] = (
-    select(
-        *(
-            NODE
-            if field.name == "host"
-            else JobExecutionLog.__table__.c[field.name]
-            if field.name in {"exit_code", "signal"}
-            else Job.name.label("job")
-            if field.name == "job"
-            else JobDispatch.__table__.c[field.name]
-            for field in fields(RunLine)
-        )
-    )
-    .join_from(JobDispatch, Job, Job.id == JobDispatch.job_id)
-    .outerjoin(JobExecutionLog, JobExecutionLog.dispatch_id == JobDispatch.id)
-)
 
 
 def _filtered(wanted: Wanted) -> list[Select[Any]]:
@@ -205,7 +154,7 @@ def _filtered(wanted: Wanted) -> list[Select[Any]]:
     if wanted.until is not None:
         conditions.append(JobDispatch.created_at < wanted.until)
     conditions += _ended_within(wanted)
-    return [_LINES.where(*conditions, *each) for each in _by_status(wanted)]
+    return [LINES.where(*conditions, *each) for each in _by_status(wanted)]
 
 
 def _near_ids(connection: Connection, wanted: Wanted) -> list[ColumnElement[bool]]:
@@ -237,9 +186,4 @@ def _by_status(wanted: Wanted) -> list[list[ColumnElement[bool]]]:
 
 
 def _read(connection: Connection, statement: Select[Any]) -> list[RunLine]:
-    return [_line(row) for row in connection.execute(statement)]
-
-
-def _line(row: Sequence[Any]) -> RunLine:
-    run_id, job, job_id, status, reason, source, *rest = row
-    return RunLine(run_id, job, job_id, Status(status), Reason(reason), Source(source), *rest)
+    return [read_as(RunLine, row) for row in connection.execute(statement)]

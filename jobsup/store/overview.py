@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
-from jobsup.model import Reason, Source, Status
+from jobsup.model import Status
 from jobsup.store import leases, ticks, workers
 from jobsup.store.engine import Database
 from jobsup.store.leases import LeaderFacts
-from jobsup.store.rows import LIVE, Job, JobDispatch, JobExecutionLog, WorkerRegistration
+from jobsup.store.rows import LIVE, Job, JobDispatch
+from jobsup.store.run_rows import ROWS, RunRow, read_as
 from jobsup.store.workers import WorkerRow
 
 RUNS_LAST_DEFAULT = 50
@@ -21,63 +21,6 @@ RUNS_LAST_DEFAULT = 50
 RUNS_LAST_MAX = 10_000
 # How far back ended runs are counted.
 COUNTED = timedelta(hours=24)
-
-
-@dataclass(frozen=True, slots=True)
-class RunRow:
-    """One attempt, with how it ended if it has."""
-
-    id: int
-    job: str
-    job_id: int
-    status: Status
-    reason: Reason
-    source: Source
-    retry_count: int
-    retry_of: int | None
-    parent_id: int | None
-    """The run whose end started it."""
-    scheduled_for: datetime | None
-    skipped_until: datetime | None
-    skipped_count: int | None
-    available_at: datetime
-    created_at: datetime
-    claimed_at: datetime | None
-    started_at: datetime | None
-    deadline_at: datetime | None
-    completed_at: datetime | None
-    exit_code: int | None
-    signal: int | None
-    worker_id: str | None
-    host: str | None
-    """The node it runs or ran on."""
-    pid: int | None
-    queue: str
-    priority: int
-    target: str
-    requires: str | None
-    """The tags that its worker must have, with blanks between."""
-    params: dict[str, Any] | None
-    requested_by: str | None
-    error_message: str | None
-    note: str | None
-    """What is special about its instant."""
-    pool: str | None
-    """The pool it takes a place of, with its set: `default/reports`."""
-    cancel_requested_at: datetime | None
-    cancel_requested_by: str | None
-    output_bytes: int | None
-    output_dropped: int | None
-    result: str | None
-    cpu_user: float | None
-    cpu_system: float | None
-    max_rss: int | None
-    io_read: int | None
-    io_write: int | None
-    progress: float | None
-    progress_text: str | None
-    config_hash: str | None
-    """Which definition of the job was claimed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +53,7 @@ def runs(
 
     `job` is a name; `since` is the earliest instant at which a run was made. An unknown job has no runs.
     """
-    statement = _RUNS.order_by(JobDispatch.id.desc()).limit(min(last, RUNS_LAST_MAX))
+    statement = ROWS.order_by(JobDispatch.id.desc()).limit(min(last, RUNS_LAST_MAX))
     if since is not None:
         statement = statement.where(JobDispatch.created_at >= since)
     if ids is not None:
@@ -123,7 +66,7 @@ def runs(
             # The job's own id, and not a join on its name, lets its history be read from the newest on.
             job_id = connection.execute(select(Job.id).where(Job.name == job)).scalar_one_or_none()
             statement = statement.where(JobDispatch.job_id == job_id)
-        return [_run(row._asdict()) for row in connection.execute(statement)]
+        return [read_as(RunRow, row) for row in connection.execute(statement)]
 
 
 def last_runs(database: Database) -> dict[int, RunRow]:
@@ -136,8 +79,8 @@ def last_runs(database: Database) -> dict[int, RunRow]:
         .scalar_subquery()
     )
     with database.read() as connection:
-        rows = connection.execute(_RUNS.where(JobDispatch.id.in_(select(newest).select_from(Job))))
-        return {row.job_id: _run(row._asdict()) for row in rows}
+        rows = connection.execute(ROWS.where(JobDispatch.id.in_(select(newest).select_from(Job))))
+        return {row.job_id: read_as(RunRow, row) for row in rows}
 
 
 def counts(database: Database) -> dict[Status, int]:
@@ -171,78 +114,9 @@ def summary(database: Database) -> Summary:
     )
 
 
-NODE = func.coalesce(
-    JobExecutionLog.host,
-    select(WorkerRegistration.node)
-    .where(WorkerRegistration.worker_id == JobDispatch.worker_id)
-    .correlate(JobDispatch)
-    .scalar_subquery(),
-).label("host")
-"""Where a run was written down to have run or, before its end, where its worker is."""
-
-_RUNS: Select[Any] = (
-    select(
-        JobDispatch.id,
-        Job.name.label("job"),
-        JobDispatch.job_id,
-        JobDispatch.status,
-        JobDispatch.reason,
-        JobDispatch.source,
-        JobDispatch.retry_count,
-        JobDispatch.retry_of,
-        JobDispatch.parent_id,
-        JobDispatch.scheduled_for,
-        JobDispatch.skipped_until,
-        JobDispatch.skipped_count,
-        JobDispatch.available_at,
-        JobDispatch.created_at,
-        JobDispatch.claimed_at,
-        JobDispatch.started_at,
-        JobDispatch.deadline_at,
-        JobDispatch.completed_at,
-        JobExecutionLog.exit_code,
-        JobExecutionLog.signal,
-        JobDispatch.worker_id,
-        NODE,
-        JobExecutionLog.pid,
-        JobDispatch.queue,
-        JobDispatch.priority,
-        JobDispatch.target,
-        JobDispatch.requires,
-        JobDispatch.params,
-        JobDispatch.requested_by,
-        JobDispatch.error_message,
-        JobDispatch.note,
-        JobDispatch.pool_key.label("pool"),
-        JobDispatch.cancel_requested_at,
-        JobDispatch.cancel_requested_by,
-        JobExecutionLog.output_bytes,
-        JobExecutionLog.output_dropped,
-        JobExecutionLog.result,
-        JobExecutionLog.cpu_user,
-        JobExecutionLog.cpu_system,
-        JobExecutionLog.max_rss,
-        JobExecutionLog.io_read,
-        JobExecutionLog.io_write,
-        JobDispatch.progress,
-        JobDispatch.progress_text,
-        JobDispatch.config_hash,
-    )
-    .join(Job, Job.id == JobDispatch.job_id)
-    .outerjoin(JobExecutionLog, JobExecutionLog.dispatch_id == JobDispatch.id)
-)
-
-
 def _in_status(wanted: Collection[Status]) -> ColumnElement[bool]:
     matches = JobDispatch.status.in_(sorted(wanted))
     return matches if any(status.is_terminal for status in wanted) else LIVE & matches
-
-
-def _run(columns: dict[str, Any]) -> RunRow:
-    columns["status"] = Status(columns["status"])
-    columns["reason"] = Reason(columns["reason"])
-    columns["source"] = Source(columns["source"])
-    return RunRow(**columns)
 
 
 def _counts(connection: Connection, now: datetime) -> dict[Status, int]:

@@ -12,7 +12,7 @@ from jobsup.errors import DatabaseUnavailableError
 from jobsup.model import STDERR, STDOUT, CapturedOutput, Progress, Reason, RunResult, Status
 from jobsup.store import overview, rescue, rounds, spool
 from jobsup.store.engine import Database
-from jobsup.store.overview import RunRow
+from jobsup.store.run_rows import RunRow
 from jobsup.store.spool import Owner, Spool
 from tests.support.clock import FakeClock
 from tests.support.store import (

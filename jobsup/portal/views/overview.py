@@ -13,9 +13,10 @@ from jobsup.model import Status
 from jobsup.portal.views.tallies import Tallies
 from jobsup.store import history, job_lines, overview, standing
 from jobsup.store.engine import Database
-from jobsup.store.history import RunLine, Wanted
+from jobsup.store.history import Wanted
 from jobsup.store.job_lines import JobLine, Overdue
 from jobsup.store.overview import Summary
+from jobsup.store.run_rows import RunLine
 from jobsup.store.standing import Streak
 
 LISTED_MAX = 25

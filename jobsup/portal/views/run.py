@@ -17,8 +17,8 @@ from jobsup.portal.views.phases import Phase, phases
 from jobsup.portal.views.words import signal_name
 from jobsup.store import history
 from jobsup.store.engine import Database
-from jobsup.store.history import RunLine, Wanted
-from jobsup.store.overview import RunRow
+from jobsup.store.history import Wanted
+from jobsup.store.run_rows import RunLine, RunRow
 
 NEAR = timedelta(minutes=5)
 """Other jobs that failed within so long of a failure may have the same cause."""

@@ -11,9 +11,10 @@ from jobsup.actions.health import leads
 from jobsup.model import Status
 from jobsup.store import history, overview, workers
 from jobsup.store.engine import Database
-from jobsup.store.history import RunLine, Wanted
+from jobsup.store.history import Wanted
 from jobsup.store.hosts import LEASE_HEARTBEATS
 from jobsup.store.overview import Summary
+from jobsup.store.run_rows import RunLine
 from jobsup.store.workers import WorkerRow
 
 RUNNING_MAX = 500
