@@ -30,11 +30,16 @@ from jobsup.model import (
     PoolSpec,
     ScheduleSpec,
     SetSpec,
+    TickRules,
 )
 
 HASH_HEX_DIGITS = 16
 DURATIONS_MAX = 256
 """Durations that are remembered as they were read."""
+RULES_MAX = 2048
+"""So many rules of ticks too; with more of them in use some are read again."""
+TICK_RULES = tuple(spec.name for spec in fields(TickRules))
+"""The keys of a definition that decide on its ticks."""
 
 _JOB_DURATIONS = ("kill_grace", "retry_backoff", "retry_backoff_max", "jitter")
 _JOB_OPTIONAL_DURATIONS = ("timeout", "misfire_grace", "limit_cpu")
@@ -74,6 +79,17 @@ def jobspec_from_dict(document: dict[str, Any]) -> JobSpec:
     if "params" in values:
         values["params"] = tuple(_param(param) for param in values["params"])
     return JobSpec(**values)
+
+
+@functools.lru_cache(RULES_MAX)
+def tick_rules(text: str) -> TickRules:
+    """Read the values of `TICK_RULES`, in their order, as one JSON text; of many jobs with equal ones, once for all.
+
+    What is missing is null, and takes its default.
+    """
+    given = zip(TICK_RULES, json.loads(text), strict=True)
+    known = {key: value for key, value in given if value is not None}
+    return TickRules.of(jobspec_from_dict({"name": "", "kind": JobKind.COMMAND, **known}))
 
 
 def setspec_to_dict(shared: SetSpec) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from jobsup.model.policies import (
 from jobsup.model.runs import STDERR, STDOUT, CapturedOutput, Claim, OutputChunk, Progress, RunResult
 from jobsup.model.sets import BlackoutSpec, PoolSpec, SetSpec
 from jobsup.model.states import Reason, Source, Status
-from jobsup.model.ticks import DueJob, Lease, Skip, TickPlan
+from jobsup.model.ticks import DueJob, Lease, Skip, TickPlan, TickRules
 from jobsup.model.workers import HOST_TAG_PREFIX, Heartbeat, WorkerFacts, WorkerStatus, host_tag
 
 __all__ = [
@@ -63,6 +63,7 @@ __all__ = [
     "Source",
     "Status",
     "TickPlan",
+    "TickRules",
     "WorkerFacts",
     "WorkerStatus",
     "host_tag",

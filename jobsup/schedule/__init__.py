@@ -17,9 +17,9 @@ jobs together will ask for), `suspicions` (what a careful operator would ask abo
 from __future__ import annotations
 
 from jobsup.schedule.base import Schedule
-from jobsup.schedule.compiler import compile, upcoming  # noqa: A004 - schedules are compiled
+from jobsup.schedule.compiler import compile, upcoming, uses_name  # noqa: A004 - schedules are compiled
 from jobsup.schedule.explain import Explanation, explain
 from jobsup.schedule.words import describe
 from jobsup.schedule.zones import fingerprint
 
-__all__ = ["Explanation", "Schedule", "compile", "describe", "explain", "fingerprint", "upcoming"]
+__all__ = ["Explanation", "Schedule", "compile", "describe", "explain", "fingerprint", "upcoming", "uses_name"]

@@ -6,13 +6,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from typing import Protocol
 
 from jobsup.clock import rfc3339
-from jobsup.model import BlackoutPolicy, BlackoutSpec, JobSpec
+from jobsup.model import BlackoutPolicy, BlackoutSpec
 from jobsup.schedule.compiler import compile  # noqa: A004 - schedules are compiled
 
 WINDOWS_JOINED_MAX = 1000
 """Windows that follow each other without a break are one, up to so many."""
+
+
+class Named(Protocol):
+    """What a blackout can name a job by."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def tags(self) -> tuple[str, ...]: ...
+    @property
+    def queue(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +44,7 @@ class Window:
         return f'blackout "{self.name}" until {rfc3339(self.end)}'
 
 
-def blackout_at(blackouts: Sequence[BlackoutSpec], job: JobSpec, instant: datetime) -> Window | None:
+def blackout_at(blackouts: Sequence[BlackoutSpec], job: Named, instant: datetime) -> Window | None:
     """Return the window that covers a job's tick, None when it may run.
 
     Where several do, one whose policy is `skip` decides; else it is the one that ends last.
@@ -49,7 +61,7 @@ def window_over(ours: Sequence[BlackoutSpec], instant: datetime) -> Window | Non
     return Window(first.name, first.policy, first.start, _end(ours, first.end))
 
 
-def covers(blackout: BlackoutSpec, job: JobSpec) -> bool:
+def covers(blackout: BlackoutSpec, job: Named) -> bool:
     """Tell whether a blackout is meant for a job: any of its three lists names it, or all are empty."""
     if not (blackout.jobs or blackout.tags or blackout.queues):
         return True

@@ -26,8 +26,12 @@ def compile(spec: ScheduleSpec, *, name: str = "") -> Schedule | None:  # noqa: 
 
     `name` is the job's, and matters only to `H`. ScheduleError says what is off, which token, and what to do.
     """
-    seed = name if any(part.cron is not None and uses_hash(part.cron) for part in (spec, *spec.also)) else ""
-    return _compiled(spec, seed)
+    return _compiled(spec, name if uses_name(spec) else "")
+
+
+def uses_name(spec: ScheduleSpec) -> bool:
+    """Tell whether the ticks of a spec depend on whose they are: `H` in a cron expression."""
+    return any(part.cron is not None and uses_hash(part.cron) for part in (spec, *spec.also))
 
 
 def upcoming(spec: ScheduleSpec, after: datetime, n: int, *, name: str = "") -> list[datetime]:

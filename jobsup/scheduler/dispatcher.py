@@ -11,7 +11,7 @@ from jobsup.events import emit
 from jobsup.model import DueJob, Lease, TickPlan
 from jobsup.runtime import failpoints
 from jobsup.schedule import compile as compile_schedule
-from jobsup.scheduler.planner import plan
+from jobsup.scheduler import planner
 from jobsup.scheduler.watch import Watch
 from jobsup.store import ticks
 from jobsup.store.engine import Database
@@ -53,7 +53,7 @@ def dispatch_due(database: Database, lease: Lease, watch: Watch) -> Pass:
         emit("dispatch.found", f"Found {len(jobs)} due jobs to dispatch", count=len(jobs))
         now = database.now()
         watch.look(now)
-        plans = [_plan(job, now, watch.since or now, watch.down_since) for job in jobs]
+        plans = _plan_all(jobs, now, watch)
         failpoints.reach("scheduler.before_dispatch")
         done = ticks.dispatch(database, lease, plans)
         failpoints.reach("scheduler.after_dispatch")
@@ -66,15 +66,35 @@ def dispatch_due(database: Database, lease: Lease, watch: Watch) -> Pass:
     return Pass(dispatched, skipped, is_whole=False)
 
 
-def _plan(job: DueJob, now: datetime, watched_since: datetime, down_since: datetime | None) -> TickPlan:
-    """Plan one job; one that cannot be planned must not hold up the others."""
-    try:
-        schedule = compile_schedule(job.spec.schedule, name=job.name)
-        return plan(job, schedule, now=now, watched_since=watched_since, down_since=down_since)
-    except (JobsupError, ArithmeticError, LookupError, ValueError) as error:
-        text = f'job "{job.name}": its ticks cannot be computed, trying again in an hour: {error}'
-        emit("dispatch.broken", text, level=logging.ERROR, job=job.name, error=repr(error))
-        return TickPlan(job.job_id, job.next_run, now + BROKEN_RETRY)
+def _plan_all(jobs: list[DueJob], now: datetime, watch: Watch) -> list[TickPlan]:
+    """Plan each job, and of those that come due alike one for all; one that cannot be planned holds up no other."""
+    shared: dict[tuple[int, datetime], TickPlan] = {}
+    plans: list[TickPlan] = []
+    for job in jobs:
+        alike = (id(job.rules), job.next_run)  # equal rules are one object for as long as the jobs are here
+        is_shared = job.paused_at is None and not job.blackouts
+        if is_shared and (known := shared.get(alike)) is not None:
+            plans.append(known.of(job.job_id))
+            continue
+        try:
+            plans.append(_plan(job, now, watch))
+        except (JobsupError, ArithmeticError, LookupError, ValueError) as error:
+            plans.append(_broken(job, now, error))
+        else:
+            if is_shared and not planner.minds_its_name(job):
+                shared[alike] = plans[-1]
+    return plans
+
+
+def _plan(job: DueJob, now: datetime, watch: Watch) -> TickPlan:
+    schedule = compile_schedule(job.rules.schedule, name=job.name)
+    return planner.plan(job, schedule, now=now, watched_since=watch.since or now, down_since=watch.down_since)
+
+
+def _broken(job: DueJob, now: datetime, error: Exception) -> TickPlan:
+    text = f'job "{job.name}": its ticks cannot be computed, trying again in an hour: {error}'
+    emit("dispatch.broken", text, level=logging.ERROR, job=job.name, error=repr(error))
+    return TickPlan(job.job_id, job.next_run, now + BROKEN_RETRY)
 
 
 def _tell(jobs: list[DueJob], plans: list[TickPlan]) -> None:

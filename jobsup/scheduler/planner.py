@@ -14,8 +14,8 @@ from itertools import chain, islice
 
 from jobsup.clock import rfc3339
 from jobsup.model import BlackoutPolicy, BlackoutSpec, CatchUp, DueJob, Reason, Skip, TickPlan
-from jobsup.schedule import Schedule
-from jobsup.schedule.blackouts import Window, blackout_at, window_at, windows_between
+from jobsup.schedule import Schedule, uses_name
+from jobsup.schedule.blackouts import Window, window_at, window_over, windows_between
 from jobsup.schedule.due import next_due, zone_rules
 from jobsup.schedule.jitter import jitter_of
 
@@ -61,7 +61,7 @@ def plan(
         return TickPlan(job.job_id, job.next_run, None)
     due = Span(job.next_run - MOMENT, now)
     if due.is_empty:  # the clock was set back since it was read
-        return TickPlan(job.job_id, job.next_run, job.next_run, zone_fingerprint=zone_rules(job.spec.schedule, now))
+        return TickPlan(job.job_id, job.next_run, job.next_run, zone_fingerprint=zone_rules(job.rules.schedule, now))
     paused, free = _split_pause(job, due, now)
     barred, free = _split_blackouts(job, free)
     missed = [span.before(watched_since) for span in free]
@@ -87,8 +87,13 @@ def plan(
         starts=arranged.starts,
         held=frozenset(arranged.held),
         notes=arranged.notes,
-        zone_fingerprint=zone_rules(job.spec.schedule, now),
+        zone_fingerprint=zone_rules(job.rules.schedule, now),
     )
+
+
+def minds_its_name(job: DueJob) -> bool:
+    """Tell whether a job's ticks, or when they start, depend on what it is called."""
+    return bool(job.rules.jitter) or uses_name(job.rules.schedule)
 
 
 @dataclass(slots=True)
@@ -109,10 +114,10 @@ def _arrange(
     made = _Arranged()
     first_until: dict[datetime, datetime] = {}
     for tick in ticks:
-        start = tick + jitter_of(job.name, tick, job.spec.jitter)
+        start = tick + jitter_of(job.name, tick, job.rules.jitter)
         if tick < watched_since:
             start = max(start, now)  # it was missed, and starts now: that is the time that must be free
-        window = blackout_at(job.blackouts, job.spec, start) if job.blackouts else None
+        window = window_over(job.blackouts, start) if job.blackouts else None
         words = []
         if window is not None and window.policy is BlackoutPolicy.SKIP:
             made.skips.append(Skip(tick, tick, 1, Reason.BLACKOUT, window.words))
@@ -200,29 +205,29 @@ def _pause_text(job: DueJob) -> str | None:
 
 def _catch_up(job: DueJob, schedule: Schedule, missed: list[Span], now: datetime) -> tuple[list[datetime], list[Skip]]:
     """Choose which missed ticks run after all: none, the latest, or all of the latest `catch_up_limit`."""
-    if job.spec.catch_up is CatchUp.NONE:
+    if job.rules.catch_up is CatchUp.NONE:
         return [], _skips(schedule, missed, Reason.MISSED)
-    if job.spec.catch_up is CatchUp.LATEST:
+    if job.rules.catch_up is CatchUp.LATEST:
         chosen, rest = _take_latest(schedule, missed, 1)
         late = _is_too_late(job, chosen, now)
         skips = _skips(schedule, rest, Reason.MISSED)
         skips += [Skip(tick, tick, 1, Reason.MISFIRE_GRACE) for tick in chosen if late]
         return ([] if late else chosen), skips
     too_late, fresh = _split_grace(job, missed, now)
-    chosen, rest = _take_latest(schedule, fresh, job.spec.catch_up_limit)
+    chosen, rest = _take_latest(schedule, fresh, job.rules.catch_up_limit)
     skips = _skips(schedule, too_late, Reason.MISFIRE_GRACE)
     return chosen, skips + _skips(schedule, rest, Reason.CATCH_UP_LIMIT)
 
 
 def _is_too_late(job: DueJob, ticks: list[datetime], now: datetime) -> bool:
-    return job.spec.misfire_grace is not None and any(now - tick > job.spec.misfire_grace for tick in ticks)
+    return job.rules.misfire_grace is not None and any(now - tick > job.rules.misfire_grace for tick in ticks)
 
 
 def _split_grace(job: DueJob, spans: list[Span], now: datetime) -> tuple[list[Span], list[Span]]:
     """Part what is later than `misfire_grace` allows from what may still run."""
-    if job.spec.misfire_grace is None:
+    if job.rules.misfire_grace is None:
         return [], spans
-    limit = now - job.spec.misfire_grace
+    limit = now - job.rules.misfire_grace
     return [span.before(limit) for span in spans], [span.since(limit) for span in spans]
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, String, case, cast, literal_column, null, select, update
 
 from jobsup.model import On, Overlap, Reason, Source, Status
 from jobsup.store import hosts, ranks
+from jobsup.store.direct import Direct, Statement
 from jobsup.store.requirements import tags_of
 from jobsup.store.rows import LIVE, Job, JobDispatch
 
@@ -26,6 +28,8 @@ JOB_COLUMNS = (
     Job.on_hosts,
 )
 """What has to be known of a job to let a run of it in."""
+Facts = RowMapping | Mapping[str, Any]
+"""These columns of a job, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,33 +46,50 @@ class LiveRun:
         return self.status is Status.IN_PROGRESS
 
 
-def live_runs(connection: Connection, job_ids: Sequence[int]) -> dict[int, list[LiveRun]]:
+def jobs(direct: Direct, job_ids: Sequence[int]) -> dict[int, Facts]:
+    """Read what has to be known of jobs, by their ids."""
+    rows = direct.fetch(_JOBS, {"jobs": job_ids})
+    return {row[0]: dict(zip(_NAMES, row, strict=True)) for row in rows}
+
+
+_NAMES = tuple(column.key for column in JOB_COLUMNS)
+_JOBS = Statement(lambda given: select(*JOB_COLUMNS).where(given.among(Job.id, "jobs")))
+
+
+def live_runs(direct: Direct, job_ids: Sequence[int]) -> dict[int, list[LiveRun]]:
     """Return the runs of jobs that wait or run, the oldest first; those filled in afterwards keep nobody out."""
-    rows = connection.execute(
-        select(
-            JobDispatch.job_id, JobDispatch.id, JobDispatch.status, JobDispatch.available_at, JobDispatch.target
-        ).where(
-            LIVE,
-            JobDispatch.status.in_((Status.PENDING, Status.IN_PROGRESS)),
-            JobDispatch.job_id.in_(job_ids),
-            JobDispatch.source != Source.BACKFILL,
-        )
-    )
     found: dict[int, list[LiveRun]] = {}
     # Sorted here: asked for an order by id, SQLite would walk all of the jobs' history instead of their live rows.
-    for job_id, dispatch_id, status, available_at, target in sorted(rows, key=lambda row: row[1]):
+    for job_id, dispatch_id, status, available_at, target in sorted(
+        direct.fetch(_LIVE_RUNS, {"jobs": job_ids}), key=itemgetter(1)
+    ):
         found.setdefault(job_id, []).append(LiveRun(dispatch_id, Status(status), available_at, target))
     return found
 
 
-def beside(job: RowMapping, live: Sequence[LiveRun], target: str) -> list[LiveRun]:
+_LIVE_RUNS = Statement(
+    lambda given: select(
+        JobDispatch.job_id, JobDispatch.id, JobDispatch.status, JobDispatch.available_at, JobDispatch.target
+    ).where(
+        LIVE,
+        JobDispatch.status.in_([literal_column(f"'{status}'") for status in (Status.PENDING, Status.IN_PROGRESS)]),
+        given.among(JobDispatch.job_id, "jobs"),
+        JobDispatch.source != Source.BACKFILL,
+    )
+)
+
+
+STATEMENTS = (_JOBS, _LIVE_RUNS)
+
+
+def beside(job: Facts, live: Sequence[LiveRun], target: str) -> list[LiveRun]:
     """Return those of a job's runs that one more run meets: of a job that runs on each host, those of its own."""
     if job["on_hosts"] != On.EACH:
         return list(live)
     return [run for run in live if run.target in ("", target)]
 
 
-def targets(connection: Connection, jobs: Sequence[RowMapping], now: datetime) -> dict[int, list[str]]:
+def targets(connection: Connection, jobs: Sequence[Facts], now: datetime) -> dict[int, list[str]]:
     """Return on which hosts each job is to run now: by name for one that runs on each, else `""`, which is any."""
     living = hosts.living(connection, now) if any(job["on_hosts"] == On.EACH for job in jobs) else []
     return {
@@ -77,13 +98,13 @@ def targets(connection: Connection, jobs: Sequence[RowMapping], now: datetime) -
     }
 
 
-def no_host(job: RowMapping) -> str:
+def no_host(job: Facts) -> str:
     """Say what a host would have had to have."""
     tags = f" with {job['requires']}" if job["requires"] else ""
     return f'no living host has a worker{tags} that serves the queue "{job["queue"]}"'
 
 
-def refusal(job: RowMapping, live: Sequence[LiveRun], *, ahead: int = 0) -> tuple[Reason, str] | None:
+def refusal(job: Facts, live: Sequence[LiveRun], *, ahead: int = 0) -> tuple[Reason, str] | None:
     """Say why one more run, behind `ahead` others that are let in with it, is not; None when it is."""
     overlap = Overlap(job["overlap"])
     if overlap is Overlap.SKIP and live:
@@ -97,7 +118,7 @@ def refusal(job: RowMapping, live: Sequence[LiveRun], *, ahead: int = 0) -> tupl
     return None
 
 
-def inherited(job: RowMapping, available_at: datetime) -> dict[str, Any]:
+def inherited(job: Facts, available_at: datetime) -> dict[str, Any]:
     """Return the columns of a new run that its job decides, and its place among those that wait."""
     return {
         "job_id": job["id"],
@@ -110,11 +131,18 @@ def inherited(job: RowMapping, available_at: datetime) -> dict[str, Any]:
     }
 
 
-def concurrency_key(job: RowMapping, target: str = "") -> str | None:
+def concurrency_key(job: Facts, target: str = "") -> str | None:
     """Name what at most one running attempt of a job holds; None when they may run side by side."""
     if job["overlap"] == Overlap.ALLOW:
         return None
     return f"job:{job['id']}@{target}" if job["on_hosts"] == On.EACH and target else f"job:{job['id']}"
+
+
+KEY_ON_ANY_HOST: ColumnElement[str | None] = case(
+    (Job.overlap == literal_column(f"'{Overlap.ALLOW}'"), null()),
+    else_=literal_column("'job:'").concat(cast(Job.id, String())),
+)
+"""The same, in the database's words, of a job that does not run on each host."""
 
 
 def replace(connection: Connection, dispatch_ids: Sequence[int], now: datetime) -> None:

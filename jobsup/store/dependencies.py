@@ -18,6 +18,7 @@ from jobsup.model import BlackoutPolicy, DependsMode, DependsWhen, JobSpec, On, 
 from jobsup.store import admission, holds
 from jobsup.store.admission import LiveRun
 from jobsup.store.dialect import insert_new
+from jobsup.store.direct import Direct
 from jobsup.store.rows import Job, JobDependency, JobDispatch
 
 RETRIES_WALKED_MAX = 10_000
@@ -138,7 +139,7 @@ def _start(connection: Connection, job: RowMapping, spec: JobSpec, parent: RowMa
     targets = _targets(connection, job, parent, now)
     if not targets:
         targets, refused = [""], refused or (Reason.NO_HOST, admission.no_host(job))
-    live = admission.live_runs(connection, [job["id"]]).get(job["id"], [])
+    live = admission.live_runs(Direct.of(connection), [job["id"]]).get(job["id"], [])
     rows = [
         _row(connection, job, admission.beside(job, live, target), {**row, "target": target}, refused, available_at)
         for target in targets

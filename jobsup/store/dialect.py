@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from jobsup.store.models import Base
 
 
+def insert_for(model: type[Base], *, is_server: bool) -> Any:
+    """Begin an INSERT of a dialect's own, which can pass over rows that a unique index forbids."""
+    name = "postgresql" if is_server else "sqlite"
+    return importlib.import_module(f"sqlalchemy.dialects.{name}").insert(model)  # the other one is large
+
+
 def insert_new(connection: Connection, model: type[Base], rows: Sequence[dict[str, Any]]) -> None:
     """Insert rows, passing over those a unique index forbids; only the dialects' own INSERT can say so."""
     if rows:
@@ -28,8 +34,7 @@ def _made_insert(dialect: Dialect, model: type[Base], columns: tuple[str, ...]) 
     known = _made.setdefault(dialect, {})
     made = known.get((model, columns))
     if made is None:
-        insert = importlib.import_module(f"sqlalchemy.dialects.{dialect.name}").insert  # the other one is large
-        new = insert(model).on_conflict_do_nothing()
+        new = insert_for(model, is_server=dialect.name != "sqlite").on_conflict_do_nothing()
         made = known[model, columns] = new.compile(dialect=dialect, column_keys=list(columns), for_executemany=True)
     return made
 

@@ -15,6 +15,7 @@ from jobsup.errors import ConflictError, NotFoundError
 from jobsup.model import Overlap, Reason, SetSpec, Source, Status
 from jobsup.schedule.blackouts import blackout_at
 from jobsup.store import admission, dependencies, notifier, sets
+from jobsup.store.direct import Direct
 from jobsup.store.engine import Database
 from jobsup.store.news import Offer
 from jobsup.store.rows import Job, JobDispatch
@@ -199,7 +200,7 @@ def _create(
         "params": params or None,
         "note": _blackout_note(connection, job, at or now),
     }
-    live = admission.beside(job, admission.live_runs(connection, [job["id"]]).get(job["id"], []), target)
+    live = admission.beside(job, admission.live_runs(Direct.of(connection), [job["id"]]).get(job["id"], []), target)
     refused = admission.refusal(job, live)
     if refused is not None:
         values |= {"status": Status.SKIPPED, "reason": refused[0], "completed_at": now, "error_message": refused[1]}

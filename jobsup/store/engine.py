@@ -133,20 +133,14 @@ class Database:
     @contextmanager
     def directly(self) -> Iterator[Direct]:
         """Open a transaction that writes, as `write` does, for statements that are run on the driver itself."""
-        with self._readable_errors():
-            with self.backend.turn(is_write=True), closing(borrow(self.engine, self.backend.take)) as connection:
-                transaction = Direct(self.engine, connection)
-                self.backend.begin(transaction)
-                news = self._news = {}
-                try:
-                    yield transaction
-                    if news:
-                        self.backend.announce(transaction, news)
-                    self._commit(transaction)
-                finally:
-                    self._news = None
-            if news:
-                self.backend.announced(news)
+        with self._direct_transaction(is_write=True) as direct:
+            yield direct
+
+    @contextmanager
+    def look(self) -> Iterator[Direct]:
+        """Open a short transaction that only reads, as `read` does, for statements on the driver itself."""
+        with self._direct_transaction(is_write=False) as direct:
+            yield direct
 
     def transact_directly(self, work: Callable[[Direct], T]) -> T:
         """Do work as `transact` does, on the driver itself."""
@@ -204,6 +198,23 @@ class Database:
                         if news:
                             self.backend.announce(Direct.of(connection), news)
                         self._commit(transaction)
+                finally:
+                    self._news = None
+            if news:
+                self.backend.announced(news)
+
+    @contextmanager
+    def _direct_transaction(self, *, is_write: bool) -> Iterator[Direct]:
+        with self._readable_errors():
+            with self.backend.turn(is_write=is_write), closing(borrow(self.engine, self.backend.take)) as connection:
+                transaction = Direct(self.engine, connection)
+                self.backend.begin(transaction, is_write=is_write)
+                news = self._news = {} if is_write else None
+                try:
+                    yield transaction
+                    if news:
+                        self.backend.announce(transaction, news)
+                    self._commit(transaction)
                 finally:
                     self._news = None
             if news:

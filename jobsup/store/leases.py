@@ -6,15 +6,16 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import BigInteger, Connection, String, Update, literal_column, select, update
 
 from jobsup.model import Lease
 from jobsup.runtime import failpoints
 from jobsup.store import notifier
 from jobsup.store.dialect import insert_new
+from jobsup.store.direct import Direct, Given, Statement
 from jobsup.store.engine import Database
-from jobsup.store.made import fetch
 from jobsup.store.rows import SchedulerLock
 from jobsup.store.tables import UtcDateTime
 
@@ -44,8 +45,8 @@ class LeaderFacts:
 
 def current(database: Database) -> LeaderFacts | None:
     """Read who leads; None when nobody ever did."""
-    with database.read() as connection:
-        return _read(connection)
+    with database.look() as direct:
+        return _read(direct)
 
 
 def acquire(
@@ -56,9 +57,9 @@ def acquire(
     Every call that succeeds begins a new term (epoch + 1), so whatever an earlier self still has in flight is refused.
     """
 
-    def take(connection: Connection) -> Lease | None:
+    def take(direct: Direct) -> Lease | None:
         now = database.now()
-        found = _read(connection)
+        found = _read(direct)
         epoch = 1 if found is None else found.epoch + 1
         values = {
             "holder": holder,
@@ -69,30 +70,29 @@ def acquire(
             "renewed_at": now,
         }
         if found is None:
-            insert_new(connection, SchedulerLock, [{"name": LEADER, **values}])
-            taken = holds(connection, Lease(holder, epoch, now))  # two may have come first at once
+            insert_new(direct.core, SchedulerLock, [{"name": LEADER, **values}])
+            taken = holds(direct, Lease(holder, epoch, now))  # two may have come first at once
         else:
-            taken = _is_free(found, holder, now, is_dead) and _replace(connection, found, values)
+            taken = _is_free(found, holder, now, is_dead) and _replace(direct.core, found, values)
         failpoints.reach("lease.before_acquire")
         return Lease(holder, epoch, now + duration) if taken else None
 
-    return database.transact(take)
+    return database.transact_directly(take)
 
 
 def renew(database: Database, lease: Lease, duration: timedelta) -> Lease | None:
     """Prolong exactly this term; None when somebody else has begun one."""
-    with database.write() as connection:
+    with database.directly() as direct:
         now = database.now()
         until = now + duration
-        given = {"of": lease.holder, "term": lease.epoch, "until": until, "now": now}
-        renewed = connection.execute(_RENEW, given)
-    return Lease(lease.holder, lease.epoch, until) if renewed.rowcount == 1 else None
+        renewed = direct.run(_RENEW, {"of": lease.holder, "term": lease.epoch, "until": until, "now": now})
+    return Lease(lease.holder, lease.epoch, until) if renewed == 1 else None
 
 
 def resign(database: Database, lease: Lease) -> None:
     """End this term now, if it still is ours, and wake the others."""
-    with database.write() as connection:
-        connection.execute(_RESIGN, {"of": lease.holder, "term": lease.epoch, "until": database.now()})
+    with database.directly() as direct:
+        direct.run(_RESIGN, {"of": lease.holder, "term": lease.epoch, "until": database.now()})
         notifier.wake(database, "scheduler")
 
 
@@ -101,9 +101,9 @@ def stand_by(database: Database, node: str, duration: timedelta) -> None:
     now = database.now()
     until = now + duration
     row = {"name": _standby_name(node), "holder": NOBODY, "node": node, "epoch": 0, "acquired_at": now}
-    with database.write() as connection:
-        if connection.execute(_STAND_BY, {"row": row["name"], "until": until, "now": now}).rowcount == 0:
-            insert_new(connection, SchedulerLock, [{**row, "dispatch_lock_until": until, "renewed_at": now}])
+    with database.directly() as direct:
+        if direct.run(_STAND_BY, {"row": row["name"], "until": until, "now": now}) == 0:
+            insert_new(direct.core, SchedulerLock, [{**row, "dispatch_lock_until": until, "renewed_at": now}])
 
 
 def standing_by(database: Database) -> list[str]:
@@ -119,42 +119,48 @@ def _standby_name(node: str) -> str:
     return _STANDBY + hashlib.sha256(node.encode()).hexdigest()[:STANDBY_HEX_DIGITS]
 
 
-def holds(connection: Connection, lease: Lease) -> bool:
+def holds(direct: Direct, lease: Lease) -> bool:
     """Say whether this term is the current one, and let no other begin before the transaction ends."""
-    found = _read(connection, keep=True)
+    found = _read(direct, keep=True)
     return found is not None and (found.holder, found.epoch) == (lease.holder, lease.epoch)
 
 
-def _read(connection: Connection, *, keep: bool = False) -> LeaderFacts | None:
-    row = fetch(connection, _READ_AND_KEEP if keep else _READ, {}).one_or_none()
-    return None if row is None else LeaderFacts(*row)
+def _read(direct: Direct, *, keep: bool = False) -> LeaderFacts | None:
+    rows = direct.fetch(_READ_AND_KEEP if keep else _READ, {})
+    return LeaderFacts(*rows[0]) if rows else None
 
 
-_THIS_TERM = (
-    SchedulerLock.name == LEADER,
-    SchedulerLock.holder == bindparam("of"),
-    SchedulerLock.epoch == bindparam("term"),
+def _this_term(given: Given) -> Update:
+    return update(SchedulerLock).where(
+        SchedulerLock.name == literal_column(f"'{LEADER}'"),
+        SchedulerLock.holder == given.one("of", String()),
+        SchedulerLock.epoch == given.one("term", BigInteger()),
+    )
+
+
+def _prolonged(given: Given) -> dict[str, Any]:
+    return {"dispatch_lock_until": given.one("until", UtcDateTime()), "renewed_at": given.one("now", UtcDateTime())}
+
+
+_RENEW = Statement(lambda given: _this_term(given).values(**_prolonged(given)))
+_RESIGN = Statement(
+    lambda given: _this_term(given).values(holder=NOBODY, dispatch_lock_until=given.one("until", UtcDateTime()))
 )
-_RENEW = (
-    update(SchedulerLock)
-    .where(*_THIS_TERM)
-    .values(dispatch_lock_until=bindparam("until"), renewed_at=bindparam("now", type_=UtcDateTime()))
+_STAND_BY = Statement(
+    lambda given: (
+        update(SchedulerLock).where(SchedulerLock.name == given.one("row", String())).values(**_prolonged(given))
+    )
 )
-_RESIGN = update(SchedulerLock).where(*_THIS_TERM).values(holder=NOBODY, dispatch_lock_until=bindparam("until"))
-_STAND_BY = (
-    update(SchedulerLock)
-    .where(SchedulerLock.name == bindparam("row"))
-    .values(dispatch_lock_until=bindparam("until"), renewed_at=bindparam("now", type_=UtcDateTime()))
-)
-_READ = select(
+_LEADER = select(
     SchedulerLock.holder,
     SchedulerLock.node,
     SchedulerLock.epoch,
     SchedulerLock.acquired_at,
     SchedulerLock.dispatch_lock_until,
     SchedulerLock.renewed_at,
-).where(SchedulerLock.name == LEADER)
-_READ_AND_KEEP = _READ.with_for_update(read=True)
+).where(SchedulerLock.name == literal_column(f"'{LEADER}'"))
+_READ = Statement(lambda _: _LEADER)
+_READ_AND_KEEP = Statement(lambda _: _LEADER.with_for_update(read=True))
 
 
 def _is_free(found: LeaderFacts, holder: str, now: datetime, is_dead: Callable[[str], bool] | None) -> bool:

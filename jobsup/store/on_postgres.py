@@ -106,10 +106,10 @@ class Server:
         """Take the driver's connection for one transaction: from the pool, which replaces one that was lost."""
         return self.engine.raw_connection()
 
-    def begin(self, direct: Direct) -> None:
-        """Begin a transaction that writes, with the clock read where it is due."""
+    def begin(self, direct: Direct, *, is_write: bool) -> None:
+        """Say how the transaction begins that the first statement begins, with the clock read where it is due."""
         link = _link_of(direct.connection)
-        self._prepare(link, is_write=True)
+        self._prepare(link, is_write=is_write)
         self._look_at_clock(lambda text, values: direct.say(text, values).fetchone())
 
     def _prepare(self, link: Link, *, is_write: bool) -> None:

@@ -85,9 +85,9 @@ class SqliteFile:
         """Take the driver's connection for one transaction."""
         return self._opener.take()
 
-    def begin(self, direct: Direct) -> None:
-        """Begin a transaction that writes."""
-        direct.say("BEGIN IMMEDIATE")
+    def begin(self, direct: Direct, *, is_write: bool) -> None:
+        """Begin the transaction."""
+        direct.say("BEGIN IMMEDIATE" if is_write else "BEGIN")
 
     def patiently(self) -> AbstractContextManager[None]:
         """Nothing here is given up before its end."""

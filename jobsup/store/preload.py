@@ -104,6 +104,8 @@ def _lead(database: Database, lease: Lease) -> None:
     recompute.recompute(database)
     ticks.next_due_at(database)
     ticks.due(database, 1)
+    for statement in ticks.STATEMENTS:
+        statement.made(database.engine.dialect)
     rescue.find_lost(database, node=_NOBODY, boot_id=_NOBODY, pid_namespace=_NOBODY, is_alive=lambda _, __: True)
     rescue.close_overdue(database, _SECOND)
     rescue.close_ownerless(database, _SECOND)

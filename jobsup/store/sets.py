@@ -6,10 +6,11 @@ import json
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, Text, cast, delete, insert, select
 
 from jobsup.config.document import setspec_from_dict, setspec_to_dict
 from jobsup.model import SetSpec
+from jobsup.store.direct import Direct, Statement
 from jobsup.store.ranks import pool_key
 from jobsup.store.rows import JobPool, JobSet
 
@@ -20,8 +21,15 @@ SETS_REMEMBERED_MAX = 64
 
 def shared(connection: Connection) -> dict[str, SetSpec]:
     """Return what each set's jobs share, by the set's name; sets that share nothing are left out."""
-    rows = connection.execute(select(JobSet.name, JobSet.shared).where(JobSet.shared.is_not(None)))
-    return {name: _read(json.dumps(document)) for name, document in rows}
+    return shared_in(Direct.of(connection))
+
+
+def shared_in(direct: Direct) -> dict[str, SetSpec]:
+    """Return the same in a transaction on the driver."""
+    return {name: _read(text) for name, text in direct.fetch(_SHARED, {})}
+
+
+_SHARED = Statement(lambda _: select(JobSet.name, cast(JobSet.shared, Text)).where(JobSet.shared.is_not(None)))
 
 
 def places(connection: Connection) -> dict[str, int]:

@@ -1,26 +1,46 @@
-"""Ticks become dispatches: due jobs are read, decided on elsewhere, and written in one transaction a chunk."""
+"""Ticks become dispatches: due jobs are read, decided on elsewhere, and written in one transaction a chunk.
+
+Most of them are one run of a job that has none: of those the database itself makes the rows, all in one statement,
+from the jobs as they are. What asks for more (ticks that do not run, runs that are there already, a job that runs on
+each host) is put together here, row by row.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Executable,
+    Integer,
+    Select,
+    Text,
+    cast,
+    func,
+    literal_column,
+    select,
+    update,
+)
 
-from jobsup.config.document import jobspec_from_dict
+from jobsup.config.document import TICK_RULES, tick_rules
 from jobsup.errors import ConflictError
-from jobsup.model import DueJob, Lease, Overlap, Reason, SetSpec, Source, Status, TickPlan
+from jobsup.model import DueJob, Lease, On, SetSpec, Source, Status, TickPlan
 from jobsup.schedule.blackouts import covers
-from jobsup.store import admission, leases, notifier, sets
-from jobsup.store.admission import LiveRun
-from jobsup.store.dialect import insert_new
+from jobsup.store import admission, leases, notifier, ranks, sets, tables, tick_rows
+from jobsup.store.dialect import insert_for
+from jobsup.store.direct import Direct, Given, Statement
 from jobsup.store.engine import Database
-from jobsup.store.made import fetch
 from jobsup.store.news import Offer
 from jobsup.store.rows import Job, JobDispatch
+from jobsup.store.tables import FreeText, UtcDateTime
+
+_J, _D = tables.job, tables.job_dispatch
 
 
 class LeaseLostError(ConflictError):
@@ -40,37 +60,57 @@ class Dispatched:
 
 
 def due(database: Database, limit: int) -> list[DueJob]:
-    """Read the jobs whose next tick has come, the longest waiting first."""
+    """Read the jobs whose next tick has come, the longest waiting first; equal rules of theirs are one object."""
     now = database.now()
-    with database.read() as connection:
-        rows = fetch(connection, _DUE, {"at": now, "wanted": limit}).all()
-        shared = sets.shared(connection) if rows else {}
-    return [_due_job(shared.get(set_name, SetSpec()), *row) for set_name, *row in rows]
+    with database.look() as direct:
+        rows = direct.fetch(_DUE, {"at": now, "wanted": limit})
+        shared = sets.shared_in(direct) if rows else {}
+    return [_due_job(shared.get(set_name), *row) for set_name, *row in rows]
 
 
 def next_due_at(database: Database) -> datetime | None:
     """Return the earliest tick of all active jobs, which may be past; None when there is none."""
-    with database.read() as connection:
-        earliest: datetime | None = fetch(connection, _NEXT_DUE, {}).scalar_one()
+    with database.look() as direct:
+        earliest: datetime | None = direct.fetch(_NEXT_DUE, {})[0][0]
     return earliest
 
 
-_NEXT_DUE = select(func.min(Job.next_run)).where(Job.is_active)
-_DUE = (
-    select(
-        Job.set_name,
-        Job.id,
-        Job.next_run,
-        Job.payload,
-        Job.paused_at,
-        Job.paused_until,
-        Job.paused_by,
-        Job.paused_reason,
+def _due(given: Given) -> Select[Any]:
+    # In the order of the index alone: ordered by id as well, a server sorts all that is due for each chunk of it.
+    return (
+        select(
+            Job.set_name,
+            Job.id,
+            Job.name,
+            _rules_text(given),
+            Job.next_run,
+            Job.paused_at,
+            Job.paused_until,
+            Job.paused_by,
+            Job.paused_reason,
+        )
+        .where(Job.is_active, Job.next_run <= given.one("at", UtcDateTime()))
+        .order_by(Job.next_run)
+        .limit(given.one("wanted", Integer()))
     )
-    .where(Job.is_active, Job.next_run <= bindparam("at"))
-    .order_by(Job.next_run, Job.id)
-    .limit(bindparam("wanted"))
-)
+
+
+def _rules_text(given: Given) -> ColumnElement[Any]:
+    """Return what `tick_rules` reads."""
+    if given.is_server:
+        return cast(func.json_build_array(*(Job.payload[key] for key in TICK_RULES)), Text)
+    return func.json_extract(Job.payload, *(f"$.{key}" for key in TICK_RULES), type_=Text())
+
+
+_DUE = Statement(_due)
+_NEXT_DUE = Statement(lambda _: select(func.min(Job.next_run, type_=UtcDateTime())).where(Job.is_active))
+
+
+def _due_job(shared: SetSpec | None, job_id: int, name: str, rules: str, next_run: datetime, *paused: Any) -> DueJob:
+    job = DueJob(job_id, name, tick_rules(rules), next_run, (), *paused)
+    if shared is None or not shared.blackouts:
+        return job
+    return replace(job, blackouts=tuple(blackout for blackout in shared.blackouts if covers(blackout, job)))
 
 
 def dispatch(database: Database, lease: Lease, plans: Sequence[TickPlan]) -> Dispatched:
@@ -81,159 +121,102 @@ def dispatch(database: Database, lease: Lease, plans: Sequence[TickPlan]) -> Dis
     current one any more.
     """
 
-    def apply(connection: Connection) -> Dispatched:
-        if not leases.holds(connection, lease):
+    def apply(direct: Direct) -> Dispatched:
+        if not leases.holds(direct, lease):
             raise LeaseLostError(f"the lease of term {lease.epoch} is not held any more")
         now = database.now()
-        jobs = _lock_jobs(connection, [plan.job_id for plan in plans])
-        current = [plan for plan in plans if _is_current(jobs.get(plan.job_id), plan)]
-        _advance(connection, current)
-        rows = _rows(connection, current, jobs, lease.epoch, now)
-        if rows:
-            insert_new(connection, JobDispatch, rows)
-        pending = _pending(rows)
-        _tell(database, rows, jobs.values(), now)
-        skipped = sum(row["skipped_count"] or 0 for row in rows)
-        return Dispatched(pending, skipped, len(plans) - len(current))
-
-    return database.transact(apply)
-
-
-def _due_job(shared: SetSpec, job_id: int, next_run: datetime, payload: dict[str, Any], *paused: Any) -> DueJob:
-    spec = jobspec_from_dict(payload)
-    ours = tuple(blackout for blackout in shared.blackouts if covers(blackout, spec))
-    return DueJob(job_id, spec, next_run, ours, *paused)
-
-
-def _lock_jobs(connection: Connection, job_ids: Sequence[int]) -> dict[int, RowMapping]:
-    rows = connection.execute(
-        select(*admission.JOB_COLUMNS, Job.next_run, Job.is_active)
-        .where(Job.id.in_(job_ids))
-        .order_by(Job.id)
-        .with_for_update(key_share=True)  # what refers to these jobs may be written meanwhile
-    ).mappings()
-    return {row["id"]: row for row in rows}
-
-
-def _is_current(job: RowMapping | None, plan: TickPlan) -> bool:
-    return job is not None and job["is_active"] and job["next_run"] == plan.seen_next_run
-
-
-def _advance(connection: Connection, plans: Sequence[TickPlan]) -> None:
-    if plans:
-        connection.execute(
-            update(Job.__table__)
-            .where(Job.id == bindparam("job"))
-            .values(next_run=bindparam("following"), zone_fingerprint=bindparam("rules")),
-            [{"job": plan.job_id, "following": plan.next_run, "rules": plan.zone_fingerprint} for plan in plans],
-        )
-
-
-def _rows(
-    connection: Connection, plans: Sequence[TickPlan], jobs: dict[int, RowMapping], epoch: int, now: datetime
-) -> list[dict[str, Any]]:
-    due = [jobs[plan.job_id] for plan in plans if plan.runs]
-    live = admission.live_runs(connection, [job["id"] for job in due])
-    targets = admission.targets(connection, due, now)
-    rows: list[dict[str, Any]] = []
-    for plan in plans:
-        job = jobs[plan.job_id]
-        base = {**_EMPTY, **admission.inherited(job, now), "source": Source.SCHEDULE, "created_at": now, "epoch": epoch}
-        rows += [
-            {
-                **base,
-                **_skipped(skip.reason, skip.first, now, skip.text),
-                "skipped_until": skip.last,
-                "skipped_count": skip.count,
-            }
-            for skip in plan.skips
-        ]
-        for target in targets.get(plan.job_id, ()):
-            met = admission.beside(job, live.get(plan.job_id, []), target)
-            rows += _run_rows(connection, plan, job, met, {**base, "target": target}, now)
-        if plan.runs and not targets[plan.job_id]:
-            text = admission.no_host(job)
-            rows += [{**base, **_skipped(Reason.NO_HOST, tick, now, text)} for tick in plan.runs]
-    return rows
-
-
-def _run_rows(  # noqa: PLR0917  (one row's whole story)
-    connection: Connection,
-    plan: TickPlan,
-    job: RowMapping,
-    live: list[LiveRun],
-    base: dict[str, Any],
-    now: datetime,
-) -> list[dict[str, Any]]:
-    """Turn the ticks that are to run into rows; several at once (caught up) wait for each other, not for a skip."""
-    rows: list[dict[str, Any]] = []
-    replaces = job["overlap"] == Overlap.REPLACE and len(plan.runs) > 0
-    for tick in plan.runs:
-        start = max(now, plan.starts.get(tick, now))
-        if tick in plan.held and (other := _held_until(start, live)):
-            text = f"run {other} starts then for all that the blackout holds"
-            rows.append({**base, **_skipped(Reason.BLACKOUT, tick, now, text)})
-        elif replaces and tick != plan.runs[-1]:
-            text = f"the tick of {plan.runs[-1].isoformat()} took its place"
-            rows.append({**base, **_skipped(Reason.OVERLAP, tick, now, text)})
-        elif not replaces and (why := admission.refusal(job, live, ahead=_pending(rows))):
-            rows.append({**base, **_skipped(why[0], tick, now, why[1])})
+        advanced = _advance(direct, plans)
+        current = [plan for plan in plans if plan.job_id in advanced]
+        live = admission.live_runs(direct, [plan.job_id for plan in current if plan.runs])
+        plain = [plan for plan in current if plan.is_plain and plan.job_id not in live]
+        begun = _begin(direct, plain, lease.epoch, now)
+        rest = [plan for plan in current if plan.job_id not in begun]
+        others = tick_rows.write(direct, rest, live, epoch=lease.epoch, now=now)
+        waiting = [*begun.values(), *others.waiting]
+        if others.is_for_all or any(plan.starts for plan in plain):
+            notifier.wake(database, "worker", len(waiting))
         else:
-            rows.append(
-                {
-                    **base,
-                    **admission.inherited(job, start),
-                    "scheduled_for": tick,
-                    "status": Status.PENDING,
-                    "note": plan.notes.get(tick),
-                    "concurrency_key": admission.concurrency_key(job, base["target"]),
-                }
-            )
-    if replaces and _pending(rows):
-        admission.replace(connection, [run.id for run in live], now)
-    return rows
+            for what, count in Counter(waiting).items():
+                notifier.offer(database, Offer(*what), count)
+        return Dispatched(len(waiting), others.skipped, len(plans) - len(current))
+
+    return database.transact_directly(apply)
 
 
-def _tell(database: Database, rows: Sequence[dict[str, Any]], jobs: Iterable[RowMapping], now: datetime) -> None:
-    """Offer what waits to those who can have it; all workers are told of what comes later, or ends what runs."""
-    waiting = [row for row in rows if row["status"] == Status.PENDING]
-    if any(row["available_at"] > now for row in waiting) or any(job["overlap"] == Overlap.REPLACE for job in jobs):
-        notifier.wake(database, "worker", len(waiting))
-        return
-    offered = Counter(Offer(row["queue"], row["target"], row["requires"] or "") for row in waiting)
-    for offer, count in offered.items():
-        notifier.offer(database, offer, count)
+def _advance(direct: Direct, plans: Sequence[TickPlan]) -> set[int]:
+    """Move each job on that is still as its plan saw it; returns which those are."""
+    if not plans:
+        return set()
+    rows = [
+        (plan.job_id, plan.seen_next_run, plan.next_run, plan.zone_fingerprint) for plan in sorted(plans, key=_job_id)
+    ]
+    if direct.is_server:  # in one order, so that no two that want the same jobs wait for each other
+        direct.fetch(_LOCK, {"jobs": [row[0] for row in rows]})
+    return {job_id for (job_id,) in direct.fetch_many(_ADVANCE, rows)}
 
 
-def _pending(rows: Iterable[dict[str, Any]]) -> int:
-    return sum(row["status"] == Status.PENDING for row in rows)
+_job_id = attrgetter("job_id")
+_LOCK = Statement(
+    lambda given: (
+        select(literal_column("1")).where(given.among(Job.id, "jobs")).order_by(Job.id).with_for_update(key_share=True)
+    )
+)
+"""What refers to these jobs may be written meanwhile."""
+_ADVANCE = Statement(
+    lambda given: (
+        update(_J)
+        .where(_J.c.id == given.each("job"), _J.c.is_active, _J.c.next_run == given.each("seen"))
+        .values(next_run=given.each("following"), zone_fingerprint=given.each("rules"))
+        .returning(_J.c.id)
+    ),
+    each={"job": BigInteger(), "seen": UtcDateTime(), "following": UtcDateTime(), "rules": Text()},
+)
 
 
-def _held_until(end: datetime, live: Iterable[LiveRun]) -> int | None:
-    """Return the run that waits for the end of the same blackout already."""
-    return next((run.id for run in live if not run.is_running and run.available_at == end), None)
+def _begin(direct: Direct, plans: Sequence[TickPlan], epoch: int, now: datetime) -> dict[int, tuple[str, str, str]]:
+    """Let one run in of each job, none of which has any; returns what each run asks of a worker, by its job.
+
+    Left out are jobs that run on each host.
+    """
+    rows = []
+    for plan in plans:
+        (tick,) = plan.runs
+        start = max(now, plan.starts.get(tick, now))
+        rows.append((plan.job_id, tick, start, ranks.rank(start, 0), plan.notes.get(tick)))
+    found = direct.fetch_many(_BEGIN, rows, now=now, term=epoch) if rows else ()
+    return {job_id: (queue, "", requires or "") for job_id, queue, requires in found}
 
 
-def _skipped(reason: Reason, tick: datetime, now: datetime, text: str | None) -> dict[str, Any]:
-    return {
-        "scheduled_for": tick,
-        "status": Status.SKIPPED,
-        "reason": reason,
-        "skipped_until": tick,
-        "skipped_count": 1,
-        "completed_at": now,
-        "error_message": text,
+def _beginning(given: Given) -> Executable:
+    values: dict[str, Any] = {
+        "job_id": Job.id,
+        "scheduled_for": given.each("tick"),
+        "source": _word(Source.SCHEDULE),
+        "status": _word(Status.PENDING),
+        "note": given.each("note"),
+        "priority": Job.priority,
+        "claim_rank": given.each("rank") - Job.head_start_ms,
+        "queue": Job.queue,
+        "available_at": given.each("start"),
+        "created_at": given.one("now", UtcDateTime()),
+        "epoch": given.one("term", BigInteger()),
+        "concurrency_key": admission.KEY_ON_ANY_HOST,
+        "pool_key": Job.pool_key,
+        "requires": Job.requires,
     }
+    jobs = select(*values.values()).where(Job.id == given.each("job"), Job.on_hosts != _word(On.EACH))
+    new = insert_for(JobDispatch, is_server=given.is_server).from_select(list(values), jobs, include_defaults=False)
+    made: Executable = new.on_conflict_do_nothing().returning(_D.c.job_id, _D.c.queue, _D.c.requires)
+    return made
 
 
-_EMPTY: dict[str, Any] = {
-    "target": "",
-    "reason": "",
-    "note": None,
-    "skipped_until": None,
-    "skipped_count": None,
-    "completed_at": None,
-    "error_message": None,
-    "concurrency_key": None,
-}
-"""Every row of a bulk insert names the same columns."""
+def _word(value: str) -> ColumnElement[str]:
+    return literal_column(f"'{value}'")
+
+
+_BEGIN = Statement(
+    _beginning,
+    each={"job": BigInteger(), "tick": UtcDateTime(), "start": UtcDateTime(), "rank": BigInteger(), "note": FreeText()},
+)
+STATEMENTS = (_ADVANCE, _BEGIN, *admission.STATEMENTS)
+"""What each tick needs: made before a fork, so that it is shared."""

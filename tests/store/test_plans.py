@@ -12,11 +12,12 @@ import pytest
 from psycopg.pq import ExecStatus
 from sqlalchemy import event
 
-from jobsup.model import Status
+from jobsup.model import Status, TickPlan
 from jobsup.store import (
     claiming,
     dispatches,
     jobs,
+    leases,
     overview,
     rescue,
     retention,
@@ -54,10 +55,18 @@ def claim(database: Database) -> None:
         )
 
 
+def dispatch(database: Database) -> None:
+    lease = leases.acquire(database, "me", "here", timedelta(seconds=8))
+    assert lease is not None
+    job_id = jobs.get_job(database, "job").job_id
+    ticks.dispatch(database, lease, [TickPlan(job_id, START, None, (START,))])
+
+
 OFTEN: dict[str, Callable[[Database], object]] = {
     "claim": claim,
     "due": lambda db: ticks.due(db, 500),
     "next due": ticks.next_due_at,
+    "dispatch": dispatch,
     "cancels": lambda db: rounds.exchange(db, WORKER, rounds.Round(watch_cancels=True)),
     "run now": lambda db: dispatches.create_manual(db, "job", params={}, requested_by="ann"),
     "lost": lambda db: rescue.close_lost(db, ["worker-bbbbb"]),

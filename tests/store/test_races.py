@@ -184,14 +184,14 @@ def test_a_leader_cannot_be_replaced_in_the_middle_of_a_dispatch(
     clock.advance(9)
     plan = TickPlan(job.job_id, clock.now() - timedelta(seconds=9), None, (clock.now() - timedelta(seconds=9),))
     inside, may_go_on = threading.Event(), threading.Event()
-    lock_jobs = ticks._lock_jobs
+    advance = ticks._advance
 
     def pause(*arguments: Any) -> Any:
         inside.set()
         assert may_go_on.wait(10)
-        return lock_jobs(*arguments)
+        return advance(*arguments)
 
-    monkeypatch.setattr(ticks, "_lock_jobs", pause)
+    monkeypatch.setattr(ticks, "_advance", pause)
     order: list[str] = []
 
     def dispatch() -> None:

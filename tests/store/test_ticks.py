@@ -6,10 +6,13 @@ import threading
 from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 
 from jobsup.model import (
     BlackoutSpec,
+    CatchUp,
     Lease,
+    On,
     Overlap,
     Reason,
     ScheduleSpec,
@@ -18,12 +21,23 @@ from jobsup.model import (
     Source,
     Status,
     TickPlan,
+    TickRules,
 )
-from jobsup.store import jobs, leases, ticks
+from jobsup.store import admission, jobs, leases, ticks
 from jobsup.store.engine import Database
 from jobsup.store.jobs import JobFacts
+from jobsup.store.models import Job
 from tests.support.clock import FakeClock
-from tests.support.store import add_dispatch, add_job, connect, dispatch_row, dispatches_of, job_row, job_spec
+from tests.support.store import (
+    add_dispatch,
+    add_job,
+    add_worker,
+    connect,
+    dispatch_row,
+    dispatches_of,
+    job_row,
+    job_spec,
+)
 
 TERM = timedelta(seconds=8)
 STEP = timedelta(seconds=10)
@@ -216,4 +230,71 @@ def test_a_due_job_comes_with_the_blackouts_that_are_meant_for_it(db: Database, 
     clock.advance(10)
     [due] = ticks.due(db, 10)
     assert due.blackouts == (mine,)
-    assert due.spec == specs[0]
+    assert (due.name, due.rules) == ("mine", TickRules.of(specs[0]))
+
+
+def test_a_due_job_comes_with_the_rules_of_its_definition(db: Database, clock: FakeClock) -> None:
+    rules = {
+        "schedule": ScheduleSpec(cron="0 4 * * MON-FRI", timezone="Europe/Berlin"),
+        "catch_up": CatchUp.ALL,
+        "catch_up_limit": 7,
+        "misfire_grace": timedelta(minutes=3),
+        "jitter": timedelta(seconds=20),
+        "tags": ("a", "b"),
+        "queue": "q",
+    }
+    add_job(db, "full", next_run=clock.now(), **rules)
+    add_job(db, "plain", next_run=clock.now())
+    first, second = sorted(ticks.due(db, 10), key=lambda due: due.name)
+    assert first.rules == TickRules(**rules)
+    assert second.rules == TickRules.of(job_spec("plain"))
+
+
+def test_jobs_with_equal_rules_share_them(db: Database, clock: FakeClock) -> None:
+    for name, jitter in (("a", 0), ("b", 0), ("c", 5)):
+        add_job(db, name, next_run=clock.now(), jitter=timedelta(seconds=jitter))
+    a, b, c = sorted(ticks.due(db, 10), key=lambda due: due.name)
+    assert a.rules is b.rules
+    assert c.rules is not a.rules
+
+
+@pytest.mark.parametrize("overlap", Overlap)
+def test_the_row_that_the_database_makes_is_the_one_that_its_job_asks_for(
+    db: Database, clock: FakeClock, lease: Lease, overlap: Overlap
+) -> None:
+    now = clock.now()
+    job = add_job(db, next_run=now, overlap=overlap, priority=3, queue="q", requires=("gpu",), pool="p")
+    tick = TickPlan(job.job_id, now, None, (now,), notes={now: "moved"}, zone_fingerprint="rules")
+    assert ticks.dispatch(db, lease, [tick]).count == 1
+    [row] = dispatches_of(db, job)
+    with db.directly() as direct:
+        facts = admission.jobs(direct, [job.job_id])[job.job_id]
+    wanted = {**admission.inherited(facts, now), "concurrency_key": admission.concurrency_key(facts)}
+    assert {key: row[key] for key in wanted} == wanted
+    assert (row["note"], row["target"], row["reason"], row["retry_count"]) == ("moved", "", "", 0)
+    after = job_row(db, job.name)
+    assert (after["next_run"], after["zone_fingerprint"]) == (None, "rules")
+
+
+def test_in_one_chunk_each_job_is_judged_for_itself(db: Database, clock: FakeClock, lease: Lease) -> None:
+    now = clock.now()
+    names = ("plain", "busy", "each", "late", "changed", "gone")
+    made = {name: add_job(db, name, next_run=now, on=On.EACH if name == "each" else On.ONE) for name in names}
+    add_worker(db, node="here")
+    add_dispatch(db, made["busy"], Status.IN_PROGRESS)
+    plans = [plan(made[name], now) for name in ("plain", "busy", "each", "gone")]
+    plans.append(plan(made["late"], now, now, skips=(Skip(now - STEP, now - STEP, 1, Reason.MISSED),)))
+    plans.append(plan(made["changed"], now - STEP))
+    with db.write() as connection:
+        connection.execute(update(Job).where(Job.name == "gone").values(is_active=False, next_run=None))
+    assert ticks.dispatch(db, lease, plans) == ticks.Dispatched(3, 2, 2)
+    found = {name: [(row["status"], row["target"]) for row in dispatches_of(db, job)] for name, job in made.items()}
+    assert found == {
+        "plain": [(Status.PENDING, "")],
+        "busy": [(Status.IN_PROGRESS, ""), (Status.SKIPPED, "")],
+        "each": [(Status.PENDING, "here")],
+        "late": [(Status.SKIPPED, ""), (Status.PENDING, "")],
+        "changed": [],
+        "gone": [],
+    }
+    assert job_row(db, "changed")["next_run"] == now

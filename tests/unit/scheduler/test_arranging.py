@@ -19,6 +19,7 @@ from jobsup.model import (
     ScheduleSpec,
     Skip,
     TickPlan,
+    TickRules,
 )
 from jobsup.schedule import compile as compile_schedule
 from jobsup.schedule.jitter import jitter_of
@@ -47,7 +48,8 @@ def decide(
     watched_since: datetime = NOON - 24 * HOUR,
     **spec: Any,
 ) -> TickPlan:
-    job = DueJob(1, JobSpec("job", JobKind.COMMAND, schedule=schedule, **spec), next_run, blackouts)
+    rules = TickRules.of(JobSpec("job", JobKind.COMMAND, schedule=schedule, **spec))
+    job = DueJob(1, "job", rules, next_run, blackouts)
     return plan(job, compile_schedule(schedule), now=now, watched_since=watched_since)
 
 

@@ -20,6 +20,7 @@ from jobsup.model import (
     ScheduleSpec,
     Skip,
     TickPlan,
+    TickRules,
 )
 from jobsup.schedule import compile as compile_schedule
 from jobsup.scheduler.planner import plan
@@ -45,7 +46,7 @@ def decide(
     said = {key: overrides.pop(key) for key in policies if key in overrides}
     spec = JobSpec(**{"name": "job", "kind": JobKind.COMMAND, "schedule": schedule, **said})
     watch = {key: overrides.pop(key) for key in ("down_since",) if key in overrides}
-    job = DueJob(1, spec, next_run, **overrides)
+    job = DueJob(1, spec.name, TickRules.of(spec), next_run, **overrides)
     return plan(job, compile_schedule(schedule), now=now, watched_since=watched_since, **watch)
 
 
