@@ -120,7 +120,8 @@ class RemoteGateway:
     def _to(
         self, where: str, *, method: str = "GET", body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Request:
-        sent = {"Authorization": f"Bearer {self._token}", "Accept": "application/json", **(headers or {})}
+        sent = {"Authorization": f"Bearer {self._token}", "Accept": "application/json", "Cache-Control": "no-cache"}
+        sent |= headers or {}  # what is told is what is so now, whoever else asks
         return Request(f"{self._root}{API}{where}", data=body, headers=sent, method=method)  # noqa: S310  (checked)
 
     def _answer(self, request: Request) -> dict[str, Any]:

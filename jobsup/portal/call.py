@@ -162,14 +162,13 @@ class Call:
         return f"{self.request.scope.get('root_path', '')}{path}"
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> Response:
-        """Draw a page; 304 when the browser has just this one."""
+        """Draw a page, with the tag by which a browser asks whether it is still the same."""
         text = self.site.templates.get_template(template).render(**self._common(), **context)
         body = text.encode()
         tag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
         headers = {"ETag": tag, "Cache-Control": "no-cache, private", "Vary": "Cookie"}
-        is_known = status == 200 and tag in self.request.headers.get("if-none-match", "")
-        response = Response(status_code=304, headers=headers) if is_known else HTMLResponse(body, status, headers)
-        if FLASH_COOKIE in self.request.cookies and not is_known:
+        response = HTMLResponse(body, status, headers)
+        if FLASH_COOKIE in self.request.cookies:
             response.delete_cookie(FLASH_COOKIE, path=self.url("/"))
         return response
 

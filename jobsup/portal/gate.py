@@ -15,6 +15,7 @@ from jobsup.portal.call import Call, Visitor, csrf_of
 from jobsup.portal.door import SAFE_METHODS
 from jobsup.portal.limits import NotNowError, TooOftenError
 from jobsup.portal.problems import is_for_program, line, problem, status_of, title_of
+from jobsup.portal.repeats import key_of
 from jobsup.portal.routes import Entry
 from jobsup.portal.site import Site
 from jobsup.store import tokens, users
@@ -26,6 +27,8 @@ SECURE_COOKIE = "__Host-jobsup_session"
 BEARER = "bearer "
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
+KEPT_HEADERS = ("etag", "cache-control", "vary")
+"""What a 304 says of the page it stands for."""
 
 
 def cookie_name(site: Site) -> str:
@@ -49,27 +52,55 @@ class Gate:
         try:
             if not self._entry.needs_database:
                 return await self._entry.handler(call)
-            if request.method in SAFE_METHODS and self._site.handles.are_overrun:
-                raise NotNowError("too much is asked of this portal at the moment", 0)
-            call.visitor = await self._visitor(call)
-            if call.visitor is None and self._entry.role is not None:
-                return self._sign_in(request)
-            await self._check(call)
-            return await self._entry.handler(call)
+            if request.method in SAFE_METHODS:
+                return _unless_known(request, await self._look(call))
+            try:
+                return await self._admit(call)
+            finally:
+                self._site.repeats.forget()
         except JobsupError as error:
             return self._say(call, error)
+
+    async def _look(self, call: Call) -> Response:
+        """Answer who only wants to see something; in a crowd with what the same visitor got a moment ago."""
+        handles, repeats, key = self._site.handles, self._site.repeats, key_of(call.request)
+        if handles.are_crowded:
+            repeats.crowd()
+        known = await repeats.find(key)
+        if known is not None:
+            self._pace(known.token)
+            return known.response
+        if handles.are_overrun:
+            raise NotNowError("too much is asked of this portal at the moment", 0)
+        with repeats.making(key) as keep:
+            response = await self._admit(call)
+            if call.visitor is not None:
+                keep(response, "" if call.visitor.secret else call.visitor.name)
+            return response
+
+    async def _admit(self, call: Call) -> Response:
+        """Find out who it is and whether they may, and let the handler answer."""
+        call.visitor = await self._visitor(call)
+        if call.visitor is None and self._entry.role is not None:
+            return self._sign_in(call.request)
+        await self._check(call)
+        return await self._entry.handler(call)
 
     async def _visitor(self, call: Call) -> Visitor | None:
         """Return who shows a token or a cookie that is good; a bad token is refused, a bad cookie is none."""
         words = call.request.headers.get("authorization", "")
         if words.lower().startswith(BEARER):
             visitor = await call.ask(lambda database: _of_token(database, words[len(BEARER) :].strip()))
-            wait = self._site.tokens.take(visitor.name)
-            if wait:
-                raise TooOftenError(f"token {visitor.name!r} asks too often", wait)
+            self._pace(visitor.name)
             return visitor
         secret = call.request.cookies.get(cookie_name(self._site), "")
         return await call.ask(lambda database: _of_cookie(database, secret)) if secret else None
+
+    def _pace(self, token: str) -> None:
+        """Raise TooOftenError for a token that asks too often, from however many addresses."""
+        wait = self._site.tokens.take(token) if token else 0.0
+        if wait:
+            raise TooOftenError(f"token {token!r} asks too often", wait)
 
     async def _check(self, call: Call) -> None:
         entry, visitor = self._entry, call.visitor
@@ -110,6 +141,14 @@ class Gate:
 
     def _is_program(self, request: Request) -> bool:
         return is_for_program(request.url.path.removeprefix(self._site.settings.root_path))
+
+
+def _unless_known(request: Request, response: Response) -> Response:
+    """Return 304 in place of a page that the browser has already."""
+    tag = response.headers.get("etag", "")
+    if response.status_code != 200 or not tag or tag not in request.headers.get("if-none-match", ""):
+        return response
+    return Response(status_code=304, headers={name: response.headers[name] for name in KEPT_HEADERS})
 
 
 def _of_token(database: Database, secret: str) -> Visitor:

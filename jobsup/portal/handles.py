@@ -15,6 +15,8 @@ T = TypeVar("T")
 
 COUNT = 8
 """So many requests read or write at once; the others wait their turn."""
+CROWD = 4
+"""So many works at once are a crowd: one who reloads a page makes two."""
 WAITING_MAX = 32
 """Beyond so many that wait their turn, whoever only wants to see something is asked to come again."""
 
@@ -38,6 +40,11 @@ class Handles:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._do, work)
         finally:
             self._asked -= 1
+
+    @property
+    def are_crowded(self) -> bool:
+        """Whether many ask at once."""
+        return self._asked >= CROWD
 
     @property
     def are_overrun(self) -> bool:

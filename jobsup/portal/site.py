@@ -14,6 +14,7 @@ from jobsup.portal.handles import Handles
 from jobsup.portal.limits import HOOKS_BURST, HOOKS_PER_SECOND, Buckets, Tries
 from jobsup.portal.opening import setup_file
 from jobsup.portal.render import environment
+from jobsup.portal.repeats import Repeats
 from jobsup.portal.views.tallies import Tallies
 from jobsup.portal.watches import Watches
 from jobsup.version import VERSION
@@ -55,6 +56,7 @@ class Site:
         self.draining = asyncio.Event()
         """Set when we leave: streams end then."""
         self.watches = Watches(handles, self.draining)
+        self.repeats = Repeats(self.clock)
         self.tallies = Tallies()
         self.node = config.supervisor.node
         self.version = VERSION

@@ -1,0 +1,113 @@
+"""Answers that are given again: while many ask at once, who asks the same within a second gets the same.
+
+Alone, nobody gets anything but a fresh answer. In a crowd one look at the database serves all who ask for one thing
+with one and the same cookie or token, so that a thousand requests a second cost little more than their transport. A
+change made through this portal ends what is remembered; one made elsewhere is seen a second later at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from jobsup.clock import Clock
+
+SECONDS = 1.0
+"""How old an answer may be, and how long a crowd counts as one after it was seen."""
+BYTES_MAX = 8 << 20
+"""Of all bodies that are remembered."""
+
+Keep = Callable[[Response, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What somebody got."""
+
+    response: Response
+    token: str
+    """The name of the token it was shown to; empty: it was a session."""
+    at: float
+    """When it was begun, by the monotonic clock."""
+
+
+class Repeats:
+    """All answers of the last moment; used by the portal's loop alone."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._answers: OrderedDict[bytes, Answer] = OrderedDict()
+        self._coming: dict[bytes, asyncio.Future[Answer | None]] = {}
+        self._bytes = 0
+        self._crowded_until = float("-inf")
+
+    def crowd(self) -> None:
+        """Take note that many ask at once."""
+        self._crowded_until = self._clock.monotonic() + SECONDS
+
+    async def find(self, key: bytes) -> Answer | None:
+        """Return an answer that serves, also one that is just being made; None: nobody waits, or there is none."""
+        now = self._clock.monotonic()
+        if not key or now > self._crowded_until:
+            return None
+        known = self._answers.get(key)
+        if known is not None and now - known.at < SECONDS:
+            return known
+        coming = self._coming.get(key)
+        return await asyncio.shield(coming) if coming is not None else None
+
+    @contextmanager
+    def making(self, key: bytes) -> Iterator[Keep]:
+        """Let others wait for an answer while it is made; what is yielded takes it, if it may be given again."""
+        if not key or key in self._coming:
+            yield lambda _response, _token: None
+            return
+        began, made = self._clock.monotonic(), list[Answer]()
+        future = self._coming[key] = asyncio.get_running_loop().create_future()
+        try:
+            yield lambda response, token: made.append(Answer(response, token, began)) if _is_whole(response) else None
+        finally:
+            if self._coming.get(key) is future:  # else something was changed meanwhile
+                del self._coming[key]
+                self._remember(key, made)
+            future.set_result(made[0] if made else None)
+
+    def forget(self) -> None:
+        """Something was changed: what was read before is no answer any more, nor is what is being read."""
+        self._answers.clear()
+        self._coming.clear()
+        self._bytes = 0
+
+    def _remember(self, key: bytes, made: list[Answer]) -> None:
+        self._drop(key)
+        for answer in made:
+            self._answers[key] = answer
+            self._bytes += len(answer.response.body)
+        while self._bytes > BYTES_MAX:
+            self._drop(next(iter(self._answers)))
+
+    def _drop(self, key: bytes) -> None:
+        answer = self._answers.pop(key, None)
+        if answer is not None:
+            self._bytes -= len(answer.response.body)
+
+
+def key_of(request: Request) -> bytes:
+    """Return what two requests have in common that may get one answer; empty: this one wants an answer of its own."""
+    headers = request.headers
+    if "no-cache" in headers.get("cache-control", ""):
+        return b""
+    words = (request.url.path, request.url.query, headers.get("cookie", ""), headers.get("authorization", ""))
+    return hashlib.sha256("\0".join(words).encode()).digest()
+
+
+def _is_whole(response: Response) -> bool:
+    """Say whether a response is a page or a document, and not a stream, an error or the making of a cookie."""
+    return response.status_code == 200 and hasattr(response, "body") and "set-cookie" not in response.headers
