@@ -18,6 +18,7 @@ from sqlalchemy import (
     ARRAY,
     JSON,
     BigInteger,
+    BindParameter,
     ColumnElement,
     Connection,
     Dialect,
@@ -287,7 +288,7 @@ def _make(
     build: Callable[[Given], Executable], each: Mapping[str, TypeEngine[Any]], dialect: Dialect, *, has_bytes: bool
 ) -> _Made:
     given = Given(each, is_server=dialect.name != "sqlite", is_one_by_one=has_bytes)
-    compiled: Any = build(given).compile(dialect=dialect)  # type: ignore[attr-defined]  # every one has it
+    compiled: Any = _compiled(build(given), dialect)
     processors: dict[str, Processor] = {}
     constants: dict[str, Any] = {}
     for bind, name in compiled.bind_names.items():
@@ -306,6 +307,28 @@ def _make(
         each=tuple((name, _bind(type_, dialect)) for name, type_ in each.items()),
         is_one_by_one=has_bytes,
     )
+
+
+class _Spelled:
+    """Makes a compiler put what is always the same into the words themselves.
+
+    SQLite plans a statement anew each time that a value of it might say that a partial index serves; that takes longer
+    than the statement.
+    """
+
+    def visit_bindparam(self, bindparam: BindParameter[Any], literal_binds: bool = False, **more: Any) -> str:
+        is_same = not bindparam.required and isinstance(bindparam.value, (str, int))
+        words: str = super().visit_bindparam(bindparam, literal_binds=literal_binds or is_same, **more)  # type: ignore[misc]  # a compiler's
+        return words
+
+
+def _compiled(statement: Any, dialect: Dialect) -> Any:
+    own = dialect.statement_compiler
+    compiler: Any = _compilers.setdefault(dialect.name, type("Compiler", (_Spelled, own), {}))
+    return compiler(dialect, statement)
+
+
+_compilers: dict[str, type] = {}
 
 
 def _bind(type_: TypeEngine[Any], dialect: Dialect) -> Processor | None:

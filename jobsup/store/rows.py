@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import ColumnElement, FromClause, literal_column
+from sqlalchemy import ColumnElement, FromClause, literal_column, or_
 
 from jobsup.model import Status
 from jobsup.store import tables
@@ -87,8 +87,8 @@ LIVE: ColumnElement[bool] = JobDispatch.completed_at.is_(None)
 """The rows that wait or run. Say it beside any test of their status: a partial index is used only by a query whose
 words imply the index's own, and a bound `status IN (?, ?)` does not."""
 
-TROUBLE: ColumnElement[bool] = JobDispatch.status.in_(
-    [literal_column(f"'{status}'") for status in tables.TROUBLES_IN_ORDER]
+TROUBLE: ColumnElement[bool] = or_(
+    *(JobDispatch.status == literal_column(f"'{status}'") for status in tables.TROUBLES_IN_ORDER)
 )
 """The rows that ended, or never began, otherwise than wanted: the few that people look for among many."""
 

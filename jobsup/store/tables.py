@@ -142,7 +142,8 @@ metadata = MetaData(
 _STATUSES = ", ".join(f"'{status}'" for status in Status)
 _TERMINAL = ", ".join(f"'{status}'" for status in Status if status.is_terminal)
 TROUBLES_IN_ORDER = (Status.FAILED, Status.TIMEOUT, Status.CANCELLED, Status.SKIPPED)
-_TROUBLE = "status IN ({})".format(", ".join(f"'{status}'" for status in TROUBLES_IN_ORDER))
+# One comparison after the other: for a list SQLite makes a table in each statement that changes a status.
+_TROUBLE = " OR ".join(f"status = '{status}'" for status in TROUBLES_IN_ORDER)
 TROUBLES = frozenset(TROUBLES_IN_ORDER)
 
 job = Table(
@@ -258,7 +259,7 @@ job_dispatch = Table(
         "uq_job_dispatch_one_in_progress",
         "concurrency_key",
         unique=True,
-        where="status = 'IN_PROGRESS'",
+        where="status = 'IN_PROGRESS' AND concurrency_key IS NOT NULL",
     ),
     _partial(
         "ix_job_dispatch_claimable",
@@ -306,7 +307,7 @@ job_execution_log = Table(
     metadata,
     Column("id", Id, primary_key=True),
     Column("dispatch_id", ForeignKey("job_dispatch.id", ondelete="CASCADE"), unique=True, nullable=False),
-    Column("job_id", ForeignKey("job.id"), index=True, nullable=False),
+    Column("job_id", ForeignKey("job.id"), nullable=False),
     Column("worker_id", String(32), nullable=False),
     Column("host", String(255), nullable=False),
     Column("pid", Integer()),
