@@ -31,10 +31,13 @@ def show(here: Here, prefix: str | None, as_json: bool) -> None:
 
     KEY limits it to one setting (worker.count) or one table (worker).
     """
+    from jobsup.actions.operations.exporting import SHOW_CONFIG
     from jobsup.config.report import hint
-    from jobsup.config.show import effective
 
-    rows = effective(here.config())
+    here.on_fault = lambda _fault: None  # the fault itself is the answer
+    with here.gateway() as gate:
+        settings = gate.ask(SHOW_CONFIG)["settings"]
+    rows = [(each["key"], each["value"], each["origin"]) for each in settings]
     if prefix:
         known = {path for key, _, _ in rows for path in (key, key.partition(".")[0])}
         rows = [row for row in rows if row[0] == prefix or row[0].startswith(f"{prefix}.")]

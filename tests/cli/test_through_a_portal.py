@@ -197,6 +197,13 @@ READS = (
     ("audit", "--actor", "all"),
     ("user", "list"),
     ("token", "list", "--json"),
+    ("config", "show"),
+    ("config", "show", "portal", "--json"),
+    ("config", "show", "nothing"),
+    ("export",),
+    ("export", "--shared", "yearly", "exits"),
+    ("export", "yearly", "--crontab"),
+    ("export", "yealry"),
     ("backfill", "yearly", "--from", "2026-01-01T00:00:00Z", "--to", "2026-01-02T00:00:00Z", "--dry-run"),
     ("show", "exit"),
     ("why", "77777"),
@@ -234,17 +241,16 @@ def test_status_and_workers_tell_of_the_other_machine(far: Far) -> None:
     assert far("portal").returncode == 2
 
 
-LOCAL = ("start", "stop", "restart", "scheduler", "worker", "portal", "check", "config", "db", "export", "import")
+LOCAL = ("start", "stop", "restart", "scheduler", "worker", "portal", "check", "db", "import")
 MORE = {
     "db": ("check",),
     "import": ("crontab",),
-    "config": ("show",),
 }
 
 
-@pytest.mark.parametrize("verb", LOCAL)
-def test_what_makes_sense_only_on_the_machine_itself_says_so(far: Far, verb: str) -> None:
-    done = far(verb, *MORE.get(verb, ()))
+@pytest.mark.parametrize("words", [(verb, *MORE.get(verb, ())) for verb in LOCAL] + [("config", "path")], ids=" ".join)
+def test_what_makes_sense_only_on_the_machine_itself_says_so(far: Far, words: tuple[str, ...]) -> None:
+    done = far(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"only on the machine itself, not through {far.url}" in done.stderr
     assert far.instance.process is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobsup.actions.operations import access, hosts, jobs, runs, schedules
+from jobsup.actions.operations import access, exporting, hosts, jobs, runs, schedules
 from jobsup.actions.operations.base import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -11,4 +11,5 @@ OPERATIONS: tuple[Operation, ...] = (
     *schedules.OPERATIONS,
     *hosts.OPERATIONS,
     *access.OPERATIONS,
+    *exporting.OPERATIONS,
 )

@@ -331,6 +331,7 @@ ANSWERS: dict[str, dict[str, Schema]] = {
             shape(date={"type": "string", "format": "date"}, good=WHOLE, bad=WHOLE, other=WHOLE, due=WHOLE)
         ),
     },
+    "exportJobs": {"text": TEXT, "jobs": WHOLE, "left_out": several(TEXT), "warning": maybe(TEXT)},
     "showConfig": {"path": TEXT, "settings": several(shape(key=TEXT, value=TEXT, origin=TEXT))},
 }
 """What each operation answers with, beside `schema`; those that are missing answer with what any program may."""

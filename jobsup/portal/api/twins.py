@@ -1,4 +1,4 @@
-"""What only the pages show, as documents: the overview, a job's slots, the timeline, the configuration."""
+"""What only the pages show, as documents: the overview, a job's slots, the timeline, the calendar."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from jobsup.actions.explain import explain_one
 from jobsup.actions.operations.base import instant, several, text, whole
 from jobsup.actions.runs import RUN_ID_MAX
 from jobsup.clock import rfc3339
-from jobsup.config.show import effective
 from jobsup.errors import UsageError
 from jobsup.model import Role
 from jobsup.portal.api.documents import check_text, document, read_body, read_query
@@ -105,13 +104,6 @@ async def explain(call: Call) -> Response:
     return document(await asyncio.to_thread(explain_one, asked, call.site.clock.now()))
 
 
-async def config(call: Call) -> Response:
-    """Answer with every setting in force, and where it is from; secrets are masked."""
-    keys = ("key", "value", "origin")
-    settings = [dict(zip(keys, row, strict=True)) for row in effective(call.site.config)]
-    return document({"path": call.site.config.path, "settings": settings})
-
-
 def plain(value: Any) -> Any:
     """Return a value as JSON has it: instants as RFC 3339, lengths of time in seconds, dataclasses as objects."""
     if is_dataclass(value) and not isinstance(value, type):
@@ -142,5 +134,4 @@ ENTRIES = (
         "explain",
         body=EXPLAIN,
     ),
-    Entry("GET", "/api/v1/config", config, Role.ADMIN, "Show the settings in force.", "manage", "showConfig"),
 )
