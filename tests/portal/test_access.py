@@ -94,6 +94,20 @@ def test_a_new_password_ends_every_session_and_signs_this_browser_in_again(house
     assert users.find_session(house.database, answer.cookies[COOKIE]) is not None
 
 
+def test_a_wrong_present_password_is_refused_written_down_and_counted(house: House) -> None:
+    entry = next(each for each in _entries() if each.path == "/account/password")
+    fields = {"old": "not mine", "password": "eight horses in a row", "again": "eight horses in a row"}
+    assert house.send_as(Role.VIEWER, entry, fields=fields).status_code == 403
+    (row, *_) = audit.entries(house.database)
+    assert (row.verb, row.outcome, row.actor, row.subject) == ("user.passwd", "refused", "viewer", "viewer")
+    assert row.address == "testclient"
+    assert row.detail == {"error": "the present password is wrong"}
+    for _ in range(4):
+        house.send_as(Role.VIEWER, entry, fields=fields)
+    assert house.send_as(Role.VIEWER, entry, fields={**fields, "old": PASSWORD}).status_code == 429
+    assert users.find_session(house.database, house.secrets[Role.VIEWER]) is not None
+
+
 def test_signing_out_ends_the_session_for_good(house: House) -> None:
     entry = next(each for each in _entries() if each.path == "/logout")
     house.send_as(Role.VIEWER, entry)

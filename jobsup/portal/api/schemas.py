@@ -147,6 +147,20 @@ COMPONENTS: dict[str, Schema] = {
         skipped_count=maybe(WHOLE),
     ),
     "Worker": shape(**WORKER),
+    "Host": shape(
+        node=TEXT,
+        leads=FLAG,
+        stands_by=FLAG,
+        workers=WHOLE,
+        places=WHOLE,
+        running=WHOLE,
+        draining=WHOLE,
+        last_heartbeat=maybe(INSTANT),
+        clock_offset_seconds=maybe(NUMBER),
+        versions=several(TEXT),
+        queues=several(TEXT),
+        tags=several(TEXT),
+    ),
     "User": shape(name=TEXT, role=one_of(*Role), created_at=INSTANT, last_login_at=maybe(INSTANT)),
     "Token": shape(
         name=TEXT,
@@ -256,22 +270,7 @@ ANSWERS: dict[str, dict[str, Schema]] = {
             lease_left_seconds=maybe(NUMBER),
             lease_age_seconds=maybe(NUMBER),
         ),
-        "hosts": several(
-            shape(
-                node=TEXT,
-                leads=FLAG,
-                stands_by=FLAG,
-                workers=WHOLE,
-                places=WHOLE,
-                running=WHOLE,
-                draining=WHOLE,
-                last_heartbeat=maybe(INSTANT),
-                clock_offset_seconds=maybe(NUMBER),
-                versions=several(TEXT),
-                queues=several(TEXT),
-                tags=several(TEXT),
-            )
-        ),
+        "hosts": several(ref("Host")),
         "workers": several(
             shape(
                 **WORKER,

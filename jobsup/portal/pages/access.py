@@ -11,9 +11,11 @@ from jobsup.errors import DeniedError, JobsupError, NotFoundError, UsageError
 from jobsup.model import Role
 from jobsup.portal.call import Call
 from jobsup.portal.gate import cookie_name
+from jobsup.portal.limits import TooOftenError
 from jobsup.portal.problems import status_of
 from jobsup.portal.routes import Entry
 from jobsup.store import audit, users
+from jobsup.store.engine import Database
 
 NAME_CHARS_MAX = 64
 TOO_MANY = 429
@@ -90,17 +92,32 @@ async def change_password(call: Call) -> Response:
     """Change one's own password, which ends every session; this browser gets a new one."""
     assert call.visitor is not None  # noqa: S101  (the entry has a role)
     name = call.visitor.name
-    kept = await call.ask(lambda database: users.password_hash(database, name))
-    old = str((await call.form()).get("old", ""))
-    async with call.site.hashing:
-        is_right = await asyncio.to_thread(passwords.matches, old, kept)
-    if not is_right:
-        raise DeniedError("the present password is wrong")
+    await _check_present(call, name)
     fresh = await new_hash(call)
     await call.act(
         "user.passwd", name, lambda database: users.set_password(database, name, fresh), standing=standings.of_user
     )
     return await _sign_in(call, name, fresh, "/account")
+
+
+async def _check_present(call: Call, name: str) -> None:
+    """Raise for a wrong present password, which is counted and written down as at the signing in."""
+    wait = call.site.tries.wait(call.address, name)
+    if wait > 0:
+        raise TooOftenError("too many wrong passwords", wait)
+    kept = await call.ask(lambda database: users.password_hash(database, name))
+    old = str((await call.form()).get("old", ""))
+    async with call.site.hashing:
+        is_right = await asyncio.to_thread(passwords.matches, old, kept)
+    if is_right:
+        call.site.tries.passed(call.address, name)
+        return
+
+    def refuse(_: Database) -> None:
+        raise DeniedError("the present password is wrong")
+
+    call.site.tries.failed(call.address, name)
+    await call.act("user.passwd", name, refuse)
 
 
 async def end_sessions(call: Call) -> Response:
