@@ -1,7 +1,7 @@
 """What a runner says of a call that is over, in a few bytes: its figures in places of their own, then how it ended.
 
 Of most calls there is nothing to say but figures and perhaps a result, and to write and read that as JSON would take
-longer than the call. Whatever else a runner says is JSON, which begins with a brace.
+longer than the call. Whatever else a runner says is JSON, which begins with a brace, or only meant to wake the worker.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import struct
 from typing import Any, NamedTuple
 
 READY = b'{"ready": true}'
+WAKE = b"!"
+"""There are answers on the board."""
 _RETURNED, _OTHERWISE = b"r", b"o"
 """What follows the figures: the result as it is (nothing: none), or JSON that says how the call ended."""
 _FIGURES = struct.Struct("<cq?ddqqddqqqq")
@@ -39,9 +41,9 @@ class Answer(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """The runner has begun to serve (`number` None), or has not made this call, because it was taken back."""
+    """The runner has not made this call, because it was taken back."""
 
-    number: int | None
+    number: int
 
 
 def void(number: int) -> bytes:
@@ -59,7 +61,7 @@ def write(ending: dict[str, Any], *figures: Any) -> bytes:
 def read(data: bytes) -> Answer | Notice:
     """Read what a runner says."""
     if data[:1] == b"{":
-        return Notice(json.loads(data).get("void"))
+        return Notice(json.loads(data)["void"])
     kind, *figures = _FIGURES.unpack_from(data)
     tail = data[_FIGURES.size :]
     ending = {"exit_code": 0, "result": tail.decode() or None} if kind == _RETURNED else json.loads(tail)

@@ -34,6 +34,8 @@ DELIVERIES_MAX = 2
 """A runner may have died before it took its call; the second try has another one."""
 REST_READS_MAX = 17
 """Read at once from the pipe of a dead runner; the rest is read as it comes."""
+LOOK_SECONDS = 0.005
+"""A runner with several calls wakes us when half of them are answered; after so long its answers are looked for."""
 
 
 class Standing(Enum):
@@ -98,7 +100,7 @@ class Calls:
         self._send()
         now = self.loop.monotonic()
         for runner in self.runners.all:
-            if self._placement.stalls_at(runner) <= now:
+            if self._look_at(runner) <= now:
                 self._pump(runner)
                 if self._placement.stalls_at(runner) <= now:
                     self._part(runner)
@@ -108,7 +110,10 @@ class Calls:
         """Return when the next `tick` has something to do, on the monotonic clock."""
         if self._unsent:
             return self.loop.monotonic()
-        return min(map(self._placement.stalls_at, self.runners.all), default=math.inf)
+        return min(map(self._look_at, self.runners.all), default=math.inf)
+
+    def _look_at(self, runner: Runner) -> float:
+        return min(runner.look_at, self._placement.stalls_at(runner))
 
     def isolate(self, run: Run) -> Standing:
         """See to it that ending this call's runner ends this call alone."""
@@ -129,6 +134,9 @@ class Calls:
         """Give calls back to the runner they were just taken from, unless it seems that it never begins to serve."""
         if self._placement.is_stuck(runner):
             self.runners.discard(runner)
+            self._start_again(runs)
+            return
+        if runner.room < len(runs):
             self._start_again(runs)
             return
         for run in runs:
@@ -159,18 +167,23 @@ class Calls:
     def _send(self) -> None:
         while self._unsent:
             runner, calls = self._unsent.popitem()
-            calls = [(number, run) for number, run in calls if self._runner_of.get(run.dispatch_id) is runner]
-            message = self._message(runner, calls)
-            if message["calls"] and not runner.send(message):
+            frames, listed = self._message(runner, calls)
+            if not listed:
+                continue
+            if not runner.send(frames, listed):
                 # It is dead, and will be heard of; or it is full, and its calls are better off elsewhere.
                 runner.is_done_for = True
                 self._start_again(self._take_back(runner))
+            elif runner.queue:
+                self._await_answers(runner)
             failpoints.reach("worker.after_spawn")
 
-    def _message(self, runner: Runner, calls: Iterable[tuple[int, Run]]) -> dict[str, Any]:
+    def _message(self, runner: Runner, calls: Iterable[tuple[int, Run]]) -> tuple[dict[str, Any], list[Any]]:
         frames: dict[str, Any] = {}
-        listed = []
+        listed: list[Any] = []
         for number, run in calls:
+            if self._runner_of.get(run.dispatch_id) is not runner:
+                continue  # it was taken back
             try:
                 frame = self._frames.of(run)
             except NotStartedError as error:
@@ -182,7 +195,13 @@ class Calls:
                 name = runner.frames[frame.key] = str(len(runner.frames))
                 frames[name] = frame.content
             listed.append((number, name, run_variables(run.claim), job_params(run.claim)))
-        return {"frames": frames, "calls": listed}
+        return frames, listed
+
+    def _await_answers(self, runner: Runner) -> None:
+        """Say when we want to hear of its answers; and look ourselves, should one of several calls take longer."""
+        now = self.loop.monotonic()
+        is_late = runner.wake_us()
+        runner.look_at = now if is_late else now + LOOK_SECONDS if len(runner.queue) > 1 else math.inf
 
     def _take_back(self, runner: Runner) -> list[Run]:
         """Take from a runner whatever has not begun."""
@@ -190,6 +209,8 @@ class Calls:
         back = [run for number, run in runner.queue if number >= taken]
         for run in back:
             self._drop(runner, run)
+        if runner.queue:
+            self._await_answers(runner)
         return back
 
     def _drop(self, runner: Runner, run: Run) -> None:
@@ -223,7 +244,7 @@ class Calls:
         self._start_again(runs[:1])
         first = self._runner_of.get(runs[0].dispatch_id)
         for run in runs[1:]:
-            if first is None or first.is_done_for or self._placement.durations.is_slow(run):
+            if first is None or first.is_done_for or first.room <= 0 or self._placement.durations.is_slow(run):
                 self._start_again([run])
             else:
                 self._put(first, run)
@@ -238,7 +259,7 @@ class Calls:
         is_slow = self._placement.durations.is_slow(run)
         if len(runner.queue) == 1:
             runner.is_slow = is_slow
-            self._head_begins(runner)
+            self._head_begins(runner, self.loop.monotonic())
         else:
             runner.is_slow = runner.is_slow or is_slow
 
@@ -252,35 +273,44 @@ class Calls:
 
     def _pump(self, runner: Runner, fd: int = -1) -> None:
         """Read output, then answers until there is none: what nobody has answered for is of the call that runs."""
+        if fd == runner.socket.fileno():
+            self._listen(runner)
         for stream, pipe in runner.pipes.items():
             if pipe == fd and runner.read(stream) < 0:
                 self.loop.unwatch(pipe)
-        while answers := list(runner.answers()):
-            moment = self.clock.now(), self.clock.monotonic()
-            for answer in answers:
-                self._answered(runner, answer, moment)
-            if not runner.pipes:
-                return  # it was let go of
-            self._head_begins(runner)
-        for stream in (STDOUT, STDERR):
+        self._take_answers(runner)
+        if not runner.queue:
+            runner.look_at = math.inf
+        for stream in runner.pipes:
             data = runner.rest(stream)
             if data and runner.head is not None:
                 runner.head.take(stream, data)
 
-    def _answered(self, runner: Runner, answer: Answer | Notice, moment: tuple[datetime, float]) -> None:
-        if answer.number is None:
-            runner.is_ready = True  # the time it took to start is not the call's
-            return
-        if not runner.queue or runner.queue[0][0] != answer.number:
-            return  # it was taken back
-        _, run = runner.queue[0]
-        if isinstance(answer, Notice):
-            self._drop(runner, run)
-            self._start_again([run])
-        else:
-            runner.queue.popleft()
-            self._runner_of.pop(run.dispatch_id, None)
+    def _listen(self, runner: Runner) -> None:
+        was_ready = runner.is_ready
+        runner.listen()
+        if runner.is_ready and not was_ready:  # the time it took to start is not the call's
+            self._head_begins(runner, self.loop.monotonic())
+
+    def _take_answers(self, runner: Runner) -> None:
+        moment, ended = _moment(self.clock), 0.0
+        while runner.pipes and (answer := runner.next_answer()) is not None:  # with its pipes it is let go of
+            if isinstance(answer, Notice):
+                ended = self.loop.monotonic()
+                _, run = runner.queue[0]
+                self._drop(runner, run)
+                self._start_again([run])
+                continue
+            ended = answer.ended
+            if ended > moment[1]:
+                moment = _moment(self.clock)
+            _, run = runner.queue.popleft()
+            del self._runner_of[run.dispatch_id]
             self._settle(runner, run, answer, moment)
+        if runner.pipes and runner.queue:
+            if ended:
+                self._head_begins(runner, ended)
+            self._await_answers(runner)
 
     def _settle(self, runner: Runner, run: Run, answer: Answer, moment: tuple[datetime, float]) -> None:
         for stream, written in ((STDOUT, answer.out), (STDERR, answer.err)):
@@ -303,8 +333,8 @@ class Calls:
         if runner.is_done_for and not runner.queue and runner.pipes:
             self.runners.discard(runner)
 
-    def _head_begins(self, runner: Runner) -> None:
-        runner.head_since = self.loop.monotonic()
+    def _head_begins(self, runner: Runner, since: float) -> None:
+        runner.head_since = since
         if runner.head is not None:
             runner.head.begin(self.clock, runner.head_since)
 
@@ -316,6 +346,8 @@ class Calls:
             for _ in range(REST_READS_MAX):
                 if runner.read(stream) <= 0:
                     break
+        while runner.listen():
+            pass
         self._pump(runner)
         if not runner.pipes:
             return
@@ -342,6 +374,10 @@ class Calls:
                 self.audience.call_refused(run, error)
             else:
                 self._start_again([run])
+
+
+def _moment(clock: Clock) -> tuple[datetime, float]:
+    return clock.now(), clock.monotonic()
 
 
 def _exit_of(answer: Answer, run: Run, moment: tuple[datetime, float]) -> Exit:

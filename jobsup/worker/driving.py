@@ -8,8 +8,9 @@ from typing import Any
 
 from jobsup import current
 
-_PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
-"""What is neither awaited nor iterated."""
+_plain: set[type] = {type(None), bool, int, float, str, bytes, list, tuple, dict}
+"""What is neither awaited nor iterated; others are added as they are met."""
+PLAIN_MAX = 1000
 
 
 class ProgressError(Exception):
@@ -18,7 +19,7 @@ class ProgressError(Exception):
 
 def drive(value: Any) -> Any:
     """Return what a call comes to: its value, what it awaits, or what its generator returns in the end."""
-    if type(value) in _PLAIN:  # to ask of what kind it is would take longer than many a call
+    if type(value) in _plain:  # to ask of what kind it is would take longer than many a call
         return value
     if isinstance(value, Generator):
         return _drive_generator(value)
@@ -26,6 +27,8 @@ def drive(value: Any) -> Any:
         return _run(_drive_async_generator(value))
     if inspect.isawaitable(value):
         return _run(_wait_for(value))
+    if len(_plain) < PLAIN_MAX:
+        _plain.add(type(value))
     return value
 
 

@@ -53,7 +53,7 @@ class Placement:
         if loaded and not self.durations.is_slow(run):
             most = SPREAD_AT if idle else QUEUE_MAX
             now = self.loop.monotonic()
-            busy = [runner for runner in loaded if len(runner.queue) < most and not self._keeps_waiting(runner, now)]
+            busy = [runner for runner in loaded if _has_room(runner, most) and not self._keeps_waiting(runner, now)]
         if busy and (not idle or self.durations.is_known(run)):
             return busy[0] if len(busy) == 1 else min(busy, key=lambda runner: len(runner.queue))
         return max(idle, key=lambda runner: runner.head_since, default=None)  # the last used is the warmest
@@ -83,3 +83,7 @@ class Placement:
         head = runner.head
         is_known = head is not None and self.durations.is_known(head)
         return STALL_SECONDS_QUICK if is_known and not runner.is_slow else STALL_SECONDS
+
+
+def _has_room(runner: Runner, most: int) -> bool:
+    return len(runner.queue) < most and runner.room > 0

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import marshal
+import math
 import os
 import random
 import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +22,7 @@ from jobsup.runtime import procs, trees
 from jobsup.runtime.service import Loop
 from jobsup.worker import answers, command
 from jobsup.worker.answers import Answer, Notice
-from jobsup.worker.board import STDERR, STDOUT, Board
+from jobsup.worker.board import ANSWERS_MAX, STDERR, STDOUT, Board
 from jobsup.worker.command import Spawned
 from jobsup.worker.confinement import Confinement
 from jobsup.worker.environment import base_environment
@@ -79,6 +81,10 @@ class Runner:
     cpu_system: float = 0.0
     head_since: float = 0.0
     """Since when the first of its calls may run."""
+    look_at: float = math.inf
+    """When its answers are looked for, should it not say by then that there are some."""
+    long: deque[bytes] = field(default_factory=deque)
+    """Answers that had no room on the board."""
     frames: dict[object, str] = field(default_factory=dict)
     """What calls have in common and it knows already -> its name for it."""
     held: dict[int, bytearray] = field(default_factory=lambda: {STDOUT: bytearray(), STDERR: bytearray()})
@@ -97,9 +103,14 @@ class Runner:
         """The call that runs, or will as soon as it is ready."""
         return self.queue[0][1] if self.queue else None
 
-    def send(self, message: dict[str, Any]) -> bool:
-        """Hand a message over; False when it is dead, or has so much before it that there is no room."""
-        data = json.dumps(message).encode()
+    @property
+    def room(self) -> int:
+        """How many more calls it can be handed before an answer of one of them would take another's place."""
+        return ANSWERS_MAX - (self.calls - self.queue[0][0]) if self.queue else ANSWERS_MAX
+
+    def send(self, frames: dict[str, dict[str, Any]], calls: list[tuple[Any, ...]]) -> bool:
+        """Hand calls over, and what they have in common; False when it is dead, or has no room for so much."""
+        data = marshal.dumps((frames, calls))
         try:
             if len(data) <= PAYLOAD_BYTES_MAX:
                 self.socket.send(data)
@@ -118,16 +129,33 @@ class Runner:
         finally:
             os.close(fd)
 
-    def answers(self) -> Iterator[Answer | Notice]:
-        """Yield what it has said and nobody has read; ends also when it is dead."""
-        while True:
-            try:
-                data = self.socket.recv(MESSAGE_BYTES_MAX)
-            except OSError:
-                return
-            if not data:
-                return
-            yield answers.read(data)
+    def listen(self) -> bool:
+        """Hear one thing it says; False when there is nothing, also when it is dead."""
+        try:
+            said = self.socket.recv(MESSAGE_BYTES_MAX)
+        except OSError:
+            return False
+        if said == answers.READY:
+            self.is_ready = True
+        elif said and said != answers.WAKE:
+            self.long.append(said)
+        return bool(said)
+
+    def next_answer(self) -> Answer | Notice | None:
+        """Return what came of the first of its calls; None: nothing yet."""
+        if not self.queue or self.queue[0][0] >= self.board.answered:
+            return None
+        data = self.board.answer(self.queue[0][0])
+        while not data:
+            if self.long:
+                data = self.long.popleft()
+            elif not self.listen():
+                return None
+        return answers.read(data)
+
+    def wake_us(self) -> bool:
+        """Have it wake us when it has answered half of its calls, and so has others to do; True: it has already."""
+        return self.board.wake_at((self.queue[0][0] + self.queue[-1][0] + 2) // 2)
 
     def read(self, stream: int) -> int:
         """Read once from a pipe into `held`; returns how much, 0 when there is nothing for now, -1 at its end."""

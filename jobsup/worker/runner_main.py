@@ -1,9 +1,9 @@
 """The runner process: imports callables once and calls them one after another.
 
-A worker starts it with the pipes of the output as its stdout and stderr, a socket, and the page that both share
-(`board`). A message holds what some calls have in common (`frames`) and the calls; each call is answered at once by
-a message of its own (`answers`), which says how much was ever written to the pipes when it ended: there its output
-ends.
+A worker starts it with the pipes of the output as its stdout and stderr, a socket, and the memory that both share
+(`board`). A message holds what some calls have in common (`frames`) and the calls; each call is answered at once on
+the board (`answers`), with how much was ever written to the pipes when it ended: there its output ends. The worker is
+woken when it has asked for that.
 It never imports SQLAlchemy, pydantic or click.
 """
 
@@ -14,6 +14,7 @@ import importlib
 import inspect
 import json
 import logging
+import marshal
 import mmap
 import os
 import select
@@ -35,7 +36,7 @@ from jobsup import current
 from jobsup.clock import rfc3339
 from jobsup.runtime import procs
 from jobsup.worker import answers, driving
-from jobsup.worker.board import STDERR, STDOUT, Board
+from jobsup.worker.board import ANSWER_BYTES_MAX, STDERR, STDOUT, Board
 from jobsup.worker.costs import Meter
 from jobsup.worker.driving import ProgressError
 
@@ -64,6 +65,7 @@ class Frame:
     kwargs: dict[str, Any]
     environment: dict[str, str]
     path: list[str]
+    """What is looked through for modules before all else."""
     timeout: float | None
     is_merged: bool
     """Its stderr goes where its stdout goes."""
@@ -109,16 +111,24 @@ class _Runner:
     def serve(self) -> None:
         self._socket.send(answers.READY)
         while message := self._receive():
-            for name, frame in message.get("frames", {}).items():
-                self._frames[name] = Frame(**frame)
-            for number, frame, own, params in message["calls"]:
+            frames, calls = message
+            for name, frame in frames.items():
+                self._frames[name] = Frame(**{**frame, "path": [*frame["path"], *self._base_path]})
+            for number, frame, own, params in calls:
                 if self._board.begin(number) and not self._is_spent:
                     answer = self._answer(number, self._frames[frame], own, params)
                 else:
                     answer = answers.void(number)
-                self._socket.send(answer)
+                self._tell(number, answer)
 
-    def _receive(self) -> dict[str, Any] | None:
+    def _tell(self, number: int, answer: bytes) -> None:
+        if len(answer) > ANSWER_BYTES_MAX:  # the worker finds it once it has seen that its place is empty
+            self._socket.send(answer)
+            answer = b""
+        if self._board.lay_down(number, answer):
+            self._socket.send(answers.WAKE)
+
+    def _receive(self) -> tuple[dict[str, Any], list[Any]] | None:
         """Take the next message; before a wait for one, nothing is left open that belongs to a call."""
         size = socket.CMSG_SPACE(array.array("i", [0]).itemsize)
         try:
@@ -130,7 +140,7 @@ class _Runner:
             data, attached, _, _ = self._socket.recvmsg(MESSAGE_BYTES_MAX, size, socket.MSG_CMSG_CLOEXEC)
         for _, _, fds in attached:
             data = _read_memory(array.array("i", fds)[0])
-        return json.loads(data) if data else None
+        return marshal.loads(data) if data else None  # noqa: S302  (no job ever holds the worker's end)
 
     def _answer(self, number: int, frame: Frame, own: dict[str, str], params: dict[str, Any]) -> bytes:
         self._enter(frame, own)
@@ -139,10 +149,11 @@ class _Runner:
             ending = self._call(frame, params)
         ended = time.monotonic()
         self._flush()
-        written = [self._board.amount_written(each, fd) for each, fd in self._pipes.items()]
-        costs = self._meter.end(ended - began)
+        out = self._board.amount_written(STDOUT, self._pipes[STDOUT])
+        err = self._board.amount_written(STDERR, self._pipes[STDERR])
+        costs = self._meter.end(began, ended)
         self._is_spent = _has_children()
-        return answers.write(ending, number, self._is_spent, began, ended, *written, *costs)
+        return answers.write(ending, number, self._is_spent, began, ended, out, err, *costs)
 
     def _call(self, frame: Frame, params: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -176,9 +187,8 @@ class _Runner:
         if not self._rename(frame, own):
             self._set_environment({**frame.environment, **own})
             self._entered = frame, own
-        path = [*frame.path, *self._base_path]
-        if sys.path != path:
-            sys.path[:] = path
+        if sys.path != frame.path:
+            sys.path[:] = frame.path
         with suppress(OSError):
             os.fchdir(self._base_folder)
         current.begin_call()
@@ -202,12 +212,12 @@ class _Runner:
         entered, before = self._entered or (None, {})
         if entered is not frame or before.keys() != own.keys() or _has_changed(self._environment_as_left):
             return False
+        left = self._environment_as_left
         for name, value in own.items():
             if before[name] != value:
-                os.environ[name] = value
+                os.environ[name] = self._environment[name] = value
+                left[name.encode()] = value.encode(errors="surrogateescape")
         self._entered = frame, own
-        self._environment.update(own)
-        self._environment_as_left = _environment_now()
         return True
 
     def _set_environment(self, wanted: dict[str, str]) -> None:
@@ -224,9 +234,12 @@ class _Runner:
         self._environment_as_left = _environment_now()
 
     def _flush(self) -> None:
-        for stream in {sys.stdout, sys.stderr, self._output, self._errors}:
-            with suppress(Exception):
-                stream.flush()
+        _flush(self._output)
+        _flush(self._errors)
+        if sys.stdout is not self._output:
+            _flush(sys.stdout)
+        if sys.stderr is not self._errors:
+            _flush(sys.stderr)
 
     def _hush(self) -> None:
         """While no call runs, what is printed goes nowhere."""
@@ -237,6 +250,13 @@ class _Runner:
         """Leave nothing of the last call's behind."""
         self._set_environment(self._base_environment)
         self._entered = None
+
+
+def _flush(stream: Any) -> None:
+    try:  # noqa: SIM105  (to suppress it otherwise takes longer than to flush)
+        stream.flush()
+    except Exception:  # noqa: BLE001, S110  (whatever a callable has put there)
+        pass
 
 
 def _environment_now() -> dict[bytes, bytes]:

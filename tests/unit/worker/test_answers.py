@@ -27,9 +27,5 @@ def test_an_answer_is_read_as_it_was_written(ending: dict[str, object]) -> None:
     assert answer.ending.get("result") == ending.get("result")
 
 
-def test_a_runner_that_is_ready_speaks_of_no_call() -> None:
-    assert answers.read(answers.READY) == Notice(None)
-
-
 def test_a_call_that_was_not_made_is_named() -> None:
     assert answers.read(answers.void(12)) == Notice(12)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from jobsup.worker.board import STDOUT, Board
+from jobsup.worker.board import ANSWERS_MAX, STDOUT, Board
 
 CALLS = 30_000
 END_SECONDS = 60.0
@@ -85,3 +85,37 @@ def test_how_much_was_ever_written_is_known_exactly_while_the_other_side_reads()
     assert board.amount_read(STDOUT) == total > 1_000_000
     os.close(reading)
     os.close(page)
+
+
+def lay_down_all(page: int, bell: int, handed_over: int) -> None:
+    board, number = Board(page), 0
+    while number < CALLS:
+        for _ in os.read(handed_over, ANSWERS_MAX):
+            if board.lay_down(number, b"%d;" % number * (number % 40)):
+                os.write(bell, b"!")
+            number += 1
+
+
+def test_every_answer_is_found_and_who_waits_for_one_is_woken() -> None:
+    page = Board.open_file()
+    board, drawn = Board(page), random.Random(5)
+    bell, ring = os.pipe()
+    handed_over, hand_over = os.pipe()
+    taken = handed = waits = 0
+    with beside(lay_down_all, page, ring, handed_over):
+        while taken < CALLS:
+            more = min(CALLS - handed, drawn.randint(0, ANSWERS_MAX - (handed - taken)))
+            os.write(hand_over, b"." * more)
+            handed += more
+            wanted = drawn.randint(taken, handed)
+            if wanted > taken and not board.wake_at(wanted):
+                waits += 1
+                while board.answered < wanted:  # the bell may have rung for the last time as well
+                    assert select.select([bell], [], [], END_SECONDS)[0], "it was woken"
+                    os.read(bell, ANSWERS_MAX)
+            for number in range(taken, board.answered):
+                assert board.answer(number) == b"%d;" % number * (number % 40)
+            taken = board.answered
+    assert waits > 100
+    for fd in (page, bell, ring, handed_over, hand_over):
+        os.close(fd)
