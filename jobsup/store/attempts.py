@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Insert,
+    Integer,
     RowMapping,
     Select,
     String,
@@ -28,6 +28,7 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
+    type_coerce,
     update,
 )
 from sqlalchemy.types import TypeEngine
@@ -51,8 +52,7 @@ _D, _C, _L = tables.job_dispatch, tables.job_output_chunk, tables.job_execution_
 _dispatch_id = attrgetter("dispatch_id")
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """An attempt that has just been written as ended."""
 
     dispatch_id: int
@@ -141,22 +141,23 @@ class _Held(NamedTuple):
 
 def _write_at_once(direct: Direct, wanted: Mapping[int, RunResult], worker_id: str, node: str) -> list[_Held]:
     """End attempts and write their logs in one statement: each word to a server has its price."""
-    rows = [(*_end_of(result), *_log_of(result)) for result in wanted.values()]
+    rows = [_row_of(result) for result in wanted.values()]
     given = {"by_worker": worker_id, "on_node": node, "runs": list(wanted)}
     return [_Held._make(row) for row in direct.fetch_many(_END_WITH_LOG, rows, **given)]
 
 
 def _write_in_turn(direct: Direct, wanted: Mapping[int, RunResult], worker_id: str, node: str) -> list[_Held]:
     """End attempts, and write the logs of those that were ended."""
-    ends = direct.fetch_many(_END, [_end_of(result) for result in wanted.values()], by_worker=worker_id)
-    held = sorted(map(_Held._make, ends))
-    logs = [
-        (*_end_of(result), *_log_of(result), each.job_id, each.config_hash or "")
-        for each in held
-        if (result := wanted[each.id]).started_at
-    ]
-    if logs:
-        direct.run_many(_LOG, logs, by_worker=worker_id, on_node=node)
+    columns = direct.columns(_LOG, [_row_of(result) for result in wanted.values()])
+    held = sorted(map(_Held._make, direct.fetch_columns(_END, columns, by_worker=worker_id)))
+    logged = [each for each in held if wanted[each.id].started_at]
+    if len(logged) < len(wanted):
+        places = {dispatch_id: place for place, dispatch_id in enumerate(wanted)}
+        columns = {name: [values[places[each.id]] for each in logged] for name, values in columns.items()}
+    if logged:
+        columns["of_job"] = [each.job_id for each in logged]
+        columns["hash"] = [each.config_hash or "" for each in logged]
+        direct.run_columns(_LOG, columns, by_worker=worker_id, on_node=node)
     return held
 
 
@@ -194,7 +195,9 @@ def _ending(given: Given) -> Any:
     """On SQLite, which has one writer at a time: whatever is ours now stays it."""
     job_id: ColumnElement[int] = literal_column(f"{_D.name}.job_id")  # without its table's name it would be another's
     name = select(Job.name).where(Job.id == job_id).scalar_subquery()
-    has_dependents = exists().where(JobDependency.upstream_id == job_id)
+    has_dependents = type_coerce(
+        exists().where(JobDependency.upstream_id == job_id), Integer
+    )  # true or not: as it comes
     return (
         update(_D)
         .where(_D.c.id == given.each("row_id"), _is_ours(given))
@@ -270,8 +273,9 @@ _NO_MARKS: list[list[int]] = []
 """The same for every run that has printed nothing: it is written in JSON once for all of them."""
 
 
-def _end_of(result: RunResult) -> tuple[Any, ...]:
-    """Return the values of `_ENDED`."""
+def _row_of(result: RunResult) -> tuple[Any, ...]:
+    """Return the values of `_ENDED` and of `_LOGGED`."""
+    output = result.output
     return (
         result.dispatch_id,
         result.status._value_,
@@ -279,13 +283,6 @@ def _end_of(result: RunResult) -> tuple[Any, ...]:
         result.finished_at,
         result.error_message,
         result.started_at,
-    )
-
-
-def _log_of(result: RunResult) -> tuple[Any, ...]:
-    """Return the values of `_LOGGED`."""
-    output = result.output
-    return (
         result.pid,
         result.exit_code,
         result.signal,
@@ -313,7 +310,7 @@ def _follow(direct: Direct, held: _Held, result: RunResult, now: datetime) -> En
     followers = 0
     if retry_id is None and held.has_dependents:
         followers = dependencies.follow(direct.core, row, result.status, result.reason, now)
-    return replace(ended, retry_id=retry_id, retry_at=retry_at, followers=followers)
+    return ended._replace(retry_id=retry_id, retry_at=retry_at, followers=followers)
 
 
 def _insert_retry(

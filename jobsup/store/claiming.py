@@ -117,7 +117,7 @@ def _take_among_others(
     would take one meanwhile would wait for that very key. Two that take two of a key at the same moment are told
     apart by its unique index.
     """
-    rows = [_Row(*row) for row in direct.fetch(which.taking, {**given, "wanted": wanted})]
+    rows = list(map(_Row._make, direct.fetch(which.taking, {**given, "wanted": wanted})))
     held = {row.concurrency_key for row in rows if row.is_taken} - {None}
     pooled = _fitting(direct, [row for row in rows if row.pool_key is not None], wanted)
     more = [row for row in pooled if row.concurrency_key not in held]
@@ -286,13 +286,14 @@ def _room(direct: Direct, pools: set[str]) -> dict[str, int]:
 
 def _take(direct: Direct, rows: Sequence[_Row], worker_id: str, now: datetime) -> None:
     """Make rows ours that nobody else can take any more."""
-    changes = [(row.id, _deadline(row, now), row.config_hash) for row in rows]
+    deadlines = {seconds: _deadline(seconds, now) for seconds in {row.timeout_seconds for row in rows}}
+    changes = [(row.id, deadlines[row.timeout_seconds], row.config_hash) for row in rows]
     if changes:
         direct.run_many(_MAKE_OURS, changes, by_worker=worker_id, at=now)
 
 
-def _deadline(row: _Row, now: datetime) -> datetime | None:
-    return None if row.timeout_seconds is None else now + timedelta(seconds=row.timeout_seconds)
+def _deadline(timeout_seconds: float | None, now: datetime) -> datetime | None:
+    return None if timeout_seconds is None else now + timedelta(seconds=timeout_seconds)
 
 
 def _make_ours(given: Given) -> Update:
@@ -327,7 +328,7 @@ def _claims(direct: Direct, rows: Sequence[_Row]) -> tuple[Claim, ...]:
     if changed:  # by a reload, between our two looks: what is run is what is noted
         direct.run_many(_NOTE_HASH, [(row.id, row.config_hash) for row in changed])
         rows = [*{row.id: row for row in (*rows, *changed)}.values()]
-    return tuple(_claim_of(row) for row in rows)
+    return tuple([_claim_of(row) for row in rows])
 
 
 _DEFINITIONS = Statement(lambda given: select(Job.id, Job.config_hash, Job.payload).where(given.among(Job.id, "jobs")))
@@ -343,13 +344,16 @@ STATEMENTS = (_OF_ALL.claimable, _OF_QUEUES.claimable, _MAKE_OURS, _DEFINITIONS)
 
 def _claim_of(row: _Row) -> Claim:
     return Claim(
-        dispatch_id=row.id,
-        job_id=row.job_id,
-        job=_definitions[row.config_hash],
-        config_hash=row.config_hash,
-        source=Source(row.source),
-        retry_count=row.retry_count,
-        scheduled_for=row.scheduled_for,
-        params=row.params or {},
-        parent_id=row.parent_id,
+        row.id,
+        row.job_id,
+        _definitions[row.config_hash],
+        row.config_hash,
+        _SOURCES[row.source],
+        row.retry_count,
+        row.scheduled_for,
+        row.params or {},
+        row.parent_id,
     )
+
+
+_SOURCES = {source.value: source for source in Source}

@@ -25,8 +25,10 @@ from sqlalchemy import (
     Engine,
     Executable,
     Float,
+    LargeBinary,
     PoolProxiedConnection,
     Text,
+    TypeDecorator,
     any_,
     bindparam,
     column,
@@ -37,10 +39,14 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
+from jobsup.store.array_text import array_text
+
 BEGIN = "jobsup_begin"
 """The execution option by which a connection of Core's knows how its transaction begins; empty: it has begun."""
 
 Processor = Callable[[Any], Any]
+Columns = dict[str, Sequence[Any]]
+"""What many rows are given, by name."""
 B = TypeVar("B")
 
 
@@ -212,10 +218,7 @@ class Direct:
     def fetch(self, statement: Statement, given: Mapping[str, Any]) -> list[Any]:
         """Run a query, or a change that returns rows; returns them as tuples."""
         made = statement.made(self.dialect)
-        rows = self._execute(made.text, _values(made, given)).fetchall()
-        if made.results:
-            rows = [_converted(row, made.results) for row in rows]
-        return rows  # type: ignore[no-any-return]  # the driver's
+        return _converted(self._execute(made.text, _values(made, given)).fetchall(), made.results)
 
     def run(self, statement: Statement, given: Mapping[str, Any]) -> int:
         """Run a change; returns how many rows it met."""
@@ -227,26 +230,42 @@ class Direct:
 
         Each row has its values in the order of the statement's `each`.
         """
+        self.run_columns(statement, self.columns(statement, rows), **given)
+
+    def fetch_many(self, statement: Statement, rows: Sequence[Sequence[Any]], **given: Any) -> list[Any]:
+        """Run as `run_many` does what returns rows; returns them as tuples. Not for rows that come one by one."""
+        return self.fetch_columns(statement, self.columns(statement, rows), **given)
+
+    def columns(self, statement: Statement, rows: Sequence[Sequence[Any]]) -> Columns:
+        """Turn what is given for many rows into what the driver is given, by the names of the statement's `each`.
+
+        Where rows have fewer values than that, the others are to be added as they are.
+        """
+        named = zip(statement.made(self.dialect).each, zip(*rows, strict=True), strict=False)
+        return {name: _column(values, processor) for (name, processor), values in named}
+
+    def run_columns(self, statement: Statement, columns: Columns, **given: Any) -> None:
+        """Run as `run_many` does what `columns` made ready for this statement, or for one that is given more."""
         made = statement.made(self.dialect)
-        columns = _columns(made, rows)
         if self.is_server or not made.is_one_by_one:
             self._execute(made.text, self._together(made, columns, given))
             return
         same = _processed(made, given)
-        by_place = (columns[name] if name in columns else repeat(same[name], len(rows)) for name in made.names)
-        self._execute(made.text, list(zip(*by_place, strict=True)), is_many=True)
+        by_place = [columns[name] if name in columns else repeat(same[name]) for name in made.names]
+        self._execute(made.text, list(zip(*by_place, strict=False)), is_many=True)
 
-    def fetch_many(self, statement: Statement, rows: Sequence[Sequence[Any]], **given: Any) -> list[Any]:
-        """Run as `run_many` does what returns rows; returns them as tuples. Not for rows that come one by one."""
+    def fetch_columns(self, statement: Statement, columns: Columns, **given: Any) -> list[Any]:
+        """Run as `fetch_many` does what `columns` made ready."""
         made = statement.made(self.dialect)
-        answered = self._execute(made.text, self._together(made, _columns(made, rows), given)).fetchall()
-        return [_converted(row, made.results) for row in answered] if made.results else answered
+        answered = self._execute(made.text, self._together(made, columns, given)).fetchall()
+        return _converted(answered, made.results)
 
-    def _together(self, made: _Made, columns: dict[str, list[Any]], given: Mapping[str, Any]) -> Any:
+    def _together(self, made: _Made, columns: Columns, given: Mapping[str, Any]) -> Any:
         """Put many rows into one set of values: as arrays, or as JSON."""
         if self.is_server:
-            return {**_values(made, given), **columns}
-        return _values(made, {**given, _ROWS: json.dumps(list(zip(*columns.values(), strict=True)))})
+            return {**_values(made, given), **{name: array_text(columns[name]) for name, _ in made.each}}
+        rows = list(zip(*(columns[name] for name, _ in made.each), strict=True))
+        return _values(made, {**given, _ROWS: json.dumps(rows)})
 
     def _execute(self, text: str, values: Any, *, is_many: bool = False) -> Any:
         for listener in self._engine.dispatch.before_cursor_execute:
@@ -304,7 +323,7 @@ def _make(
         names=tuple(compiled.positiontup or ()),
         binds=tuple(processors.items()),
         results=tuple((place, processor) for place, processor in results if processor is not None),
-        each=tuple((name, _bind(type_, dialect)) for name, type_ in each.items()),
+        each=tuple((name, _bind_each(type_, dialect)) for name, type_ in each.items()),
         is_one_by_one=has_bytes,
     )
 
@@ -331,7 +350,20 @@ def _compiled(statement: Any, dialect: Dialect) -> Any:
 _compilers: dict[str, type] = {}
 
 
+def _bind_each(type_: TypeEngine[Any], dialect: Dialect) -> Processor | None:
+    """Return how a value of one of many rows is made ready: on a server without what its driver wraps it in."""
+    if dialect.name == "sqlite":
+        return _bind(type_, dialect)
+    if isinstance(type_, JSON):
+        return json.dumps
+    if isinstance(type_, TypeDecorator) and isinstance(type_.impl_instance, LargeBinary):
+        return lambda value: type_.process_bind_param(value, dialect)
+    return _bind(type_, dialect)
+
+
 def _bind(type_: TypeEngine[Any], dialect: Dialect) -> Processor | None:
+    if isinstance(type_, ARRAY):
+        return array_text
     return type_.dialect_impl(dialect).bind_processor(dialect)
 
 
@@ -354,30 +386,19 @@ def _processed(made: _Made, given: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _columns(made: _Made, rows: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:
-    turned = zip(made.each, zip(*rows, strict=True), strict=True)
-    return {name: _column(values, processor) for (name, processor), values in turned}
-
-
-def _column(values: Sequence[Any], processor: Processor | None) -> list[Any]:
-    """Process what many rows have of one name; the very same value again (no output) costs nothing."""
+def _column(values: Sequence[Any], processor: Processor | None) -> Sequence[Any]:
+    """Process what many rows have of one name; what is the same for all of them costs next to nothing."""
     if processor is None:
-        return list(values)
-    processed: list[Any] = []
-    last: Any = values  # none of them
-    made: Any = None
-    for value in values:
-        if value is not last:
-            last, made = value, processor(value)
-        processed.append(made)
-    return processed
+        return values
+    if values.count(values[0]) == len(values):
+        return [processor(values[0])] * len(values)
+    return [processor(value) for value in values]
 
 
-def _converted(row: Sequence[Any], processors: tuple[tuple[int, Processor], ...]) -> Sequence[Any]:
-    wanted = [(place, processor) for place, processor in processors if row[place] is not None]
-    if not wanted:
-        return row
-    values = list(row)
-    for place, processor in wanted:
-        values[place] = processor(values[place])
-    return tuple(values)
+def _converted(rows: list[Any], processors: tuple[tuple[int, Processor], ...]) -> list[Any]:
+    for place, processor in processors:
+        if any([row[place] is not None for row in rows]):  # noqa: C419  (a list is quicker)
+            rows = [
+                row if row[place] is None else (*row[:place], processor(row[place]), *row[place + 1 :]) for row in rows
+            ]
+    return rows
