@@ -83,7 +83,7 @@ def cancel(ctx: click.Context, here: Here, *, run_ids: tuple[int, ...], as_json:
 @json_option
 @click.pass_context
 def retry(ctx: click.Context, here: Here, *, run_ids: tuple[int, ...], as_json: bool) -> None:
-    """Make a new attempt at what ended runs were for."""
+    """Make a new attempt at what ended runs were for; a retry that waits for its time starts now."""
     from jobsup.actions.operations.runs import RETRY_RUN
 
     with here.gateway() as gate:

@@ -14,7 +14,7 @@ from jobsup.config.document import jobspec_from_dict
 from jobsup.errors import ConflictError, NotFoundError
 from jobsup.model import Overlap, Reason, SetSpec, Source, Status
 from jobsup.schedule.blackouts import blackout_at
-from jobsup.store import admission, dependencies, notifier, sets
+from jobsup.store import admission, dependencies, notifier, ranks, sets
 from jobsup.store.direct import Direct
 from jobsup.store.engine import Database
 from jobsup.store.news import Offer
@@ -109,24 +109,29 @@ def cancel(database: Database, dispatch_id: int, by: str) -> Status:
 def retry(database: Database, dispatch_id: int, by: str) -> int:
     """Make a new attempt at what an ended run was for, with its parameters; returns its id.
 
-    Raises NotFoundError, and ConflictError when it has not ended, or was retried already.
+    A retry that is there already and waits for its time starts now instead, and is what is returned. Raises
+    NotFoundError, and ConflictError when the run has not ended, or was retried already.
     """
     made: list[int] = []
 
     def make(connection: Connection, again: bool) -> int:
         now = database.now()
         row = _row(connection, dispatch_id, keep=True)
-        if not Status(row["status"]).is_terminal:
-            raise ConflictError(f"run {dispatch_id} has not ended: it is {row['status']}")
         later = _retry_id(connection, dispatch_id)
-        if later is not None:
-            if again and later in made:
-                return later
-            raise ConflictError(f"run {dispatch_id} was retried already, as run {later}")
+        if again and {dispatch_id, later} & set(made):
+            return made[-1]
         job = connection.execute(_JOB.where(Job.id == row["job_id"])).mappings().one()
-        if job["retired_at"] is not None:
+        waiting = row if later is None else _row(connection, later, keep=True)
+        if _waits_for_its_time(waiting, now):
+            made.append(_bring_forward(connection, waiting, job, by, now))
+        elif not Status(row["status"]).is_terminal:
+            raise ConflictError(f"run {dispatch_id} has not ended: it is {row['status']}")
+        elif later is not None:
+            raise ConflictError(f"run {dispatch_id} was retried already, as run {later}")
+        elif job["retired_at"] is not None:
             raise ConflictError(f"job {job['name']!r} was removed on {rfc3339(job['retired_at'])}")
-        made.append(_insert_retry(connection, row, job, by, now))
+        else:
+            made.append(_insert_retry(connection, row, job, by, now))
         _offer(database, job, row["target"], 1)
         return made[-1]
 
@@ -238,6 +243,23 @@ def _insert_retry(connection: Connection, row: RowMapping, job: RowMapping, by: 
         "concurrency_key": admission.concurrency_key(job, row["target"]),
     }
     return connection.execute(insert(JobDispatch).values(**values).returning(JobDispatch.id)).scalar_one()
+
+
+def _waits_for_its_time(row: RowMapping, now: datetime) -> bool:
+    """Say whether a run is a retry whose backoff, or a blackout, has not passed."""
+    is_waiting: bool = row["status"] == Status.PENDING and row["retry_of"] is not None and row["available_at"] > now
+    return is_waiting
+
+
+def _bring_forward(connection: Connection, row: RowMapping, job: RowMapping, by: str, now: datetime) -> int:
+    values = {
+        "available_at": now,
+        "claim_rank": ranks.moved_rank(row["claim_rank"], row["available_at"], now),
+        "requested_by": by,
+        "note": _blackout_note(connection, job, now),
+    }
+    connection.execute(update(JobDispatch).where(JobDispatch.id == row["id"]).values(**values))
+    return int(row["id"])
 
 
 def _blackout_note(connection: Connection, job: RowMapping, at: datetime) -> str | None:

@@ -77,6 +77,36 @@ def test_cancelling_ends_a_waiting_run_and_asks_for_the_end_of_a_running_one(db:
         dispatches.cancel(db, 999, "ann")
 
 
+def test_a_retry_that_waits_for_its_time_starts_when_a_person_wants_it_to(db: Database, clock: FakeClock) -> None:
+    """Or who has mended the cause in the night would wait for an hour's backoff, or be told of a conflict."""
+    job = add_job(db)
+    failed = add_dispatch(db, job, Status.FAILED, completed_at=db.now())
+    hour = clock.now() + timedelta(hours=1)
+    shape = {"source": Source.RETRY, "retry_of": failed, "retry_count": 1, "available_at": hour}
+    waiting = add_dispatch(db, job, Status.PENDING, **shape)
+    before = dispatch_row(db, waiting)
+    assert dispatches.retry(db, failed, "ann") == waiting
+    row = dispatch_row(db, waiting)
+    assert (row["available_at"], row["requested_by"], row["retry_count"]) == (clock.now(), "ann", 1)
+    assert row["claim_rank"] == before["claim_rank"] - 3_600_000
+    with pytest.raises(ConflictError, match=f"as run {waiting}"):
+        dispatches.retry(db, failed, "bob")
+    with pytest.raises(ConflictError, match="has not ended"):
+        dispatches.retry(db, waiting, "bob")
+
+
+def test_a_waiting_retry_is_brought_forward_by_its_own_number_too(db: Database, clock: FakeClock) -> None:
+    job = add_job(db)
+    failed = add_dispatch(db, job, Status.FAILED, completed_at=db.now())
+    shape = {"source": Source.RETRY, "retry_of": failed, "available_at": clock.now() + timedelta(hours=1)}
+    waiting = add_dispatch(db, job, Status.PENDING, **shape)
+    assert dispatches.retry(db, waiting, "ann") == waiting
+    assert dispatch_row(db, waiting)["available_at"] == clock.now()
+    later = add_dispatch(db, add_job(db), Status.PENDING, available_at=clock.now() + timedelta(hours=1))
+    with pytest.raises(ConflictError, match="has not ended"):
+        dispatches.retry(db, later, "ann")
+
+
 def test_a_person_retries_an_ended_run_once_with_its_parameters(db: Database) -> None:
     job = add_job(db)
     failed = add_dispatch(db, job, Status.FAILED, params={"x": 2}, retry_count=3)

@@ -15,7 +15,7 @@ from jobsup.model import Role, Status
 from jobsup.portal.call import Call
 from jobsup.portal.routes import Entry
 from jobsup.portal.views.jobs import STATES, Filter, jobs_of
-from jobsup.portal.views.words import command
+from jobsup.portal.views.words import REASONS, command
 from jobsup.store.engine import Database
 
 BULK_MAX = 500
@@ -64,7 +64,9 @@ async def bulk(call: Call) -> Response:
 def _work(verb: str, by: str, reason: str) -> Work:
     def run(database: Database, name: str) -> str:
         made = runs.run(database, name, {}, by=by)
-        return f"{name} skipped" if made.status is Status.SKIPPED else f"run {made.dispatch_id} of {name}"
+        if made.status is Status.SKIPPED:
+            return f"{name} skipped ({made.message or REASONS.get(made.reason, made.reason)})"
+        return f"run {made.dispatch_id} of {name}"
 
     def pause(database: Database, name: str) -> str:
         actions.pause(database, [name], by=by, reason=reason or None)

@@ -71,7 +71,8 @@ async def retry(call: Call) -> Response:
     """Make a new attempt at what a run was for, and go to it."""
     run_id = _id(call)
     new = await call.act("run.retry", str(run_id), lambda database: actions.retry(database, run_id, call.by))
-    return call.go(f"/runs/{new}", f"This is the new attempt at what run {run_id} was for.")
+    said = "It starts now." if new == run_id else f"This is the new attempt at what run {run_id} was for."
+    return call.go(f"/runs/{new}", said)
 
 
 def _look(database: Database, *, run_id: int, reader: Reader) -> Look:

@@ -37,6 +37,8 @@ class Host:
 
     node: str
     is_leader: bool
+    stands_by: bool
+    """It has a scheduler that would lead if the leader were gone."""
     workers: tuple[Worker, ...]
 
     @property
@@ -78,14 +80,18 @@ def workers_of(database: Database) -> Workers:
 
 
 def _hosts(rows: Sequence[WorkerRow], running: Sequence[RunLine], summary: Summary) -> list[Host]:
-    leader = summary.leader.node if summary.leader is not None and leads(summary) else None
-    hosts = [
-        Host(node, node == leader, tuple(_worker(row, running, summary.at) for row in group))
-        for node, group in groupby(rows, key=lambda row: row.node)
+    """Return each node that has workers or a scheduler."""
+    leader = summary.leader.node if summary.leader is not None and leads(summary) else ""
+    groups = {node: list(group) for node, group in groupby(rows, key=lambda row: row.node)}
+    return [
+        Host(
+            node,
+            node == leader,
+            node != leader and node in summary.standbys,
+            tuple(_worker(row, running, summary.at) for row in groups.get(node, ())),
+        )
+        for node in sorted({*groups, *summary.standbys, leader} - {""})
     ]
-    if leader and leader not in {host.node for host in hosts}:
-        hosts.insert(0, Host(leader, True, ()))
-    return hosts
 
 
 def _worker(row: WorkerRow, running: Sequence[RunLine], now: datetime) -> Worker:
