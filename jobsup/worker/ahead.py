@@ -11,6 +11,11 @@ from collections import deque
 from jobsup.clock import Clock
 from jobsup.model import Claim
 
+ROUND_SECONDS = 0.04
+"""Between two rounds, while what was claimed ahead keeps the slots busy: a word costs as much as many runs."""
+ROUND_SECONDS_MAX = 0.1
+ROUND_SHARE = 0.2
+"""Where rounds take long, as they do when many workers have theirs, they are fewer: so much of the time is for them."""
 AHEAD_SECONDS_MIN = 0.05
 """How much work is taken ahead at the least, measured by the pace of the last moments."""
 AHEAD_SECONDS_MAX = 0.2
@@ -49,8 +54,23 @@ class Ahead:
         """When the one that waits longest has waited too long, on the monotonic clock."""
         return self._waiting[0][1] + WAIT_SECONDS_MAX if self._waiting else None
 
+    @property
+    def round_every(self) -> float:
+        """How many seconds lie between two rounds, while there is enough to do without an answer."""
+        return min(max(ROUND_SECONDS, self._round_seconds / ROUND_SHARE), ROUND_SECONDS_MAX)
+
     def add(self, claim: Claim) -> None:
         self._waiting.append((claim, self._clock.monotonic()))
+
+    def put_back(self, claim: Claim) -> None:
+        """Let one wait again, before all others."""
+        since = self._waiting[0][1] if self._waiting else self._clock.monotonic()
+        self._waiting.appendleft((claim, since))
+
+    @property
+    def first(self) -> Claim:
+        """Return the next to be started, and leave it here."""
+        return self._waiting[0][0]
 
     def take(self) -> Claim:
         """Return the next to be started."""
@@ -86,11 +106,11 @@ class Ahead:
         """Hear how long the database took for a round."""
         self._round_seconds = PACE_KEPT * self._round_seconds + (1 - PACE_KEPT) * seconds
 
-    def wanted(self) -> int:
-        """Return how many more should be taken ahead."""
+    def wanted(self, behind: int = 0) -> int:
+        """Return how many more should be taken ahead, when so many were started that still wait behind others."""
         took = self._clock.monotonic() - self._since
         if took >= PACE_SECONDS:
             self._pace = PACE_KEPT * self._pace + (1 - PACE_KEPT) * self._ended / took
             self._ended, self._since = 0, self._clock.monotonic()
-        seconds = min(max(AHEAD_SECONDS_MIN, 2 * self._round_seconds), AHEAD_SECONDS_MAX)
-        return max(0, min(AHEAD_MAX, int(self._pace * seconds)) - len(self._waiting))
+        seconds = min(max(AHEAD_SECONDS_MIN, self.round_every + 2 * self._round_seconds), AHEAD_SECONDS_MAX)
+        return max(0, min(AHEAD_MAX, int(self._pace * seconds)) - len(self._waiting) - behind)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from jobsup.clock import Clock
 from jobsup.config.settings import WorkerSettings
-from jobsup.model import Reason
+from jobsup.model import JobSpec, Reason
 from jobsup.runtime import failpoints
 from jobsup.runtime.service import Loop
 from jobsup.worker.answers import Answer, Notice
@@ -64,6 +64,15 @@ class Audience(Protocol):
         """It never began, and will not."""
         ...
 
+    def call_returned(self, run: Run) -> None:
+        """It never began, and there is no slot for it now."""
+        ...
+
+    @property
+    def surplus(self) -> int:
+        """How many more runs there are than slots."""
+        ...
+
 
 @dataclass(slots=True)
 class Calls:
@@ -88,23 +97,44 @@ class Calls:
 
     def start(self, run: Run) -> None:
         """Give a call to a runner; it goes out with the next `tick`. NotStartedError says why there is none."""
-        key = self._placement.key(run)
-        runner = self._placement.choose(key, run)
+        job = run.claim.job
+        key = self._placement.key(job)
+        runner = self._placement.choose(key, job)
         if runner is None:
-            runner = self.runners.start(run.claim.job, key[0], self._heard)
+            runner = self.runners.start(job, key[0], self._heard)
             self._placement.thin_out()
         self._put(runner, run)
 
+    def behind(self, job: JobSpec) -> Runner | None:
+        """Return a runner in which a call may wait that has no slot of its own; NotStartedError as for `start`."""
+        return self._placement.behind(self._placement.key(job), job)
+
+    def start_behind(self, run: Run, runner: Runner) -> None:
+        """Give a call to a runner that `behind` has named."""
+        self._put(runner, run)
+
+    def has_begun(self, run: Run) -> bool:
+        """Say whether a call has certainly begun, and will not be taken back."""
+        runner = self._runner_of.get(run.dispatch_id)
+        return runner is None or (runner.head is run and runner.board.taken > runner.queue[0][0])
+
+    def withdraw(self) -> None:
+        """Have all calls returned that have not begun."""
+        for runner in self.runners.all:
+            waiting = self._take_back(runner)
+            for run in reversed(waiting):
+                self.audience.call_returned(run)
+
     def tick(self) -> None:
         """Hand over what was given meanwhile, and part those that wait too long from whom they wait for."""
-        self._send()
+        self.send()
         now = self.loop.monotonic()
         for runner in self.runners.all:
             if self._look_at(runner) <= now:
                 self._pump(runner)
                 if self._placement.stalls_at(runner) <= now:
                     self._part(runner)
-        self._send()
+        self.send()
 
     def next_at(self) -> float:
         """Return when the next `tick` has something to do, on the monotonic clock."""
@@ -164,7 +194,8 @@ class Calls:
 
     # Handing over, and taking back
 
-    def _send(self) -> None:
+    def send(self) -> None:
+        """Hand over what was given meanwhile."""
         while self._unsent:
             runner, calls = self._unsent.popitem()
             frames, listed = self._message(runner, calls)
@@ -220,17 +251,28 @@ class Calls:
         self._runner_of.pop(run.dispatch_id, None)
         run.deadline = None
 
-    def _start_again(self, runs: Iterable[Run]) -> None:
-        for run in runs:
+    def _start_again(self, runs: list[Run]) -> None:
+        for run in self._kept(runs):
             try:
                 self.start(run)
             except NotStartedError as error:
                 self.audience.call_refused(run, error)
 
+    def _kept(self, runs: list[Run]) -> list[Run]:
+        """Return the last of the calls that were taken back, as far as there are more runs than slots; keep the others.
+
+        One that others were told of as running is kept: nobody else can have it any more.
+        """
+        kept, surplus = list(runs), self.audience.surplus
+        while kept and surplus > 0 and not kept[-1].is_told:
+            self.audience.call_returned(kept.pop())
+            surplus -= 1
+        return kept
+
     def _part(self, runner: Runner) -> None:
         """Spread the calls that wait over two others: should these stall too, the next step is twice as wide."""
         runner.is_slow = True
-        waiting = self._take_back(runner)
+        waiting = self._kept(self._take_back(runner))
         for run in waiting:
             run.deliveries -= 1  # no fault of anybody's
         half = (len(waiting) + 1) // 2
@@ -244,7 +286,12 @@ class Calls:
         self._start_again(runs[:1])
         first = self._runner_of.get(runs[0].dispatch_id)
         for run in runs[1:]:
-            if first is None or first.is_done_for or first.room <= 0 or self._placement.durations.is_slow(run):
+            if (
+                first is None
+                or first.is_done_for
+                or first.room <= 0
+                or self._placement.durations.is_slow(run.claim.job)
+            ):
                 self._start_again([run])
             else:
                 self._put(first, run)
@@ -256,7 +303,7 @@ class Calls:
         runner.queue.append((runner.calls, run))
         self._unsent.setdefault(runner, []).append((runner.calls, run))
         runner.calls += 1
-        is_slow = self._placement.durations.is_slow(run)
+        is_slow = self._placement.durations.is_slow(run.claim.job)
         if len(runner.queue) == 1:
             runner.is_slow = is_slow
             self._head_begins(runner, self.loop.monotonic())
@@ -321,7 +368,7 @@ class Calls:
         runner.rss = answer.rss
         runner.cpu_user += answer.cpu_user
         runner.cpu_system += answer.cpu_system
-        self._placement.durations.learn(run, answer.ended - answer.began)
+        self._placement.durations.learn(run.claim.job, answer.ended - answer.began)
         ending = _exit_of(answer, run, moment)
         if runner.spawned.group is not None:  # a process below it may have been ended
             ending = replace(ending, out_of_memory=runner.spawned.ran_out_of_memory())
@@ -369,11 +416,13 @@ class Calls:
         self._go_elsewhere(waiting, complaint or _never_began(ending), is_final=complaint is not None)
 
     def _go_elsewhere(self, waiting: list[Run], error: NotStartedError, *, is_final: bool) -> None:
+        again = []
         for run in waiting:
             if is_final or run.deliveries >= DELIVERIES_MAX:
                 self.audience.call_refused(run, error)
             else:
-                self._start_again([run])
+                again.append(run)
+        self._start_again(again)
 
 
 def _moment(clock: Clock) -> tuple[datetime, float]:

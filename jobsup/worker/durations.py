@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from jobsup.worker.run import Run
+from jobsup.model import JobSpec
 
 QUICK_SECONDS = 0.005
 """Calls of a function that take no longer on average may wait behind each other."""
@@ -21,22 +21,19 @@ class Durations:
 
     _seconds: OrderedDict[str, float] = field(default_factory=OrderedDict)
 
-    def is_known(self, run: Run) -> bool:
-        return _function(run) in self._seconds
+    def known(self, job: JobSpec) -> float | None:
+        """Return the average of calls of this job's function; None: there were none."""
+        return self._seconds.get(job.python or "")
 
-    def is_slow(self, run: Run) -> bool:
+    def is_slow(self, job: JobSpec) -> bool:
         """Say whether calls like this one are known to take long."""
-        return self._seconds.get(_function(run), 0.0) > QUICK_SECONDS
+        return self._seconds.get(job.python or "", 0.0) > QUICK_SECONDS
 
-    def learn(self, run: Run, seconds: float) -> None:
+    def learn(self, job: JobSpec, seconds: float) -> None:
         """Hear how long a call took."""
-        function = _function(run)
+        function = job.python or ""
         before = self._seconds.get(function, seconds)
         self._seconds[function] = before + (seconds - before) * LEARNING
         self._seconds.move_to_end(function)
         if len(self._seconds) > FUNCTIONS_MAX:
             self._seconds.popitem(last=False)
-
-
-def _function(run: Run) -> str:
-    return run.claim.job.python or ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from jobsup.clock import Clock
 from jobsup.model import Heartbeat, OutputChunk, RunResult
@@ -16,10 +17,10 @@ from jobsup.worker.slots import Slots
 
 STARTED_WITHIN_SECONDS = 0.1
 """A run that still goes on after this long is reported as started."""
+STARTED_FROM_SECONDS = 0.05
+"""A younger one is not: most are over before that, and then their end says it all."""
 LIVE_SECONDS = 0.25
 """Between two pieces of live output; of a killed worker's run at most this much may be missing."""
-ROUND_SECONDS = 0.04
-"""Between two rounds, while what was claimed ahead keeps the slots busy: a word costs as much as many runs."""
 ROUND_BYTES_MAX = 1 << 20
 """Output that waits for no company."""
 WATCH_SECONDS_MIN = 0.05
@@ -41,7 +42,7 @@ class Outbox:
     """Ends that are not in the database, also those that are on their way there."""
     _release: list[int] = field(default_factory=list)
     _unreported: dict[int, float] = field(default_factory=dict)
-    """Started runs the database has not heard of -> when it must, at the latest."""
+    """Started runs the database has not heard of -> when it must, at the latest; the first comes first."""
     _watch_at: float | None = None
     _live_from: float = 0.0
     _composed_at: float = 0.0
@@ -69,6 +70,13 @@ class Outbox:
         if self._watch_at is None:
             self._watch_at = max(self.clock.monotonic(), self._composed_at + WATCH_SECONDS_MIN)
 
+    def take_returned(self) -> None:
+        """Let what has lost its place wait for a slot again."""
+        for claim in self.slots.returned:
+            self._unreported.pop(claim.dispatch_id, None)
+            self.ahead.put_back(claim)
+        self.slots.returned.clear()
+
     def collect(self) -> None:
         """Take the ends of runs over from the slots, and give back what has waited for one too long."""
         self.ahead.ended(len(self.slots.results))
@@ -86,11 +94,11 @@ class Outbox:
 
     def next_at(self, now: float) -> float:
         """Return when the next round should go; `now` or earlier: at once."""
-        moments = [self.pulse.due_at, self._live_at(), *self._unreported.values()]
+        moments = [self.pulse.due_at, self._live_at(), self._report_at(now)]
         if not self.is_empty:
             if not self._may_wait:
                 return now
-            moments.append(self._composed_at + ROUND_SECONDS)
+            moments.append(self._composed_at + self.ahead.round_every)
         if self.free:
             moments.append(now + self.appetite.seconds())
         if self.ahead.give_back_at is not None:
@@ -102,26 +110,27 @@ class Outbox:
     @property
     def _may_wait(self) -> bool:
         """Nobody would gain by hearing of the ends at once: no slot is free, and there are claims for the next ones."""
-        is_busy = len(self.ahead) > 0 and not self.is_draining and not self.free
+        is_busy = len(self.ahead) + self.slots.surplus > 0 and not self.is_draining and not self.free
         return is_busy and not self._release and self._unsent_bytes < ROUND_BYTES_MAX
 
     def compose(self, now: float) -> Round:
         """Put the round together: all there is to say, and a claim when it is time to ask or a run has just ended."""
         runs = self.slots.runs
-        unreported, release, watch_at = self._unreported, self._release, self._watch_at
-        self._unreported, self._release, self._watch_at = {}, [], None
+        started = self._take_started(now)
+        release, watch_at = self._release, self._watch_at
+        self._release, self._watch_at = [], None
         self._composed_at, self._unsent_bytes = now, 0
         is_beat_due = self.pulse.is_due(now)
         if is_beat_due:
             self.slots.sweep()
         wants = not self.is_draining and (self.unsent or self.appetite.seconds() <= 0)
-        claim = self.free + self.ahead.wanted() if wants else 0
+        claim = self.free + self.ahead.wanted(self.slots.surplus) if wants else 0
         if claim:
             self.appetite.asked()
         is_live_due = now >= self._live_at()
         chunks, dropped = self._live(now)
         return Round(
-            started={run.dispatch_id: run.started_at for run in runs if run.dispatch_id in unreported},
+            started=started,
             chunks=chunks,
             dropped=dropped,
             progress=self.slots.take_progress() if is_live_due else {},
@@ -129,7 +138,7 @@ class Outbox:
             release=tuple(release),
             claim=claim,
             # The picture others have of us is put right whenever a lasting run is reported, or the last one ended.
-            heartbeat=self._beat(now, is_worth_it=bool(unreported) or not runs),
+            heartbeat=self._beat(now, is_worth_it=bool(started) or not runs),
             # What this very round claims cannot have been cancelled before: only older runs are asked about.
             known=frozenset(
                 (
@@ -141,6 +150,31 @@ class Outbox:
             ),
             watch_cancels=bool(runs) and (watch_at is not None or is_beat_due),
         )
+
+    def _report_at(self, now: float) -> float:
+        """Return when the first run is to be reported as started; calls that have not begun are put off."""
+        while self._unreported:
+            dispatch_id, moment = next(iter(self._unreported.items()))
+            run = self.slots.get(dispatch_id)
+            if moment > now or (run is not None and self.slots.has_begun(run)):
+                return moment
+            del self._unreported[dispatch_id]
+            if run is not None:
+                self._unreported[dispatch_id] = now + STARTED_WITHIN_SECONDS
+        return math.inf
+
+    def _take_started(self, now: float) -> dict[int, datetime]:
+        """Return the runs to be reported as started, and since when they run."""
+        started = {}
+        for dispatch_id, moment in list(self._unreported.items()):
+            if moment - now > STARTED_WITHIN_SECONDS - STARTED_FROM_SECONDS:
+                break
+            run = self.slots.get(dispatch_id)
+            if run is not None and self.slots.has_begun(run):
+                del self._unreported[dispatch_id]
+                run.is_told = True
+                started[dispatch_id] = run.started_at
+        return started
 
     def _beat(self, now: float, *, is_worth_it: bool) -> Heartbeat | None:
         runs = self.slots.runs

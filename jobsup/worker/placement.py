@@ -10,10 +10,10 @@ import math
 from dataclasses import dataclass, field
 
 from jobsup.config.settings import WorkerSettings
+from jobsup.model import JobSpec
 from jobsup.runtime.service import Loop
 from jobsup.worker.confinement import confinement_of
-from jobsup.worker.durations import Durations
-from jobsup.worker.run import Run
+from jobsup.worker.durations import QUICK_SECONDS, Durations
 from jobsup.worker.runner import Key, Runner, Runners
 
 STALL_SECONDS = 0.01
@@ -26,6 +26,8 @@ QUEUE_MAX = 64
 """Calls handed to one runner at most."""
 SPREAD_AT = 16
 """With so many calls before it, another one rather goes to a runner that is idle."""
+BEHIND_SECONDS = 0.05
+"""So much work, by the average of its calls, may lie before a call that is started without a slot of its own."""
 
 
 @dataclass(slots=True)
@@ -37,12 +39,27 @@ class Placement:
     runners: Runners
     durations: Durations = field(default_factory=Durations)
 
-    def key(self, run: Run) -> Key:
-        """Return what a runner must be to do this call. NotStartedError when its account is not to be had."""
-        job = run.claim.job
+    def key(self, job: JobSpec) -> Key:
+        """Return what a runner must be to do such a call. NotStartedError when its account is not to be had."""
         return confinement_of(job), job.cwd
 
-    def choose(self, key: Key, run: Run) -> Runner | None:
+    def behind(self, key: Key, job: JobSpec) -> Runner | None:
+        """Return a runner whose calls are over in no time, as this one will be; None: there is none, or it has enough.
+
+        A call that is started there takes no slot: it runs when those before it are over, and else is taken back.
+        """
+        average = self.durations.known(job)
+        if average is None or average > QUICK_SECONDS:
+            return None
+        most = min(QUEUE_MAX, int(BEHIND_SECONDS / max(average, BEHIND_SECONDS / QUEUE_MAX)))
+        now = self.loop.monotonic()
+        for runner in self.runners.all:
+            is_usable = runner.queue and not runner.is_done_for and runner.is_ready and runner.key == key
+            if is_usable and _has_room(runner, most) and not self._keeps_waiting(runner, now):
+                return runner
+        return None
+
+    def choose(self, key: Key, job: JobSpec) -> Runner | None:
         """Return the best of the runners that are there; None: it needs a new one."""
         idle: list[Runner] = []
         loaded: list[Runner] = []
@@ -50,11 +67,11 @@ class Placement:
             if not (runner.is_done_for or self.is_stuck(runner)) and runner.key == key:
                 (loaded if runner.queue else idle).append(runner)
         busy: list[Runner] = []
-        if loaded and not self.durations.is_slow(run):
+        if loaded and not self.durations.is_slow(job):
             most = SPREAD_AT if idle else QUEUE_MAX
             now = self.loop.monotonic()
             busy = [runner for runner in loaded if _has_room(runner, most) and not self._keeps_waiting(runner, now)]
-        if busy and (not idle or self.durations.is_known(run)):
+        if busy and (not idle or self.durations.known(job) is not None):
             return busy[0] if len(busy) == 1 else min(busy, key=lambda runner: len(runner.queue))
         return max(idle, key=lambda runner: runner.head_since, default=None)  # the last used is the warmest
 
@@ -81,7 +98,7 @@ class Placement:
 
     def _patience(self, runner: Runner) -> float:
         head = runner.head
-        is_known = head is not None and self.durations.is_known(head)
+        is_known = head is not None and self.durations.known(head.claim.job) is not None
         return STALL_SECONDS_QUICK if is_known and not runner.is_slow else STALL_SECONDS
 
 

@@ -117,6 +117,8 @@ class Run:
     left_behind: set[int] = field(default_factory=set)
     """Processes that outlived it and were ended."""
     notes: list[str] = field(default_factory=list)
+    is_told: bool = False
+    """The database was told that it runs: it cannot be given back any more."""
     deliveries: int = 0
     """A call: to how many runners it was given."""
     progress: Progress | None = None

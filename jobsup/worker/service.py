@@ -132,10 +132,10 @@ class WorkerService:
     def poll(self) -> float:
         self._take_reply()
         self._slots.tick()
+        self._fill()
         self._outbox.collect()
         if self._outbox.unsent and self._is_silent:
             self._spool.keep(self._outbox.unsent)
-        self._fill()
         self._fence()
         self._send()
         self._see_to_leaving()
@@ -158,6 +158,7 @@ class WorkerService:
         self._give_back()
         patience = AWAY_SECONDS if self._is_silent else LEAVE_SECONDS_MAX
         self._leave_at = self._leave_at or self._loop.monotonic() + patience
+        self._slots.withdraw()
         for one in self._slots.runs:
             self._slots.end(one, _SHUTDOWN, grace=min(one.claim.job.kill_grace, CANCEL_GRACE_MAX))
 
@@ -241,12 +242,16 @@ class WorkerService:
 
     def _fill(self) -> None:
         """Start what has been claimed, as far as there are slots; give it back when it may not be started any more."""
+        self._outbox.take_returned()
         if len(self._ahead) and (self._outbox.is_draining or self._is_past_fence):
             self._give_back()
-        while self._outbox.free and len(self._ahead):
-            claim = self._ahead.take()
-            self._slots.start(claim)
-            self._outbox.started(claim.dispatch_id)
+        while len(self._ahead):
+            if self._outbox.free:
+                self._slots.start(self._ahead.first)
+            elif not self._slots.start_behind(self._ahead.first):
+                break
+            self._outbox.started(self._ahead.take().dispatch_id)
+        self._slots.hand_over()
 
     def _give_back(self) -> None:
         """Let others have what was not started."""

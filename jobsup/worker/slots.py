@@ -56,6 +56,8 @@ class Slots:
     grouping: Grouping = field(default_factory=Grouping)
     results: list[RunResult] = field(default_factory=list)
     """Ends that nobody has taken yet."""
+    returned: list[Claim] = field(default_factory=list)
+    """Claims of calls that never began and have no slot any more; the last of them first."""
     processed: int = 0
     _runs: dict[int, Run] = field(default_factory=dict)
     _handles: dict[int, Handles] = field(default_factory=dict)
@@ -83,9 +85,28 @@ class Slots:
 
     def start(self, claim: Claim) -> None:
         """Start a claimed dispatch; when that fails, its end is among the results."""
+        self._start(claim, self._call if claim.job.kind is JobKind.PYTHON else self._spawn)
+
+    def start_behind(self, claim: Claim) -> bool:
+        """Start a claimed call without a slot of its own, behind others that are over in no time; False: not now."""
+        if claim.job.kind is not JobKind.PYTHON:
+            return False
+        try:
+            runner = self._calls.behind(claim.job)
+        except NotStartedError:  # told when it has a slot
+            return False
+        if runner is not None:
+            self._start(claim, partial(self._call, runner=runner))
+        return runner is not None
+
+    def hand_over(self) -> None:
+        """Let the runners have the calls that were started."""
+        self._calls.send()
+
+    def _start(self, claim: Claim, begin: Callable[[Claim], Run]) -> None:
         failpoints.reach("worker.before_spawn")
         try:
-            run = self._call(claim) if claim.job.kind is JobKind.PYTHON else self._spawn(claim)
+            run = begin(claim)
         except NotStartedError as error:
             self._not_started(claim, error)
             return
@@ -104,10 +125,26 @@ class Slots:
         self.loop.watch(handles.pidfd, partial(self._process_exited, run))
         return run
 
-    def _call(self, claim: Claim) -> Run:
+    def _call(self, claim: Claim, runner: Runner | None = None) -> Run:
         run = waiting_call(claim, self.clock)
-        self._calls.start(run)
+        if runner is None:
+            self._calls.start(run)
+        else:
+            self._calls.start_behind(run, runner)
         return run
+
+    def has_begun(self, run: Run) -> bool:
+        """Say whether a run is certainly one: a call that waits behind others may still be taken back."""
+        return not run.is_call or self._calls.has_begun(run)
+
+    def withdraw(self) -> None:
+        """Have all calls returned that have not begun."""
+        self._calls.withdraw()
+
+    @property
+    def surplus(self) -> int:
+        """How many more runs there are than slots: calls that wait behind others."""
+        return max(0, len(self._runs) - self.settings.concurrency)
 
     def end(self, run: Run, cause: Cause, *, grace: timedelta | None = None) -> None:
         """End a run for `cause`: TERM to its tree, and KILL after the grace (None: the job's). Only once."""
@@ -272,6 +309,10 @@ class Slots:
         run.pipes = pipes
         self._watch_output(run)
         self._exited(run, ending)
+
+    def call_returned(self, run: Run) -> None:
+        self._release(run)
+        self.returned.append(run.claim)
 
     def call_refused(self, run: Run, error: NotStartedError) -> None:
         self._release(run)

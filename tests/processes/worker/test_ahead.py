@@ -97,3 +97,61 @@ def test_a_run_that_waits_for_a_slot_is_cancelled_before_it_starts(tmp_path: Pat
             dispatches.cancel(bench.database, dispatch_id, "ann")
         until(lambda: count(bench, ids[SHORT:], "status") == {"CANCELLED": 10}, PATIENCE, "the end of all", bench.told)
         assert sum(row["started_at"] is not None for row in rows_of(bench, ids[SHORT:])) <= 1
+
+
+CALLS = """
+import os, time
+
+def _note(run):
+    with open("begun", "a") as file:
+        file.write(run + "\\n")
+def quick(): _note(os.environ["JOBSUP_RUN_ID"])
+def lasts(): _note(os.environ["JOBSUP_RUN_ID"]); time.sleep(60)
+def dies():
+    _note(os.environ["JOBSUP_RUN_ID"])
+    if int(os.environ["JOBSUP_RUN_ID"]) % 100 == 50: os._exit(3)
+"""
+
+
+def call_id(bench: Bench, folder: Path, function: str) -> int:
+    (folder / "quickly.py").write_text(CALLS)
+    job = add_job(bench.database, python=f"quickly:{function}", cwd=str(folder), overlap=Overlap.ALLOW, max_retries=0)
+    return job.job_id
+
+
+def begun(folder: Path) -> list[int]:
+    return [int(line) for line in (folder / "begun").read_text().splitlines()]
+
+
+def test_a_worker_of_one_slot_runs_quick_calls_one_after_another_and_each_once(tmp_path: Path) -> None:
+    with working(tmp_path, concurrency=1) as bench:
+        ids = ask_for(bench, (call_id(bench, tmp_path, "quick"), 5 * SHORT))
+        until(lambda: count(bench, ids, "status") == {"COMPLETED": 5 * SHORT}, PATIENCE, "all calls", bench.told)
+        assert begun(tmp_path) == ids  # in their order
+        assert len({(bench.execution(each) or {})["pid"] for each in ids[::50]}) == 1
+
+
+def test_calls_that_wait_behind_one_that_suddenly_lasts_go_back_without_a_trace(tmp_path: Path) -> None:
+    with working(tmp_path, concurrency=1) as bench:
+        quick, lasts = call_id(bench, tmp_path, "quick"), call_id(bench, tmp_path, "lasts")
+        ids = ask_for(bench, (quick, SHORT), (lasts, 1), (quick, 40))
+        after = ids[SHORT + 1 :]
+        until(lambda: bench.row(ids[SHORT])["started_at"], PATIENCE, "the long one to be reported", bench.told)
+        until(lambda: count(bench, after, "status") == {"PENDING": 40}, GIVEN_BACK_SECONDS, "the rest to go back")
+        back = rows_of(bench, after)
+        assert {(row["worker_id"], row["started_at"], row["retry_count"]) for row in back} == {(None, None, 0)}
+        assert begun(tmp_path) == ids[: SHORT + 1]
+        with working(tmp_path, concurrency=1):
+            until(lambda: count(bench, after, "status") == {"COMPLETED": 40}, PATIENCE, "another worker to do them")
+        assert sorted(begun(tmp_path)) == ids
+        bench.signal(signal.SIGQUIT)
+        bench.join()
+
+
+def test_calls_that_wait_in_a_runner_that_dies_are_made_by_another_and_none_twice(tmp_path: Path) -> None:
+    with working(tmp_path, concurrency=1) as bench:
+        ids = ask_for(bench, (call_id(bench, tmp_path, "dies"), SHORT))
+        until(lambda: count(bench, ids, "completed_at")[None] == 0, PATIENCE, "the end of all", bench.told)
+        dead = [each for each in ids if each % 100 == 50]
+        assert count(bench, ids, "status") == {"COMPLETED": SHORT - len(dead), "FAILED": len(dead)}
+        assert begun(tmp_path) == ids

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from jobsup.model import Claim, JobKind, JobSpec, Source
-from jobsup.worker.ahead import AHEAD_MAX, AHEAD_SECONDS_MAX, AHEAD_SECONDS_MIN, PACE_SECONDS, WAIT_SECONDS_MAX, Ahead
+from jobsup.worker.ahead import (
+    AHEAD_MAX,
+    AHEAD_SECONDS_MAX,
+    AHEAD_SECONDS_MIN,
+    PACE_SECONDS,
+    ROUND_SECONDS,
+    ROUND_SECONDS_MAX,
+    WAIT_SECONDS_MAX,
+    Ahead,
+)
 from tests.support.clock import FakeClock
 
 
@@ -67,3 +76,33 @@ def test_one_that_is_cancelled_is_taken_out(clock: FakeClock) -> None:
     assert withdrawn.dispatch_id == 1
     assert ahead.withdraw(1) is None
     assert ahead.ids == [0, 2]
+
+
+def test_calls_that_wait_behind_others_count_among_what_is_taken_ahead(clock: FakeClock) -> None:
+    ahead = Ahead(clock)
+    paced(ahead, clock, 1000)
+    wanted = ahead.wanted()
+    assert ahead.wanted(30) == wanted - 30
+    assert ahead.wanted(1000) == 0
+
+
+def test_what_has_lost_its_place_waits_before_all_others_and_no_longer_than_they(clock: FakeClock) -> None:
+    ahead = Ahead(clock)
+    ahead.add(claim(3))
+    clock.advance(WAIT_SECONDS_MAX / 2)
+    ahead.put_back(claim(2))
+    ahead.put_back(claim(1))
+    assert (ahead.first.dispatch_id, ahead.ids) == (1, [1, 2, 3])
+    clock.advance(WAIT_SECONDS_MAX / 2)
+    assert [each.dispatch_id for each in ahead.overdue()] == [1, 2, 3]
+
+
+def test_rounds_that_take_long_are_made_seldom_up_to_a_bound(clock: FakeClock) -> None:
+    ahead = Ahead(clock)
+    assert ahead.round_every == ROUND_SECONDS
+    for _ in range(20):
+        ahead.answered(0.015)
+    assert ROUND_SECONDS < ahead.round_every < ROUND_SECONDS_MAX
+    for _ in range(20):
+        ahead.answered(3.0)
+    assert ahead.round_every == ROUND_SECONDS_MAX

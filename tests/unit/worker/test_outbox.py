@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from jobsup.model import CapturedOutput, Reason, RunResult, Status
-from jobsup.worker.ahead import Ahead
+from jobsup.worker.ahead import ROUND_SECONDS, Ahead
 from jobsup.worker.appetite import Appetite
 from jobsup.worker.heartbeat import Pulse
-from jobsup.worker.outbox import ROUND_BYTES_MAX, ROUND_SECONDS, Outbox
+from jobsup.worker.outbox import ROUND_BYTES_MAX, STARTED_FROM_SECONDS, STARTED_WITHIN_SECONDS, Outbox
 from tests.support.clock import FakeClock
 from tests.unit.worker.test_ahead import claim
 
@@ -27,6 +28,13 @@ class FakeSlots:
         self.results: list[RunResult] = []
 
     processed = 0
+    surplus = 0
+
+    def get(self, dispatch_id: int) -> Any:
+        return next((run for run in self.runs if run.dispatch_id == dispatch_id), None)
+
+    def has_begun(self, run: Any) -> bool:
+        return bool(run.has_begun)
 
     def __len__(self) -> int:
         return self.count
@@ -104,3 +112,38 @@ def test_what_is_given_back_is_told_at_once(outbox: Outbox, clock: FakeClock) ->
 def test_a_heartbeat_that_is_due_takes_the_ends_along(outbox: Outbox, slots: FakeSlots, clock: FakeClock) -> None:
     outbox.pulse.due_at = clock.monotonic() + timedelta(milliseconds=1).total_seconds()
     assert ended(outbox, slots, clock) == pytest.approx(0.001)
+
+
+@dataclass
+class FakeRun:
+    """A call, which may still wait behind others."""
+
+    dispatch_id: int
+    started_at: datetime
+    has_begun: bool = False
+    is_told: bool = False
+
+
+def test_a_call_is_told_as_started_once_it_has_begun_and_lasts(
+    outbox: Outbox, slots: FakeSlots, clock: FakeClock
+) -> None:
+    run = FakeRun(5, clock.now())
+    slots.get = {5: run}.get  # type: ignore[method-assign, assignment]  # one that the round itself says nothing of
+    outbox.started(5)
+    for _ in range(3):  # it waits behind others, and may be given back
+        clock.advance(STARTED_WITHIN_SECONDS)
+        assert outbox.next_at(clock.monotonic()) > clock.monotonic()
+        assert (outbox.compose(clock.monotonic()).started, run.is_told) == ({}, False)
+    run.has_begun = True
+    clock.advance(STARTED_WITHIN_SECONDS)
+    assert outbox.next_at(clock.monotonic()) <= clock.monotonic()
+    assert (outbox.compose(clock.monotonic()).started, run.is_told) == ({5: run.started_at}, True)
+
+
+def test_a_run_that_is_younger_is_not_told_of(outbox: Outbox, slots: FakeSlots, clock: FakeClock) -> None:
+    run = FakeRun(5, clock.now(), has_begun=True)
+    slots.get = {5: run}.get  # type: ignore[method-assign, assignment]  # as above
+    outbox.started(5)
+    assert outbox.compose(clock.monotonic()).started == {}
+    clock.advance(STARTED_FROM_SECONDS * 1.01)
+    assert outbox.compose(clock.monotonic()).started == {5: run.started_at}
