@@ -186,12 +186,12 @@ def _statements(database: Database) -> Iterator[Counter[str]]:
 def _database(bench: Bench, word: str) -> Iterator[tuple[Database, Worker]]:
     place = bench.place(word)
     url = place.server or f"sqlite:///{bench.scratch / word}.db"
-    with closing(
-        Database(url, synchronous=place.synchronous, schema=f"rounds_{time.time_ns()}", kind="bench")
-    ) as database:
+    name = f"rounds_{time.time_ns()}"
+    with closing(Database(url, schema=name, kind="bench")) as database:
         schema.upgrade(database)
         spec = JobSpec(name="work", kind=JobKind.PYTHON, python="time:gmtime", overlap=Overlap.ALLOW)
         keeping.save(database, spec, origin=Origin.CLI, set_name="default", replaces=None)
+    with closing(Database(url, synchronous=place.synchronous, schema=name, kind="worker")) as database:
         yield database, _register(database)
 
 

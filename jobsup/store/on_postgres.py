@@ -44,6 +44,9 @@ CONNECT_SECONDS_MAX = 5
 KEEPALIVE_IDLE_SECONDS, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_COUNT = 10, 3, 3
 
 
+# Who sends the same few statements all day, each of which has an index that is right however many rows there are.
+KINDS_BY_INDEX = ("worker", "scheduler")
+
 # What an upgrade or a move may take at the longest, statement by statement.
 PATIENT = timedelta(hours=6)
 # Longer than any transaction of ours; only a mistake in the program waits for it.
@@ -75,6 +78,10 @@ class Server:
         self.is_pooled = False
         """A proxy hands our transactions to connections of its own: nothing outlives a transaction."""
         self._timeout = self._patience = timeout
+        # A plan that was made when the tables were new would be kept until the server next looks at them: up to a
+        # minute of reading whole tables at each claim. Compiling such a plan costs more than it ever saves.
+        by_index = kind in KINDS_BY_INDEX
+        self._planning = {**dict.fromkeys(_INDEX_ONLY, "off"), "jit": "off"} if by_index else {}
         self._link: Link | None = None
         self._has_connected = False
         self._ears: list[Ear] = []
@@ -243,7 +250,7 @@ class Server:
         asked_at = SystemClock().boottime()
         found = link.execute(
             f"SELECT pg_backend_pid() = %(own)s, clock_timestamp(), "
-            f"CASE WHEN pg_backend_pid() = %(own)s THEN {_settings('false')} END".encode(),
+            f"CASE WHEN pg_backend_pid() = %(own)s THEN {self._settings('false')} END".encode(),
             {"own": own_pid, **self._values()},
         ).fetchone()
         is_direct, instant = found[:2] if found else (True, None)
@@ -274,7 +281,7 @@ class Server:
         is_due = isinstance(self.clock, ServerClock) and self.clock.age > CLOCK_AGE_SECONDS_MAX
         if not is_due and not self.is_pooled:
             return
-        more = f", {_settings('true')}" if self.is_pooled else ""
+        more = f", {self._settings('true')}" if self.is_pooled else ""
         asked_at = SystemClock().boottime()
         found = ask(f"SELECT clock_timestamp(){more}", self._values())
         self._read_clock(found[0], asked_at)
@@ -300,24 +307,15 @@ class Server:
             "tcp_keepalives_idle": str(KEEPALIVE_IDLE_SECONDS),
             "tcp_keepalives_interval": str(KEEPALIVE_INTERVAL_SECONDS),
             "tcp_keepalives_count": str(KEEPALIVE_COUNT),
+            **self._planning,
         }
 
-
-_SETTINGS = (
-    "search_path",
-    "TimeZone",
-    "statement_timeout",
-    "lock_timeout",
-    "idle_in_transaction_session_timeout",
-    "tcp_keepalives_idle",
-    "tcp_keepalives_interval",
-    "tcp_keepalives_count",
-)
+    def _settings(self, is_local: str) -> str:
+        calls = (f"set_config('{name}', %({name})s, {is_local})" for name in self._values())
+        return " || ".join(calls)
 
 
-def _settings(is_local: str) -> str:
-    calls = (f"set_config('{name}', %({name})s, {is_local})" for name in _SETTINGS)
-    return " || ".join(calls)
+_INDEX_ONLY = ("enable_seqscan", "enable_bitmapscan", "enable_sort")
 
 
 def _parameters(url: URL, timeout: timedelta, kind: str) -> dict[str, Any]:

@@ -10,7 +10,15 @@ from jobsup.model import WorkerStatus
 from jobsup.runtime import failpoints
 from jobsup.store.engine import Database
 from jobsup.store.made import fetch
-from jobsup.store.rows import LIVE, JobDayMark, JobDispatch, JobOutputChunk, WorkerRegistration, aliased
+from jobsup.store.rows import (
+    LIVE,
+    JobDayMark,
+    JobDispatch,
+    JobExecutionLog,
+    JobOutputChunk,
+    WorkerRegistration,
+    aliased,
+)
 
 
 def delete_ended(database: Database, before: datetime, limit: int) -> int:
@@ -24,6 +32,7 @@ def delete_ended(database: Database, before: datetime, limit: int) -> int:
         if not ids:
             return 0
         failpoints.reach("retention.before_commit")
+        connection.execute(delete(JobExecutionLog).where(JobExecutionLog.dispatch_id.in_(ids)))
         return connection.execute(
             delete(JobDispatch).where(JobDispatch.id.in_(ids), JobDispatch.completed_at.is_not(None))
         ).rowcount
