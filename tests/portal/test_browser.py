@@ -16,7 +16,7 @@ from jobsup.store import overview
 from jobsup.store.engine import Database
 from jobsup.store.jobs import get_job
 from tests.portal.screenshots import fill, pages
-from tests.support.axe import violations, violations_of_colours
+from tests.support.axe import OF_COLOURS, OF_WIDTH, violations, violations_of
 from tests.support.chromium import SIZES, Complaints, chromium
 from tests.support.pages import served
 from tests.support.store import add_chunk, add_dispatch, add_job, add_log, create_database
@@ -71,12 +71,12 @@ def filled(tmp_path_factory: pytest.TempPathFactory, chrome: Browser) -> Iterato
             yield Portal(database, address, cookie, chrome), pages(wanted)
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_every_page_fits_its_screen_and_neither_browser_nor_axe_complains_in_both_themes(
-    filled: tuple[Portal, dict[str, str]], size: str
+def test_every_page_fits_both_screens_and_neither_browser_nor_axe_complains_in_both_themes(
+    filled: tuple[Portal, dict[str, str]],
 ) -> None:
+    """Each page is loaded once and judged whole; then by what another theme or another width can break."""
     portal, paths = filled
-    page = portal.page(size, "light")
+    page = portal.page()
     complaints = Complaints(page)
     faults = []
     for name, path in paths.items():
@@ -84,14 +84,17 @@ def test_every_page_fits_its_screen_and_neither_browser_nor_axe_complains_in_bot
         assert answer is not None
         assert answer.status == 200, name
         assert len(answer.body()) < PAGE_BYTES_MAX, name
-        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert wide <= 0, f"{name} is {wide} pixels too wide"
         assert page.locator("h1").count() == 1, name
-        faults += [f"{name}, light: {fault}" for fault in violations(page)]
-        page.emulate_media(color_scheme="dark")
-        assert page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
-        faults += [f"{name}, dark: {fault}" for fault in violations_of_colours(page)]
-        page.emulate_media(color_scheme="light")
+        for size, (width, height) in SIZES.items():
+            page.set_viewport_size({"width": width, "height": height})
+            wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert wide <= 0, f"{name} is {wide} pixels too wide on a {size}"
+            judged = violations(page) if size == "desktop" else violations_of(page, OF_WIDTH)
+            faults += [f"{name}, {size}, light: {fault}" for fault in judged]
+            page.emulate_media(color_scheme="dark")
+            assert page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+            faults += [f"{name}, {size}, dark: {fault}" for fault in violations_of(page, OF_COLOURS)]
+            page.emulate_media(color_scheme="light")
     page.context.close()
     assert complaints.told == []
     assert faults == []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from jobsup.model import Reason, Status
+from jobsup.model import Reason, ScheduleSpec, Status
 from jobsup.portal.views import log, words
 from jobsup.portal.views.ansi import STYLE, Gap, NewLine, Reader, Text, Token, restyle
 from jobsup.portal.views.jobs import Filter as JobFilter
@@ -153,6 +153,17 @@ def test_a_run_longer_than_usual_is_marked(db: Database) -> None:
     add_dispatch(db, job, Status.IN_PROGRESS, **began)
     (running,) = overview_of(db).running
     assert (running.usual, running.is_long) == (timedelta(minutes=1), True)
+
+
+def test_ticks_to_come_that_are_too_many_are_one_bar_to_the_end_of_the_timeline(db: Database) -> None:
+    every = ScheduleSpec(every=timedelta(minutes=1), timezone="UTC")
+    for name in ("a", "b", "c", "d", "e", "f", "g", "h"):
+        add_job(db, name, schedule=every, next_run=db.now())
+    drawn = timeline_of(db, "6h")
+    for row in drawn.rows:
+        last = row.bars[-1]
+        assert "again and again" in last.title, row.name
+        assert last.x + last.width == pytest.approx(1000, abs=0.2)
 
 
 def test_a_timeline_of_many_jobs_says_how_many_have_no_room(db: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from axe_playwright_python.sync_playwright import Axe
@@ -16,6 +17,8 @@ ALIKE = {"exclude": [["tbody tr:nth-child(n+7)"]]}
 """Rows of a table that are drawn as those before them: looked at one by one they take most of the time."""
 OF_COLOURS = ("color-contrast", "link-in-text-block")
 """The rules that another theme can break."""
+OF_WIDTH = (*OF_COLOURS, "target-size", "scrollable-region-focusable", "label", "link-name", "button-name")
+"""The rules that another width can break: what it hides, shows or moves."""
 
 
 def violations(page: Page) -> list[str]:
@@ -23,12 +26,12 @@ def violations(page: Page) -> list[str]:
     return _told(Axe().run(page, ALIKE, BRIEFLY).response["violations"])
 
 
-def violations_of_colours(page: Page) -> list[str]:
-    """Return those that lie in its colours, of a page that was judged before in another theme."""
-    options = {**BRIEFLY, "runOnly": {"type": "rule", "values": list(OF_COLOURS)}}
+def violations_of(page: Page, rules: Sequence[str]) -> list[str]:
+    """Return those of some rules, of a page that was judged before in another theme or at another width."""
+    options = {**BRIEFLY, "runOnly": {"type": "rule", "values": list(rules)}}
     found = page.evaluate("([context, options]) => axe.run(context, options)", [ALIKE, options])
     judged = {each["id"] for key in ("passes", "violations") for each in found[key]}
-    assert judged & set(OF_COLOURS), "nothing was judged"
+    assert judged & set(rules), "nothing was judged"
     return _told(found["violations"])
 
 

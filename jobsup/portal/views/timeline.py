@@ -141,6 +141,15 @@ def timeline_of(database: Database, span: str, text: str = "") -> Timeline:
 
 
 @dataclass(frozen=True, slots=True)
+class _Due:
+    """A tick to come, or all that come after those that are drawn one by one."""
+
+    at: datetime
+    length: timedelta
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Scale:
     """Instants to places."""
 
@@ -188,12 +197,12 @@ def _shades(spec: JobSpec, windows: Sequence[tuple[BlackoutSpec, Window]], y: fl
 
 def _coming(
     database: Database, lines: Sequence[JobLine], specs: Mapping[int, JobSpec], now: datetime, end: datetime
-) -> dict[int, list[tuple[datetime, timedelta]]]:
+) -> dict[int, list[_Due]]:
     """Foresee the ticks of the jobs shown, each as long as the job's runs usually are."""
     near = [line for line in lines if _is_near(line, end) and not line.is_paused(end)]
     ids = [line.id for line in near]
     strips = standing.strips(database, ids, runs=USUAL_OF_RUNS)
-    found: dict[int, list[tuple[datetime, timedelta]]] = {}
+    found: dict[int, list[_Due]] = {}
     left = COMING_MAX
     for line in near:
         length = standing.usual(strips.get(line.id, ())) or GUESS
@@ -202,22 +211,22 @@ def _coming(
             schedule = compile_schedule(spec.schedule, name=spec.name)
         except ScheduleError:
             continue
-        ticks: list[tuple[datetime, timedelta]] = []
+        ticks: list[_Due] = []
         at = schedule.next_after(now) if schedule is not None else None
         while schedule is not None and at is not None and at < end and len(ticks) < min(COMING_EACH_MAX, left):
-            ticks.append((at, length))
+            ticks.append(_Due(at, length, f"due {at:%Y-%m-%d %H:%M:%S} UTC"))
             at = schedule.next_after(at)
         left -= len(ticks)
+        if at is not None and at < end:  # one bar for the rest: a line that just ended would say that nothing comes
+            ticks.append(_Due(at, end - at, f"due again and again from {at:%Y-%m-%d %H:%M:%S} UTC on"))
         found[line.id] = ticks
     return found
 
 
-def _bars(
-    line: JobLine, y: float, runs: Sequence[Stretch], coming: Sequence[tuple[datetime, timedelta]], scale: _Scale
-) -> tuple[Bar, ...]:
+def _bars(line: JobLine, y: float, runs: Sequence[Stretch], coming: Sequence[_Due], scale: _Scale) -> tuple[Bar, ...]:
     top = y + (ROW_HEIGHT - BAR_HEIGHT) / 2
     past = (_past(run, line.name, top, scale) for run in runs)
-    future = (_future(line.name, at, length, top, scale) for at, length in coming)
+    future = (_future(line.name, due, top, scale) for due in coming)
     return (*past, *future)
 
 
@@ -227,6 +236,5 @@ def _past(run: Stretch, name: str, y: float, scale: _Scale) -> Bar:
     return Bar(scale.x(start), y, scale.width(start, end), run.status.lower(), title, run.id)
 
 
-def _future(name: str, at: datetime, length: timedelta, y: float, scale: _Scale) -> Bar:
-    title = f"{name}: due {at:%Y-%m-%d %H:%M:%S} UTC"
-    return Bar(scale.x(at), y, scale.width(at, at + length), "future", title, None)
+def _future(name: str, due: _Due, y: float, scale: _Scale) -> Bar:
+    return Bar(scale.x(due.at), y, scale.width(due.at, due.at + due.length), "future", f"{name}: {due.words}", None)
