@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    CTE,
     BigInteger,
     ColumnElement,
     Connection,
@@ -142,8 +143,7 @@ class _Held(NamedTuple):
 def _write_at_once(direct: Direct, wanted: Mapping[int, RunResult], worker_id: str, node: str) -> list[_Held]:
     """End attempts and write their logs in one statement: each word to a server has its price."""
     rows = [_row_of(result) for result in wanted.values()]
-    given = {"by_worker": worker_id, "on_node": node, "runs": list(wanted)}
-    return [_Held._make(row) for row in direct.fetch_many(_END_WITH_LOG, rows, **given)]
+    return [_Held._make(row) for row in direct.fetch_many(_END_WITH_LOG, rows, by_worker=worker_id, on_node=node)]
 
 
 def _write_in_turn(direct: Direct, wanted: Mapping[int, RunResult], worker_id: str, node: str) -> list[_Held]:
@@ -165,7 +165,7 @@ def _is_ours(given: Given) -> ColumnElement[bool]:
     return and_(_D.c.status == IN_PROGRESS, _D.c.worker_id == given.one("by_worker", String()))
 
 
-def _ends(given: Given) -> dict[str, Any]:
+def _ends(given: Given | _OfHeld) -> dict[str, Any]:
     """Return what an end changes in its row."""
     return {
         "status": given.each("new_status"),
@@ -176,7 +176,7 @@ def _ends(given: Given) -> dict[str, Any]:
     }
 
 
-def _logs(given: Given, job_id: Any, config_hash: Any) -> dict[str, Any]:
+def _logs(given: Given | _OfHeld, job_id: Any, config_hash: Any) -> dict[str, Any]:
     """Return what a log row holds."""
     return {
         "dispatch_id": given.each("row_id"),
@@ -213,21 +213,43 @@ def _logging(given: Given) -> Insert:
 def _ending_with_log(given: Given) -> Select[Any]:
     """On a server: hold what is ours, in an order that all keep to; end it and write its log."""
     has_dependents = exists().where(JobDependency.upstream_id == _D.c.job_id)
+    values = {name: given.each(name) for name in (*_ENDED, *_LOGGED)}
     held = (
-        select(_D.c.id, _D.c.job_id, Job.name, _D.c.config_hash, _D.c.pool_key, has_dependents.label("has_dependents"))
-        .join(Job, Job.id == _D.c.job_id)
-        .where(given.among(_D.c.id, "runs"), _is_ours(given))
+        select(
+            _D.c.id,
+            _D.c.job_id,
+            Job.name,
+            _D.c.config_hash,
+            _D.c.pool_key,
+            has_dependents.label("has_dependents"),
+            *(value.label(f"its_{name}") for name, value in values.items()),
+        )
+        .join_from(_D, Job, Job.id == _D.c.job_id)
+        .where(_D.c.id == values["row_id"], _is_ours(given))
         .order_by(_D.c.id)
         .with_for_update(of=_D, key_share=True)
         .cte("held")
         .prefix_with("MATERIALIZED")
     )
-    ours = given.each("row_id") == held.c.id
-    ended = update(_D).where(_D.c.id == held.c.id, ours).values(_ends(given)).returning(_D.c.id).cte("ended")
-    values = _logs(given, held.c.job_id, func.coalesce(held.c.config_hash, ""))
-    logs = select(*values.values()).where(ours, given.each("began_at").is_not(None))
-    logged = insert(_L).from_select(list(values), logs).returning(_L.c.id).cte("logged")
-    return select(held).order_by(held.c.id).add_cte(ended, logged)
+    theirs = _OfHeld(held, given)
+    ended = update(_D).where(_D.c.id == held.c.id).values(_ends(theirs)).returning(literal_column("1")).cte("ended")
+    log = _logs(theirs, held.c.job_id, func.coalesce(held.c.config_hash, ""))
+    logs = select(*log.values()).where(theirs.each("began_at").is_not(None))
+    logged = insert(_L).from_select(list(log), logs).returning(literal_column("1")).cte("logged")
+    return select(*list(held.c)[: len(_Held._fields)]).order_by(held.c.id).add_cte(ended, logged)
+
+
+class _OfHeld(NamedTuple):
+    """What is given for each attempt, as it stands beside the attempt that is held."""
+
+    held: CTE
+    given: Given
+
+    def one(self, name: str, type_: TypeEngine[Any]) -> ColumnElement[Any]:
+        return self.given.one(name, type_)
+
+    def each(self, name: str) -> ColumnElement[Any]:
+        return self.held.c[f"its_{name}"]
 
 
 _ENDED: dict[str, TypeEngine[Any]] = {

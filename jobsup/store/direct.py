@@ -185,6 +185,7 @@ class Direct:
         self._engine = engine
         self._core = core
         self._driver: Any = connection.dbapi_connection
+        self._last_words: list[str] = []
 
     @classmethod
     def of(cls, connection: Connection) -> Direct:
@@ -204,14 +205,26 @@ class Direct:
         """Send a few words as they are; returns the driver's cursor."""
         return self._execute(text, values)
 
+    def say_last(self, words: str) -> None:
+        """Send a few words on a server together with the commit, or at once where that is Core's."""
+        if self._core is None:
+            self._last_words.append(words)
+        else:
+            self.say(words)
+
     def commit(self) -> None:
         """End the transaction; what is not committed is rolled back when the connection is given back."""
         transaction = None if self._core is None else self._core.get_transaction()
+        for words in self._last_words if transaction is not None else ():
+            self.say(words)
         if transaction is not None:
             transaction.commit()
             return
         try:
-            self._driver.commit()
+            if self._last_words:
+                self._driver.execute("; ".join((*self._last_words, "COMMIT")), prepare=False)
+            else:
+                self._driver.commit()
         except self.dialect.loaded_dbapi.Error as error:
             raise self.explained(error) from error
 

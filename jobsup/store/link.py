@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 from psycopg.abc import PQGen
-from psycopg.pq import ConnStatus
+from psycopg.pq import ConnStatus, TransactionStatus
 from psycopg.waiting import Ready
 
 # So often a wait that lasts tells whoever must know that it is no hang.
@@ -33,6 +33,14 @@ class Link(psycopg.Connection[Any]):
 
     patience = 10.0
     waits: Callable[[], None] = staticmethod(lambda: None)
+
+    @property
+    def is_closed(self) -> bool:
+        return self.closed
+
+    @property
+    def in_transaction(self) -> bool:
+        return self.pgconn.transaction_status != TransactionStatus.IDLE
 
     def wait(self, gen: PQGen[Any], *_: Any, **__: Any) -> Any:
         """Drive one exchange to its end; a server that is silent for `patience` is given up with OperationalError."""

@@ -109,9 +109,12 @@ class Server:
         """Say how the transaction that follows begins: one that reads sees one state throughout."""
         self._prepare(_link_of(connection.connection), is_write=is_write)
 
-    def take(self) -> PoolProxiedConnection:
-        """Take the driver's connection for one transaction: from the pool, which replaces one that was lost."""
-        return self.engine.raw_connection()
+    def take(self) -> PoolProxiedConnection | Held:
+        """Take the driver's connection for one transaction: the one there is, or from the pool, which opens another."""
+        link = self._link
+        if link is None or link.closed or not link.hear(self._heard):
+            return self.engine.raw_connection()
+        return Held(link, self.engine)
 
     def begin(self, direct: Direct, *, is_write: bool) -> None:
         """Say how the transaction begins that the first statement begins, with the clock read where it is due."""

@@ -113,9 +113,8 @@ def announce(direct: Direct, schema: str, news: Mapping[str, int]) -> None:
     told, offered = kinds(news), offers(news)
     if len(offered) > OFFERS_MAX and "worker" not in told:
         told.append("worker")  # so many kinds of work are for everybody
-    if told:
-        calls = ", ".join(f"pg_notify(%({kind})s, '')" for kind in told)
-        direct.say(f"SELECT {calls}", {kind: channel(schema, kind) for kind in told})
+    for kind in told:
+        direct.say_last('NOTIFY "{}"'.format(channel(schema, kind).replace('"', '""')))
     if "worker" in told:
         return
     for offer, count in offered.items():
