@@ -24,6 +24,11 @@ def emit(name: str, text: str = "", *, level: int = logging.INFO, **fields: Any)
         listener(name, fields)
 
 
+def is_heard(level: int = logging.INFO) -> bool:
+    """Say whether anybody listens to events of this level: what happens to each run need not be told to nobody."""
+    return bool(_listeners) or _log.isEnabledFor(level)
+
+
 def is_logged(level: int = logging.INFO) -> bool:
     """Say whether the log wants lines of this level: a text that takes time need not be made for nothing."""
     return _log.isEnabledFor(level)

@@ -59,8 +59,9 @@ class Ahead:
         """How many seconds lie between two rounds, while there is enough to do without an answer."""
         return min(max(ROUND_SECONDS, self._round_seconds / ROUND_SHARE), ROUND_SECONDS_MAX)
 
-    def add(self, claim: Claim) -> None:
-        self._waiting.append((claim, self._clock.monotonic()))
+    def add(self, *claims: Claim) -> None:
+        now = self._clock.monotonic()
+        self._waiting.extend((claim, now) for claim in claims)
 
     def put_back(self, claim: Claim) -> None:
         """Let one wait again, before all others."""

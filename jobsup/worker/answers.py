@@ -62,7 +62,7 @@ def read(data: bytes) -> Answer | Notice:
     """Read what a runner says."""
     if data[:1] == b"{":
         return Notice(json.loads(data)["void"])
-    kind, *figures = _FIGURES.unpack_from(data)
+    figures = _FIGURES.unpack_from(data)
     tail = data[_FIGURES.size :]
-    ending = {"exit_code": 0, "result": tail.decode() or None} if kind == _RETURNED else json.loads(tail)
-    return Answer._make((*figures, ending))
+    ending = {"exit_code": 0, "result": tail.decode() or None} if figures[0] == _RETURNED else json.loads(tail)
+    return Answer._make((*figures[1:], ending))

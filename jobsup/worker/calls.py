@@ -98,11 +98,13 @@ class Calls:
     def start(self, run: Run) -> None:
         """Give a call to a runner; it goes out with the next `tick`. NotStartedError says why there is none."""
         job = run.claim.job
-        key = self._placement.key(job)
-        runner = self._placement.choose(key, job)
+        runner = self._placement.chosen(job)
         if runner is None:
-            runner = self.runners.start(job, key[0], self._heard)
-            self._placement.thin_out()
+            key = self._placement.key(job)
+            runner = self._placement.choose(key, job)
+            if runner is None:
+                runner = self.runners.start(job, key[0], self._heard)
+                self._placement.thin_out()
         self._put(runner, run)
 
     def behind(self, job: JobSpec) -> Runner | None:
@@ -128,6 +130,7 @@ class Calls:
     def tick(self) -> None:
         """Hand over what was given meanwhile, and part those that wait too long from whom they wait for."""
         self.send()
+        self._placement.forget()
         now = self.loop.monotonic()
         for runner in self.runners.all:
             if self._look_at(runner) <= now:
@@ -300,8 +303,12 @@ class Calls:
         run.pid, run.process_started = runner.pid, runner.process_started
         run.deliveries += 1
         self._runner_of[run.dispatch_id] = runner
-        runner.queue.append((runner.calls, run))
-        self._unsent.setdefault(runner, []).append((runner.calls, run))
+        numbered = (runner.calls, run)
+        runner.queue.append(numbered)
+        unsent = self._unsent.get(runner)
+        if unsent is None:
+            unsent = self._unsent[runner] = []
+        unsent.append(numbered)
         runner.calls += 1
         is_slow = self._placement.durations.is_slow(run.claim.job)
         if len(runner.queue) == 1:
@@ -361,9 +368,9 @@ class Calls:
 
     def _settle(self, runner: Runner, run: Run, answer: Answer, moment: tuple[datetime, float]) -> None:
         for stream, written in ((STDOUT, answer.out), (STDERR, answer.err)):
-            data = runner.owed(stream, written)
-            if data:
+            if (written != runner.settled[stream] or runner.held[stream]) and (data := runner.owed(stream, written)):
                 run.take(stream, data)
+            runner.settled[stream] = written
         runner.answered += 1
         runner.rss = answer.rss
         runner.cpu_user += answer.cpu_user
@@ -373,7 +380,7 @@ class Calls:
         if runner.spawned.group is not None:  # a process below it may have been ended
             ending = replace(ending, out_of_memory=runner.spawned.ran_out_of_memory())
         is_spent = answer.has_children or run.cause is not None
-        if not is_spent and self.runners.is_worn(runner):
+        if not is_spent and self.runners.is_worn(runner, answer.ended):
             runner.is_done_for = True
             self._start_again(self._take_back(runner))
         self.audience.call_ended(run, ending, runner, is_spent=is_spent)

@@ -58,8 +58,9 @@ class Outbox:
         """How many more runs the worker could take."""
         return 0 if self.is_draining else max(0, self.concurrency - len(self.slots))
 
-    def started(self, dispatch_id: int) -> None:
-        self._unreported[dispatch_id] = self.clock.monotonic() + STARTED_WITHIN_SECONDS
+    def started(self, *dispatch_ids: int) -> None:
+        """Hear of runs that were started."""
+        self._unreported.update(dict.fromkeys(dispatch_ids, self.clock.monotonic() + STARTED_WITHIN_SECONDS))
 
     def give_back(self, dispatch_id: int) -> None:
         self._release.append(dispatch_id)

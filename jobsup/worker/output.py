@@ -19,6 +19,11 @@ LIVE_CHUNKS_MAX = 1_000
 class Capture:
     """The output of one run, in memory that does not grow with it: at most 1.5 times the limit, and one read."""
 
+    __slots__ = (
+        *("_dispatch_id", "_head", "_head_marks", "_head_max", "_live", "_sent"),
+        *("_tail", "_tail_marks", "_tail_max", "total"),
+    )
+
     def __init__(self, dispatch_id: int, limit: int) -> None:
         self._dispatch_id = dispatch_id
         self._head_max = limit // 2

@@ -30,6 +30,25 @@ BEHIND_SECONDS = 0.05
 """So much work, by the average of its calls, may lie before a call that is started without a slot of its own."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A runner that is good for calls of a job, until its queue is so long."""
+
+    runner: Runner
+    job: JobSpec
+    queue_max: int
+
+    @staticmethod
+    def at(runner: Runner, job: JobSpec, most: int) -> Place:
+        return Place(runner, job, min(most, len(runner.queue) + runner.room))
+
+    def again(self, job: JobSpec) -> Runner | None:
+        """Return the runner if it will do for one more call, of this job."""
+        runner = self.runner
+        is_good = job is self.job and 0 < len(runner.queue) < self.queue_max
+        return runner if is_good and not runner.is_done_for and not runner.is_slow else None
+
+
 @dataclass(slots=True)
 class Placement:
     """Finds a place for each call."""
@@ -38,16 +57,30 @@ class Placement:
     settings: WorkerSettings
     runners: Runners
     durations: Durations = field(default_factory=Durations)
+    _chosen: Place | None = None
+    """The last choice, good for calls of the same job until the next turn of the loop."""
+    _behind: Place | None = None
+    """The same of those without a slot."""
 
     def key(self, job: JobSpec) -> Key:
         """Return what a runner must be to do such a call. NotStartedError when its account is not to be had."""
         return confinement_of(job), job.cwd
+
+    def forget(self) -> None:
+        """Choose anew: time has passed."""
+        self._chosen = self._behind = None
+
+    def chosen(self, job: JobSpec) -> Runner | None:
+        """Return what was chosen for the last call, if it will do for this one as well."""
+        return None if self._chosen is None else self._chosen.again(job)
 
     def behind(self, key: Key, job: JobSpec) -> Runner | None:
         """Return a runner whose calls are over in no time, as this one will be; None: there is none, or it has enough.
 
         A call that is started there takes no slot: it runs when those before it are over, and else is taken back.
         """
+        if self._behind is not None and (last := self._behind.again(job)) is not None:
+            return last
         average = self.durations.known(job)
         if average is None or average > QUICK_SECONDS:
             return None
@@ -56,6 +89,7 @@ class Placement:
         for runner in self.runners.all:
             is_usable = runner.queue and not runner.is_done_for and runner.is_ready and runner.key == key
             if is_usable and _has_room(runner, most) and not self._keeps_waiting(runner, now):
+                self._behind = Place.at(runner, job, most)
                 return runner
         return None
 
@@ -72,7 +106,10 @@ class Placement:
             now = self.loop.monotonic()
             busy = [runner for runner in loaded if _has_room(runner, most) and not self._keeps_waiting(runner, now)]
         if busy and (not idle or self.durations.known(job) is not None):
-            return busy[0] if len(busy) == 1 else min(busy, key=lambda runner: len(runner.queue))
+            if len(busy) > 1:
+                return min(busy, key=lambda runner: len(runner.queue))
+            self._chosen = Place.at(busy[0], job, most)
+            return busy[0]
         return max(idle, key=lambda runner: runner.head_since, default=None)  # the last used is the warmest
 
     def stalls_at(self, runner: Runner) -> float:

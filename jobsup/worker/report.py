@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobsup.events import emit, is_logged
+from jobsup.events import emit, is_heard, is_logged
 from jobsup.model import Claim, RunResult, Status
 
 _WORDS = {
@@ -14,6 +14,8 @@ _WORDS = {
 
 
 def claimed(claim: Claim) -> None:
+    if not is_heard():
+        return
     emit(
         "dispatch.claimed",
         f"Claimed job dispatch {claim.dispatch_id}" if is_logged() else "",
@@ -22,8 +24,15 @@ def claimed(claim: Claim) -> None:
     )
 
 
+def started(claim: Claim, pid: int) -> None:
+    if is_heard():
+        emit("run.started", dispatch_id=claim.dispatch_id, job=claim.job.name, pid=pid)
+
+
 def ended(claim: Claim, result: RunResult, seconds: float | None) -> None:
     """Say in one line how a run ended; `seconds` None: it never started."""
+    if not is_heard():
+        return
     emit(
         "dispatch.ended",
         _line(claim, result, seconds) if is_logged() else "",

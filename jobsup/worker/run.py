@@ -212,11 +212,13 @@ def is_killed(ending: Exit) -> bool:
 def result_of(run: Run) -> RunResult:
     """Judge a run that has exited: our own cause first, then its exit."""
     ending = run.exit or Exit(run.started_at)
-    status, reason, text = _verdict(run, ending)
-    parts = [text, *run.notes]
-    if run.left_behind:
-        parts.append(_left_behind(len(run.left_behind)))
-    message, result = "; ".join(part for part in parts if part), ending.result
+    status, reason, message = _verdict(run, ending)
+    result = ending.result
+    if run.notes or run.left_behind:
+        parts = [message, *run.notes]
+        if run.left_behind:
+            parts.append(_left_behind(len(run.left_behind)))
+        message = "; ".join(part for part in parts if part)
     if run.mask is not None:
         message, result = run.mask.text(message), None if result is None else run.mask.text(result)
     return RunResult(

@@ -89,6 +89,8 @@ class Runner:
     """What calls have in common and it knows already -> its name for it."""
     held: dict[int, bytearray] = field(default_factory=lambda: {STDOUT: bytearray(), STDERR: bytearray()})
     """Output that was read, and is not known to be whose."""
+    settled: dict[int, int] = field(default_factory=lambda: {STDOUT: 0, STDERR: 0})
+    """How much was ever written by the calls that were answered."""
 
     @property
     def process(self) -> Process:
@@ -172,8 +174,6 @@ class Runner:
         """Return, of what was ever written into a pipe, all up to that byte that nobody was given yet."""
         held = self.held[stream]
         missing = written - self.board.amount_read(stream)
-        if not missing and not held:
-            return b""
         while missing > 0 and (got := self.read(stream)) > 0:
             missing -= got
         length = len(held) - max(0, self.board.amount_read(stream) - written)
@@ -221,11 +221,11 @@ class Runners:
             self._loop.watch(fd, lambda fd=fd: heard(runner, fd))  # type: ignore[misc]  # the default binds it
         return runner
 
-    def is_worn(self, runner: Runner) -> bool:
+    def is_worn(self, runner: Runner, now: float) -> bool:
         """Say whether it has served its time, by calls, age or memory."""
         return (
             runner.answered >= runner.calls_max
-            or self._loop.monotonic() >= runner.expires_at
+            or now >= runner.expires_at
             or runner.rss >= self._settings.runner_max_memory
             or len(runner.frames) >= FRAMES_MAX
         )

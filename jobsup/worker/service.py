@@ -238,19 +238,23 @@ class WorkerService:
         for claim in answer.claims:
             failpoints.reach("worker.claimed")
             report.claimed(claim)
-            self._ahead.add(claim)
+        self._ahead.add(*answer.claims)
 
     def _fill(self) -> None:
         """Start what has been claimed, as far as there are slots; give it back when it may not be started any more."""
         self._outbox.take_returned()
         if len(self._ahead) and (self._outbox.is_draining or self._is_past_fence):
             self._give_back()
+        free = self._outbox.free
+        started: list[int] = []
         while len(self._ahead):
-            if self._outbox.free:
-                self._slots.start(self._ahead.first)
-            elif not self._slots.start_behind(self._ahead.first):
+            claim = self._ahead.first
+            if len(started) < free:
+                self._slots.start(claim)
+            elif not self._slots.start_behind(claim):
                 break
-            self._outbox.started(self._ahead.take().dispatch_id)
+            started.append(self._ahead.take().dispatch_id)
+        self._outbox.started(*started)
         self._slots.hand_over()
 
     def _give_back(self) -> None:

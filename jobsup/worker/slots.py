@@ -14,7 +14,6 @@ from functools import partial
 
 from jobsup.clock import Clock
 from jobsup.config.settings import WorkerSettings
-from jobsup.events import emit
 from jobsup.model import STDERR, STDOUT, Claim, JobKind, OutputChunk, Progress, RunResult, Status
 from jobsup.runtime import failpoints, procs
 from jobsup.runtime.service import Loop
@@ -114,7 +113,7 @@ class Slots:
             self._not_started(claim, explain(error, "the run"))
             return
         self._runs[claim.dispatch_id] = run
-        emit("run.started", dispatch_id=claim.dispatch_id, job=claim.job.name, pid=run.pid)
+        report.started(claim, run.pid)
 
     def _spawn(self, claim: Claim) -> Run:
         run, handles = launch(claim, clock=self.clock, instance=self.instance, grouping=self.grouping)
