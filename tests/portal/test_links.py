@@ -1,4 +1,4 @@
-"""Every link on every page leads somewhere, for an admin and for a viewer; and nothing in static/ is foreign."""
+"""Every link leads somewhere, every action shows its command; and nothing in static/ is foreign."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from tests.support.store import create_database
 PAGES_MAX = 200
 """Pages walked; of those that differ only by a number or a name the first few are looked at."""
 ALIKE_MAX = 3
+HERE_ALONE = {"/logout", "/account/sessions/end", "/jobs/look"}
+"""What only a browser has: its sessions, and a look at what is being typed, which changes nothing."""
 OWN = {"app.css", "app.js", "editor.js", "icon.svg", "keys.js", "log.js", "pages.css"}
 
 
@@ -27,6 +29,13 @@ def kind_of(link: str) -> str:
     path, _, query = link.partition("?")
     keys = sorted({each.partition("=")[0] for each in query.split("&")} - {"before", "after"})
     return re.sub(r"/(?:\d+|[a-z]+-[a-z-]+)(?=/|$)", "/x", path) + str(keys)
+
+
+def silent_forms(page: str) -> list[str]:
+    """Return what forms of a page do without a word on the command that does the same."""
+    forms = re.findall(r'<form method="post" action="([^"]*)"(.*?)</form>', page, re.DOTALL)
+    acting = [(action, inside) for action, inside in forms if "<button" in inside and action not in HERE_ALONE]
+    return [action for action, inside in acting if 'class="cli"' not in inside]
 
 
 @pytest.fixture
@@ -47,6 +56,7 @@ def test_no_link_leads_nowhere(real: Database, tmp_path: Path, role: Role) -> No
             assert answer.status_code == 200, f"{page}, from {seen[page]}: {answer.status_code}"
             if "text/html" not in answer.headers["content-type"]:
                 continue
+            assert not silent_forms(answer.text), page
             for found in re.findall(r'(?:href|src)="([^"]*)"', answer.text):
                 link = urljoin(page, unescape(found)).partition("#")[0]
                 assert not urlsplit(link).netloc, link

@@ -322,6 +322,19 @@ ANSWERS: dict[str, dict[str, Schema]] = {
     },
     "overview": {"overview": ANYTHING},
     "listSlots": {"slots": several(ANYTHING), "older": maybe(WHOLE), "newer": maybe(WHOLE)},
+    "showSettings": {
+        "job": TEXT,
+        "config_hash": TEXT,
+        "settings": several(shape(key=TEXT, value=TEXT, origin=one_of("the job", "[defaults]", "default"))),
+    },
+    "retention": {
+        "keep_days": WHOLE,
+        "runs": WHOLE,
+        "oldest": maybe(INSTANT),
+        "file_bytes": maybe(WHOLE),
+        "wanted_days": maybe(WHOLE),
+        "past": WHOLE,
+    },
     "timeline": {"from": INSTANT, "to": INSTANT, "runs": several(ANYTHING), "is_cut": FLAG},
     "calendar": {
         "year": WHOLE,

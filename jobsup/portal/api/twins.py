@@ -1,4 +1,4 @@
-"""What only the pages show, as documents: the overview, a job's slots, the timeline, the calendar."""
+"""What only the pages show, as documents: the overview, a job's slots, the timeline, the calendar, what is kept."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from jobsup.portal.api.documents import check_text, document, read_body, read_qu
 from jobsup.portal.call import Call
 from jobsup.portal.routes import Entry
 from jobsup.portal.views.calendar import YEAR_MAX, YEAR_MIN, year_of
-from jobsup.portal.views.job import slots_of
+from jobsup.portal.views.job import settings_of, slots_of
 from jobsup.portal.views.overview import overview_of
-from jobsup.store import history, job_lines
+from jobsup.portal.views.retention import DAYS_MAX, retention_of
+from jobsup.store import history, job_lines, jobs
 from jobsup.store.engine import Database
 
 PLACES = {
@@ -40,6 +41,7 @@ CALENDAR = {
     "year": whole("Which; else the present one.", YEAR_MIN, YEAR_MAX),
     "job": text("Only of this job."),
 }
+RETENTION = {"days": whole("Count the runs that ended longer ago; else those past their time.", 0, DAYS_MAX)}
 DAY_COUNTS = ("good", "bad", "other", "due")
 EXPLAIN = {
     **{key: text(f"As in a [[job]] table: {key}.", most=EXPRESSION_CHARS_MAX) for key in KINDS},
@@ -68,6 +70,22 @@ async def slots(call: Call) -> Response:
     before, after = places.get("before"), places.get("after")
     _, page = await call.ask(lambda database: slots_of(database, name, before=before, after=after))
     return document({"slots": plain(page.runs), "older": page.older, "newer": page.newer})
+
+
+async def settings(call: Call) -> Response:
+    """Answer with every setting of a job's definition, and who says it: the job, `[defaults]` or nobody."""
+    read_query(call.request, {})
+    name = check_text(call.path["name"], "name")
+    facts = await call.ask(lambda database: jobs.get_job(database, name))
+    found = settings_of(facts.spec, call.site.config.defaults)
+    return document({"job": facts.name, "config_hash": facts.config_hash, "settings": plain(found)})
+
+
+async def retention(call: Call) -> Response:
+    """Answer with how much history there is, and how much of it is past a number of days."""
+    days = read_query(call.request, RETENTION).get("days")
+    keep = call.site.config.scheduler.cleanup_retention_days
+    return document(plain(await call.ask(lambda database: retention_of(database, keep, days))))
 
 
 async def timeline(call: Call) -> Response:
@@ -122,6 +140,10 @@ def plain(value: Any) -> Any:
 ENTRIES = (
     Entry("GET", "/api/v1/overview", overview, Role.VIEWER, "Say what fails, is late, runs.", "read", "overview"),
     Entry("GET", "/api/v1/jobs/{name}/slots", slots, Role.VIEWER, "List a job's ticks.", "read", "listSlots", PLACES),
+    Entry("GET", "/api/v1/jobs/{name}/config", settings, Role.VIEWER, "Show a job's settings.", "read", "showSettings"),
+    Entry(
+        "GET", "/api/v1/retention", retention, Role.ADMIN, "Tell how much is kept.", "manage", "retention", RETENTION
+    ),
     Entry("GET", "/api/v1/timeline", timeline, Role.VIEWER, "List what ran when.", "read", "timeline", TIMELINE),
     Entry("GET", "/api/v1/calendar", calendar, Role.VIEWER, "Count what ended, by day.", "read", "calendar", CALENDAR),
     Entry(

@@ -11,9 +11,7 @@ from jobsup.errors import UsageError
 from jobsup.model import Role
 from jobsup.portal.call import Call
 from jobsup.portal.routes import Entry
-from jobsup.portal.views.retention import retention_of
-
-DAYS_MAX = 36_500
+from jobsup.portal.views.retention import DAYS_MAX, retention_of
 
 
 async def retention(call: Call) -> Response:

@@ -9,6 +9,8 @@ from jobsup.actions import prune
 from jobsup.store import tallies, upkeep
 from jobsup.store.engine import Database
 
+DAYS_MAX = 36_500
+
 
 @dataclass(frozen=True, slots=True)
 class Retention:
