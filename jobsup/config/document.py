@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from dataclasses import fields
+from dataclasses import MISSING, Field, fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -61,8 +61,17 @@ def jobspec_to_dict(job: JobSpec) -> dict[str, Any]:
     return {spec.name: _plain(getattr(job, spec.name)) for spec in fields(job)}
 
 
+def stored_document(job: JobSpec) -> dict[str, Any]:
+    """Return what a row holds of a definition: only what is not as `jobspec_from_dict` fills it in.
+
+    Most of a job is as most jobs are, and its row is read and written all day.
+    """
+    document: dict[str, Any] = _brief(job)
+    return document
+
+
 def jobspec_from_dict(document: dict[str, Any]) -> JobSpec:
-    """Return the definition `jobspec_to_dict` wrote.
+    """Return the definition `jobspec_to_dict` or `stored_document` wrote.
 
     A missing key takes its default and an unknown one is passed over, so that two versions of jobsup can
     share a database while one replaces the other.
@@ -126,6 +135,21 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     return value.value if isinstance(value, StrEnum) else value
+
+
+def _brief(value: Any) -> Any:
+    """Do as `_plain` does, and leave out what is as it is by default."""
+    if isinstance(value, tuple):
+        return [_brief(item) for item in value]
+    if not isinstance(value, (JobSpec, *_VALUES)):
+        return _plain(value)
+    told = ((spec, getattr(value, spec.name)) for spec in fields(value))
+    return {spec.name: _brief(given) for spec, given in told if not _is_default(spec, given)}
+
+
+def _is_default(spec: Field[Any], given: Any) -> bool:
+    default = spec.default if spec.default_factory is MISSING else spec.default_factory()
+    return default is not MISSING and type(given) is type(default) and given == default
 
 
 def _known(model: type[Any], document: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, RowMapping, bindparam, cast, insert, literal, select, update
 
-from jobsup.config.document import config_hash, jobspec_from_dict, jobspec_to_dict, setspec_to_dict
+from jobsup.config.document import config_hash, jobspec_from_dict, setspec_to_dict, stored_document
 from jobsup.errors import ConfigError, Problem, ScheduleError
 from jobsup.model import JobSpec, Origin, Reason, SetSpec, Source, Status
 from jobsup.runtime import failpoints
@@ -128,7 +128,7 @@ def columns(
         "origin": origin,
         "kind": spec.kind,
         "description": spec.description,
-        "payload": jobspec_to_dict(spec),
+        "payload": stored_document(spec),
         "config_hash": config_hash,
         "timezone": spec.schedule.timezone,
         "next_run": next_run if spec.enabled else None,

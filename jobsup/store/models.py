@@ -51,7 +51,7 @@ class Job(Base):
     kind: Mapped[str]
     description: Mapped[str]
     payload: Mapped[dict[str, Any]]
-    """The whole definition, as `jobsup.config.document` writes it."""
+    """The definition, as `jobsup.config.document` writes it: what is not there is as it is by default."""
     config_hash: Mapped[str]
     timezone: Mapped[str]
     next_run: Mapped[datetime | None]

@@ -13,11 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobsup.config.document import (
+    TICK_RULES,
     config_hash,
     jobspec_from_dict,
     jobspec_to_dict,
     setspec_from_dict,
     setspec_to_dict,
+    stored_document,
+    tick_rules,
 )
 from jobsup.model import (
     BlackoutPolicy,
@@ -36,6 +39,7 @@ from jobsup.model import (
     PoolSpec,
     ScheduleSpec,
     SetSpec,
+    TickRules,
 )
 
 words = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -138,6 +142,25 @@ def test_a_job_survives_being_written_as_json_and_read(job: JobSpec) -> None:
     read = jobspec_from_dict(json.loads(json.dumps(jobspec_to_dict(job))))
     assert read == job
     assert config_hash(read) == config_hash(job)
+
+
+@settings(max_examples=150, deadline=None)
+@given(jobs)
+def test_a_job_survives_being_stored(job: JobSpec) -> None:
+    assert jobspec_from_dict(json.loads(json.dumps(stored_document(job)))) == job
+
+
+def test_what_is_as_by_default_is_not_stored() -> None:
+    job = JobSpec("a", JobKind.COMMAND, command="true", schedule=ScheduleSpec(cron="@daily"), timeout=None)
+    wanted = {"name": "a", "kind": "command", "command": "true", "schedule": {"cron": "@daily"}, "timeout": None}
+    assert stored_document(job) == wanted
+
+
+@settings(max_examples=150, deadline=None)
+@given(jobs)
+def test_the_rules_of_ticks_are_read_from_a_few_values_as_from_the_whole(job: JobSpec) -> None:
+    document = stored_document(job)
+    assert tick_rules(json.dumps([document.get(key) for key in TICK_RULES])) == TickRules.of(job)
 
 
 @settings(max_examples=60, deadline=None)
