@@ -55,7 +55,7 @@ def harmless(value: Any) -> Any:
 def when(instant: datetime | None, nothing: str = "–") -> Markup:
     """Write an instant as a `<time>`; in the browser it becomes `3 min ago`, with the whole instant as its title."""
     if instant is None:
-        return Markup('<span class="dim">{}</span>').format(nothing)
+        return Markup('<span class="dim">{}</span>').format(nothing) if nothing else Markup("")  # an empty cell is one
     utc = instant.astimezone(UTC)
     return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
         rfc3339(utc), utc.strftime("%Y-%m-%d %H:%M:%S"), utc.strftime("%d %b %H:%M:%S")
