@@ -212,22 +212,25 @@ def _logging(given: Given) -> Insert:
 
 def _ending_with_log(given: Given) -> Select[Any]:
     """On a server: hold what is ours, in an order that all keep to; end it and write its log."""
-    has_dependents = exists().where(JobDependency.upstream_id == _D.c.job_id)
     values = {name: given.each(name) for name in (*_ENDED, *_LOGGED)}
+    # Looked up one by one in the order they are given in, however few rows the planner thinks there are.
+    ours = (
+        select(_D.c.id, _D.c.job_id, _D.c.config_hash, _D.c.pool_key)
+        .where(_D.c.id == values["row_id"], _is_ours(given))
+        .with_for_update(key_share=True)
+        .lateral("ours")
+    )
     held = (
         select(
-            _D.c.id,
-            _D.c.job_id,
-            Job.name,
-            _D.c.config_hash,
-            _D.c.pool_key,
-            has_dependents.label("has_dependents"),
+            ours.c.id,
+            ours.c.job_id,
+            select(Job.name).where(Job.id == ours.c.job_id).scalar_subquery().label("name"),
+            ours.c.config_hash,
+            ours.c.pool_key,
+            exists().where(JobDependency.upstream_id == ours.c.job_id).label("has_dependents"),
             *(value.label(f"its_{name}") for name, value in values.items()),
         )
-        .join_from(_D, Job, Job.id == _D.c.job_id)
-        .where(_D.c.id == values["row_id"], _is_ours(given))
-        .order_by(_D.c.id)
-        .with_for_update(of=_D, key_share=True)
+        .select_from(given.rows.join(ours, literal_column("true")))
         .cte("held")
         .prefix_with("MATERIALIZED")
     )

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Engine,
     Executable,
     Float,
+    FromClause,
     LargeBinary,
     PoolProxiedConnection,
     Text,
@@ -61,6 +62,11 @@ class Given:
             self._rows = _unnested(each)
         elif each and not is_one_by_one:
             self._rows = _listed(each)
+
+    @property
+    def rows(self) -> FromClause:
+        """What each of many rows has, as a table; not where they come one by one."""
+        return self._rows  # type: ignore[no-any-return]  # it is one then
 
     def one(self, name: str, type_: TypeEngine[Any]) -> ColumnElement[Any]:
         """Return one value."""

@@ -78,10 +78,7 @@ class Server:
         self.is_pooled = False
         """A proxy hands our transactions to connections of its own: nothing outlives a transaction."""
         self._timeout = self._patience = timeout
-        # A plan that was made when the tables were new would be kept until the server next looks at them: up to a
-        # minute of reading whole tables at each claim. Compiling such a plan costs more than it ever saves.
-        by_index = kind in KINDS_BY_INDEX
-        self._planning = {**dict.fromkeys(_INDEX_ONLY, "off"), "jit": "off"} if by_index else {}
+        self._planning = _planning(kind)
         self._link: Link | None = None
         self._has_connected = False
         self._ears: list[Ear] = []
@@ -318,7 +315,17 @@ class Server:
         return " || ".join(calls)
 
 
-_INDEX_ONLY = ("enable_seqscan", "enable_bitmapscan", "enable_sort")
+def _planning(kind: str) -> dict[str, str]:
+    """Return how the server plans the statements of a process of this kind, where that is not by its own lights.
+
+    A plan that was made while the tables were new is kept until the server next counts their rows: up to a minute in
+    which each claim reads them whole. To compile a plan costs more than that ever saves here, and so does to make a
+    worker's few statements a new one each time, which the server does where it takes the other for ten rows.
+    """
+    if kind not in KINDS_BY_INDEX:
+        return {}
+    by_index = dict.fromkeys(("enable_seqscan", "enable_bitmapscan", "jit"), "off")
+    return {**by_index, "plan_cache_mode": "force_generic_plan"} if kind == "worker" else by_index
 
 
 def _parameters(url: URL, timeout: timedelta, kind: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from psycopg.pq import ExecStatus
 from sqlalchemy import event
 
-from jobsup.model import Status, TickPlan
+from jobsup.model import Reason, RunResult, Status, TickPlan
 from jobsup.store import (
     claiming,
     dispatches,
@@ -200,3 +200,16 @@ def test_due_jobs_on_postgresql_come_by_their_index(crowded: Database) -> None:
         ticks.next_due_at(crowded)
     plan = "\n".join(steps)
     assert plan.count("ix_job_due on job") == 2
+
+
+def test_a_worker_on_a_new_postgresql_goes_by_indexes_from_its_first_round(postgres: PostgresServer) -> None:
+    with schema(postgres) as name:
+        database = Database(postgres.url(), schema=name, clock=FakeClock(), kind="worker")
+        run = add_dispatch(database, add_job(database), Status.IN_PROGRESS)
+        add_worker(database)
+        end = RunResult(run, Status.COMPLETED, Reason.NONE, finished_at=START, started_at=START)
+        with server_plans(database) as steps:
+            rounds.exchange(database, WORKER, rounds.Round(results=[end], claim=1))
+        database.close()
+    assert sum("Index Scan using pk_job_dispatch on job_dispatch" in step for step in steps) == 3
+    assert [step for step in steps if re.search(r"Seq Scan on (job_dispatch|job|worker_registration)\b", step)] == []
