@@ -91,6 +91,11 @@ class Loop:
             with suppress(OSError, ValueError):  # it was closed, which has ended the watch as well
                 self._epoll.unregister(fd)
 
+    def close_watched(self, fd: int) -> None:
+        """Close a descriptor of which there is no other copy, whether it is watched or not: that ends the watch."""
+        self._callbacks.pop(fd, None)
+        os.close(fd)
+
     def wake(self) -> None:
         """End the wait now; safe from any thread and from a signal handler."""
         with suppress(BlockingIOError):  # the counter is full: it is awake

@@ -89,7 +89,7 @@ def prepare(claim: Claim, instance: str, grouping: Grouping, secrets: dict[str, 
     job = claim.job
     confinement = confinement_of(job)
     return Start(
-        argv=_argv(job),
+        argv=argv(job),
         cwd=working_folder(job, confinement.account),
         environment=job_environment(claim, instance, confinement.account, secrets),
         stdin=job.stdin,
@@ -97,6 +97,17 @@ def prepare(claim: Claim, instance: str, grouping: Grouping, secrets: dict[str, 
         secret_commands=secret_commands(job),
         grouping=grouping,
     )
+
+
+def argv(job: JobSpec) -> tuple[str, ...]:
+    """Return the words that start a job. NotStartedError when there are none."""
+    if job.kind is JobKind.SCRIPT and job.script is not None:
+        return (*_script_words(job.script), *job.args)
+    if isinstance(job.command, str):
+        return (SHELL, "-c", job.command)
+    if job.command:
+        return job.command
+    raise NotStartedError(f'job "{job.name}" has no command')
 
 
 def working_folder(job: JobSpec, account: Account | None) -> str:
@@ -141,8 +152,8 @@ def _spawn_wrapped(start: Start, group: Group | None, streams: tuple[int, int, i
             "secret_commands": start.secret_commands,
             "helper_environment": base_environment("", None) if start.secret_commands else {},
         }
-        argv, environment, order_fd = wrapped(order, writing)
-        child = process.spawn(argv, "/", environment, streams, (*keep, order_fd, writing))
+        words, environment, order_fd = wrapped(order, writing)
+        child = process.spawn(words, "/", environment, streams, (*keep, order_fd, writing))
     except BaseException:
         os.close(reading)
         raise
@@ -172,16 +183,6 @@ def open_handle(child: Process) -> int:
         child.kill()
         child.wait()
         raise explain(error, "the run") from None
-
-
-def _argv(job: JobSpec) -> tuple[str, ...]:
-    if job.kind is JobKind.SCRIPT and job.script is not None:
-        return (*_script_words(job.script), *job.args)
-    if isinstance(job.command, str):
-        return (SHELL, "-c", job.command)
-    if job.command:
-        return job.command
-    raise NotStartedError(f'job "{job.name}" has no command')
 
 
 def _script_words(script: str) -> tuple[str, ...]:

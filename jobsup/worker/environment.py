@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+from datetime import datetime, timedelta
 from typing import Any
 
 from jobsup.clock import SystemClock, rfc3339
@@ -20,6 +21,8 @@ RUN_VARIABLE = "JOBSUP_RUN_ID"
 """Marks every process of a run with it, together with the instance's own mark."""
 MARKS = (INSTANCE_VARIABLE, RUN_VARIABLE)
 DEADLINE_VARIABLE = "JOBSUP_DEADLINE"
+LONG_TIMEOUT = timedelta(minutes=1)
+"""The deadline of a run that has so much time is told to the second, for many runs have the same then."""
 
 
 def job_environment(claim: Claim, instance: str, account: Account | None, secrets: dict[str, str]) -> dict[str, str]:
@@ -27,11 +30,23 @@ def job_environment(claim: Claim, instance: str, account: Account | None, secret
 
     Later wins: what is passed on, the account's, `env`, the secrets, the JOBSUP_ variables.
     """
-    environment = fixed_environment(claim.job, instance, account, secrets) | run_variables(claim)
+    return fixed_environment(claim.job, instance, account, secrets) | own_variables(claim)
+
+
+def own_variables(claim: Claim) -> dict[str, str]:
+    """Build what a run does not have in common with others of its job."""
+    variables = run_variables(claim)
     if claim.job.timeout is not None:
         # By this machine's clock, whatever the database's says: it is what the job will compare it with.
-        environment[DEADLINE_VARIABLE] = rfc3339(SystemClock().now() + claim.job.timeout) or ""
-    return environment
+        deadline = SystemClock().now() + claim.job.timeout
+        is_long = claim.job.timeout >= LONG_TIMEOUT
+        variables[DEADLINE_VARIABLE] = _written(deadline.replace(microsecond=0) if is_long else deadline)
+    return variables
+
+
+@functools.lru_cache(maxsize=100)
+def _written(instant: datetime) -> str:
+    return rfc3339(instant) or ""
 
 
 def fixed_environment(job: JobSpec, instance: str, account: Account | None, secrets: dict[str, str]) -> dict[str, str]:

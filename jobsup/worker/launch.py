@@ -11,9 +11,9 @@ from jobsup.worker import command
 from jobsup.worker.account import find_account
 from jobsup.worker.command import Spawned
 from jobsup.worker.failure import explain
-from jobsup.worker.grouping import Grouping
 from jobsup.worker.mask import Mask
 from jobsup.worker.output import Capture
+from jobsup.worker.plans import Plans
 from jobsup.worker.process import Process
 from jobsup.worker.run import Run
 from jobsup.worker.secrets import secret_variables
@@ -31,13 +31,13 @@ class Handles:
         return self.spawned.process
 
 
-def launch(claim: Claim, *, clock: Clock, instance: str, grouping: Grouping) -> tuple[Run, Handles]:
+def launch(claim: Claim, *, clock: Clock, plans: Plans) -> tuple[Run, Handles]:
     """Start a claimed dispatch; NotStartedError or OSError when it does not come to that, with nothing left open."""
     streams = (STDOUT,) if claim.job.stderr == "merge" else (STDOUT, STDERR)
     secrets = _secrets_of(claim.job)
     reading, writing = _pipes(len(streams))
     try:
-        handles = _spawn(claim, (writing[0], writing[-1]), instance, grouping, secrets)
+        handles = _spawn(claim, (writing[0], writing[-1]), plans, secrets)
     except BaseException:
         _close(reading)
         raise
@@ -85,12 +85,12 @@ def _secrets_of(job: JobSpec) -> dict[str, str]:
     return secret_variables(job, find_account(job.user, job.group))
 
 
-def _spawn(
-    claim: Claim, streams: tuple[int, int], instance: str, grouping: Grouping, secrets: dict[str, str]
-) -> Handles:
-    start = command.prepare(claim, instance, grouping, secrets)
-    spawned = command.spawn(start, *streams)
-    grouping.tell_what_holds_nothing(claim.job.name, start.confinement, spawned.group)
+def _spawn(claim: Claim, streams: tuple[int, int], plans: Plans, secrets: dict[str, str]) -> Handles:
+    spawned = plans.spawn(claim, streams)
+    if spawned is None:
+        start = command.prepare(claim, plans.instance, plans.grouping, secrets)
+        spawned = command.spawn(start, *streams)
+        plans.grouping.tell_what_holds_nothing(claim.job.name, start.confinement, spawned.group)
     return Handles(spawned, command.open_handle(spawned.process))
 
 

@@ -22,6 +22,7 @@ from jobsup.worker.calls import Calls, Standing
 from jobsup.worker.failure import NotStartedError, clean, explain
 from jobsup.worker.grouping import Grouping
 from jobsup.worker.launch import Handles, launch, waiting_call
+from jobsup.worker.plans import Plans
 from jobsup.worker.run import Cause, Exit, Phase, Run, deadline_cause, exit_of, is_killed, result_of
 from jobsup.worker.runner import Runner
 from jobsup.worker.shortage import Shortage
@@ -65,10 +66,12 @@ class Slots:
     _tree: Tree = field(init=False)
     _shortage: Shortage = field(init=False)
     _calls: Calls = field(init=False)
+    _plans: Plans = field(init=False)
 
     def __post_init__(self) -> None:
         self._tree = Tree(self.instance)
         self._shortage = Shortage()
+        self._plans = Plans(self.clock, self.instance, self.grouping)
         self._calls = Calls(self.loop, self.clock, self.settings, self.instance, self, self.grouping)
 
     @property
@@ -116,7 +119,7 @@ class Slots:
         report.started(claim, run.pid)
 
     def _spawn(self, claim: Claim) -> Run:
-        run, handles = launch(claim, clock=self.clock, instance=self.instance, grouping=self.grouping)
+        run, handles = launch(claim, clock=self.clock, plans=self._plans)
         failpoints.reach("worker.after_spawn")
         self._handles[claim.dispatch_id] = handles
         # For its end; its output only once it lasts, for what a short run prints is read at its end.
@@ -356,7 +359,7 @@ class Slots:
     def _drain(self, run: Run) -> None:
         """Finish once nothing is left behind and the output is read to its end, or was waited for long enough."""
         now = self.loop.monotonic()
-        left = self._tree.left_behind(run, self._known(), self._others(run))
+        left = self._left_behind(run)
         if left:
             self._end_left_behind(run, left, now)
             return
@@ -366,6 +369,11 @@ class Slots:
         if run.pipes:
             run.notes.append("its output was still held open by another process")
         self._finish(run)
+
+    def _left_behind(self, run: Run) -> list[int]:
+        if self._tree.is_clear and run.group is None:
+            return []
+        return self._tree.left_behind(run, self._known(), self._others(run))
 
     def _end_left_behind(self, run: Run, left: list[int], now: float) -> None:
         """TERM and KILL for what a run left; after our own TERM only the KILL, without a word about it."""
@@ -414,8 +422,7 @@ class Slots:
         """Close what we hold of a process, unless that is done."""
         if handles.pidfd < 0:
             return
-        self.loop.unwatch(handles.pidfd)
-        os.close(handles.pidfd)
+        self.loop.close_watched(handles.pidfd)
         handles.pidfd = -1
 
     def _release(self, run: Run) -> None:
@@ -433,9 +440,8 @@ class Slots:
         report.ended(claim, result, seconds)
 
     def _close_pipe(self, run: Run, fd: int) -> None:
-        self.loop.unwatch(fd)
         run.end_stream(run.pipes.pop(fd))
-        os.close(fd)
+        self.loop.close_watched(fd)
 
     def _known(self) -> set[int]:
         """Return the processes that belong somewhere; any other child of ours was left behind."""

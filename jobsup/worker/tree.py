@@ -25,7 +25,7 @@ class Tree:
 
     def __init__(self, instance: str) -> None:
         self._instance = instance
-        self._is_clear = False
+        self.is_clear = False
         """There were no strangers at the last look, and no exit can have made one since."""
 
     def look_again(self) -> None:
@@ -34,7 +34,7 @@ class Tree:
         What a process leaves behind is ours before its exit is told. So one look serves all exits that one turn of
         the loop has heard of.
         """
-        self._is_clear = False
+        self.is_clear = False
 
     def terminate(self, run: Run, known: Set[int], others: Iterable[Run]) -> None:
         """Ask every process of a run to end."""
@@ -48,9 +48,9 @@ class Tree:
 
     def left_behind(self, run: Run, known: Set[int], others: Iterable[Run]) -> list[int]:
         """List what an exited run left alive, and reap what is dead. Two short reads when that is nothing."""
-        strangers = [] if self._is_clear else [pid for pid in procs.children(os.getpid()) if pid not in known]
+        strangers = [] if self.is_clear else [pid for pid in procs.children(os.getpid()) if pid not in known]
         grouped = run.group.pids() if run.group is not None and run.group.is_populated() else []
-        self._is_clear = not strangers
+        self.is_clear = not strangers
         if not strangers and not grouped:
             return []
         others = list(others)
