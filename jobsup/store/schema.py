@@ -10,7 +10,7 @@ from jobsup.errors import DatabaseError
 from jobsup.store.dialect import one_at_a_time
 from jobsup.store.engine import Database
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 """Every version there has been, the oldest first."""
 
 HEAD = REVISIONS[-1]

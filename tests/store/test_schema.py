@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import text, update
+from sqlalchemy.exc import IntegrityError
 
 from jobsup.errors import DatabaseError
+from jobsup.model import Status
 from jobsup.store import schema, workers
 from jobsup.store.engine import Database
 from jobsup.store.migrations.run import settings, upgrade_to
+from jobsup.store.rows import JobDispatch
 from tests.support.postgres import open_schema
 from tests.support.postgres import schema as server_schema
 from tests.support.store import add_dispatch, add_job, opening
@@ -207,3 +210,14 @@ def test_looking_at_the_version_loads_no_alembic(db: Database) -> None:
         f"schema.ensure({opening(db)}, migrate=True); sys.exit('alembic' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], timeout=30, check=False).returncode == 0
+
+
+def test_a_status_always_fits_the_end(empty: Database) -> None:
+    schema.ensure(empty, migrate=True)
+    job = add_job(empty, overlap="allow")
+    now = empty.now()
+    for status in Status:
+        run = add_dispatch(empty, job, status)
+        for wrong in ({"status": "LOST"}, {"completed_at": None if status.is_terminal else now}):
+            with pytest.raises(IntegrityError, match="status_fits_end"), empty.write() as connection:
+                connection.execute(update(JobDispatch).where(JobDispatch.id == run).values(wrong))
