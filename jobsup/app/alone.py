@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from jobsup.app import containment, places, warden
-from jobsup.app.prepare import Prepared, apply, prepare
+from jobsup.app.prepare import Prepared, apply, load_store, prepare
 from jobsup.clock import SystemClock
 from jobsup.config.settings import LoggingSettings
 from jobsup.errors import ConfigError, JobsupError, Problem
@@ -70,6 +70,7 @@ def run_portal(config_path: str) -> int:
 def _begin(config_path: str, role: str) -> Prepared:
     """Read the configuration and bring database and definitions up to it, in children of their own."""
     logs.configure(LoggingSettings(), role)
+    load_store()
     prepared: Prepared = _in_child("prepare", lambda: _prepare_alone(config_path))
     logs.configure(prepared.config.logging, role)
     _in_child("apply", lambda: apply(prepared))

@@ -59,8 +59,7 @@ def has_portal(config: Config) -> bool:
 
 def preload(config: Config) -> None:
     """Load what the children need before they are forked, so that they share it; leaves the database alone."""
-    lazy.leave_out(*lazy.NEVER_USED)
-    lazy.put_off(*lazy.SELDOM_USED)
+    lazy.spare()
     from jobsup.scheduler import service as _scheduler_service  # noqa: F401  (for the loading)
     from jobsup.store import preload as store_preload
     from jobsup.worker import service as _worker_service  # noqa: F401  (for the loading)

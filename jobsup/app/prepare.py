@@ -21,6 +21,7 @@ from jobsup.config.urls import masked
 from jobsup.errors import ConflictError, DatabaseUnavailableError
 from jobsup.events import emit
 from jobsup.model import On
+from jobsup.runtime import lazy
 
 if TYPE_CHECKING:
     from jobsup.store.engine import Database
@@ -45,6 +46,12 @@ class Prepared:
     """Over all definitions: tells whether another host has put others into force since."""
     lines: tuple[str, ...] = ()
     """For people: what it changes, or, at the first start, what begins."""
+
+
+def load_store() -> None:
+    """Load the database's library into the process that forks `prepare` and `apply`: else each loads it for itself."""
+    lazy.spare()
+    from jobsup.store import jobs, notifier, schema  # noqa: F401  (for the loading)
 
 
 def prepare(config_path: str, old: Prepared | None) -> Prepared:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jobsup.app import children, containment, places
-from jobsup.app.prepare import Prepared, apply, prepare
+from jobsup.app.prepare import Prepared, apply, load_store, prepare
 from jobsup.clock import SystemClock
 from jobsup.config.quick import peek
 from jobsup.config.settings import Config, LoggingSettings
@@ -27,6 +27,7 @@ def start(config_path: str) -> int:
     """
     logs.configure(LoggingSettings(), "supervisor")
     place = peek(config_path)
+    load_store()
     instance = places.instance_tag(place.runtime_dir)
     groups = containment.settle(place.cgroup, instance)
     composer = _Composer(instance, groups)

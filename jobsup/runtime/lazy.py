@@ -63,6 +63,12 @@ def _is_there(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
+def spare() -> None:
+    """Load late, or not at all, what libraries import and nothing of ours uses; before they are imported."""
+    leave_out(*NEVER_USED)
+    put_off(*SELDOM_USED)
+
+
 def leave_out(*names: str) -> None:
     """Have these modules taken for not installed by who imports them if they are."""
     for name in names:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import insert, select
 
 from jobsup.store.engine import Database
-from jobsup.store.models import Audit
+from jobsup.store.portal_rows import Audit
 
 DONE = "done"
 REFUSED = "refused"

@@ -16,10 +16,10 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy import JSON, LargeBinary
+from sqlalchemy.orm import DeclarativeBase, Mapped, relationship
 
-from jobsup.store import tables
+from jobsup.store import portal_tables, tables
 from jobsup.store.rows import LIVE, TROUBLE, WAITING  # noqa: F401  (conditions that belong to these tables)
 from jobsup.store.tables import UtcDateTime
 
@@ -367,11 +367,12 @@ class PortalUser(Base):
     """Somebody who may sign in to the portal."""
 
     __tablename__ = "portal_user"
+    __table__ = portal_tables.portal_user
 
-    id: Mapped[int] = mapped_column(tables.Id, primary_key=True)
-    name: Mapped[str] = mapped_column(String(64), unique=True)
-    role: Mapped[str] = mapped_column(String(16))
-    password_hash: Mapped[str] = mapped_column(String(255))
+    id: Mapped[int]
+    name: Mapped[str]
+    role: Mapped[str]
+    password_hash: Mapped[str]
     """`scrypt$n$r$p$salt$key`, the last two in hexadecimal digits."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
@@ -382,21 +383,23 @@ class PortalSession(Base):
     """A browser that is signed in; its cookie is known here only by its hash."""
 
     __tablename__ = "portal_session"
+    __table__ = portal_tables.portal_session
 
-    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
-    user_id: Mapped[int] = mapped_column(ForeignKey("portal_user.id", ondelete="CASCADE"), index=True)
+    token_hash: Mapped[str]
+    user_id: Mapped[int]
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
-    address: Mapped[str] = mapped_column(String(64))
-    agent: Mapped[str] = mapped_column(String(255))
+    address: Mapped[str]
+    agent: Mapped[str]
 
 
 class PortalSetup(Base):
     """A one-time token of the set-up page, known here only by its hash; there are none once there is a user."""
 
     __tablename__ = "portal_setup"
+    __table__ = portal_tables.portal_setup
 
-    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    token_hash: Mapped[str]
     created_at: Mapped[datetime]
 
 
@@ -404,15 +407,16 @@ class PortalToken(Base):
     """A token that a program shows instead of a session; known here only by its hash."""
 
     __tablename__ = "portal_token"
+    __table__ = portal_tables.portal_token
 
-    id: Mapped[int] = mapped_column(tables.Id, primary_key=True)
-    name: Mapped[str] = mapped_column(String(64), unique=True)
-    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    id: Mapped[int]
+    name: Mapped[str]
+    token_hash: Mapped[str]
     scopes: Mapped[list[str]]
-    job: Mapped[str | None] = mapped_column(String(64))
+    job: Mapped[str | None]
     """The one job that the token may start, by its own address; null: it is one for the API."""
     created_at: Mapped[datetime]
-    created_by: Mapped[str] = mapped_column(String(255))
+    created_by: Mapped[str]
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
 
@@ -421,36 +425,36 @@ class PortalRequest(Base):
     """A request to run a job that carried a key, so that the same request twice makes one run."""
 
     __tablename__ = "portal_request"
+    __table__ = portal_tables.portal_request
 
-    key_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key_hash: Mapped[str]
     """Over the key and who sent it."""
-    body_hash: Mapped[str] = mapped_column(String(64))
+    body_hash: Mapped[str]
     """Over what was asked for: the same key for something else is refused."""
-    dispatch_id: Mapped[int | None] = mapped_column(tables.Id)
+    dispatch_id: Mapped[int | None]
     """The run; null while it is being made."""
-    created_at: Mapped[datetime] = mapped_column(index=True)
+    created_at: Mapped[datetime]
 
 
 class Audit(Base):
     """What somebody did, or was refused."""
 
     __tablename__ = "audit"
+    __table__ = portal_tables.audit
 
-    id: Mapped[int] = mapped_column(tables.Id, primary_key=True)
-    at: Mapped[datetime] = mapped_column(index=True)
-    actor: Mapped[str] = mapped_column(String(255))
-    origin: Mapped[str] = mapped_column(String(16))
+    id: Mapped[int]
+    at: Mapped[datetime]
+    actor: Mapped[str]
+    origin: Mapped[str]
     """The way in: `portal`, `api`, `hook` or `cli`."""
-    address: Mapped[str] = mapped_column(String(64))
-    verb: Mapped[str] = mapped_column(String(32))
+    address: Mapped[str]
+    verb: Mapped[str]
     """`job.pause`, `run.cancel`, `user.add` ..."""
-    subject: Mapped[str] = mapped_column(String(255))
-    outcome: Mapped[str] = mapped_column(String(16))
+    subject: Mapped[str]
+    outcome: Mapped[str]
     """`done` or `refused`."""
     detail: Mapped[dict[str, Any]]
     """What was before and after, or why it was refused."""
-
-    __table_args__ = (Index("ix_audit_subject", "subject", "id"),)
 
 
 tables.limit_indexes("sqlite", "postgresql")  # who loads this makes tables, or compares them

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from jobsup.errors import ConflictError
 from jobsup.store.engine import Database
-from jobsup.store.models import PortalRequest
+from jobsup.store.portal_rows import PortalRequest
 from jobsup.store.users import hash_secret
 
 KEPT = timedelta(days=1)

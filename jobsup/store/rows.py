@@ -47,6 +47,7 @@ __all__ = [
     "SchedulerLock",
     "WorkerRegistration",
     "aliased",
+    "named",
 ]
 
 T = TypeVar("T")
@@ -61,6 +62,11 @@ class _Rows:
 
     def __clause_element__(self) -> FromClause:
         return self.__table__
+
+
+def named(table: FromClause) -> Any:
+    """Return a table as a statement names it."""
+    return _Rows(table)
 
 
 def aliased(rows: type[T]) -> type[T]:

@@ -15,7 +15,7 @@ from jobsup.config.report import hint
 from jobsup.errors import ConflictError, NotFoundError, UsageError
 from jobsup.model import Role
 from jobsup.store.engine import Database
-from jobsup.store.models import PortalToken
+from jobsup.store.portal_rows import PortalToken
 from jobsup.store.users import NAME, hash_secret
 
 SCOPES = ("read", "run", "cancel", "pause", "edit", "manage")

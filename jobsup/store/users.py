@@ -16,7 +16,7 @@ from jobsup.config.report import hint
 from jobsup.errors import ConflictError, NotFoundError, UsageError
 from jobsup.model import Role
 from jobsup.store.engine import Database
-from jobsup.store.models import PortalSession, PortalSetup, PortalUser
+from jobsup.store.portal_rows import PortalSession, PortalSetup, PortalUser
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}", re.ASCII)
 SESSIONS_MAX = 32

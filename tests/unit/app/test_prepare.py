@@ -252,9 +252,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from jobsup.runtime import lazy
 lazy.leave_out_openssl()
-from jobsup.app import children
+from jobsup.app import children, prepare
+prepare.load_store()
+assert "sqlalchemy" in sys.modules  # what prepares and applies is forked after this
 children.preload(SimpleNamespace(database=SimpleNamespace(url="sqlite:///{tmp_path}/jobsup.db")))
 assert "jobsup.worker.service" in sys.modules and not sys.modules["_hashlib"]
+from jobsup.store import audit, requests, tokens, users  # of those who serve people, none needs the mapper either
 print(*[name for name in "{heavy}".split() if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
