@@ -21,6 +21,7 @@ __all__ = ["instances"]
 PASSWORD = "seven horses in a row"
 WAIT_MILLISECONDS = 15_000
 LIVE_MILLISECONDS_MAX = 300
+PAIRS = (("desktop", "light"), ("phone", "dark"))
 TRIES = 3
 """The fastest of so many first lines is judged: what else the machine does is not ours to promise."""
 PORTAL = """
@@ -89,11 +90,12 @@ def sign_in(page: Page, root: str, name: str) -> None:
     page.get_by_role("link", name=name, exact=True).wait_for()
 
 
+@pytest.mark.parametrize(("size", "theme"), PAIRS)
 def test_from_the_first_address_to_a_job_that_failed_and_was_mended(
-    running: tuple[Instance, str], chrome: Browser
+    running: tuple[Instance, str], chrome: Browser, size: str, theme: str
 ) -> None:
     instance, address = running
-    page = visit(chrome)
+    page = visit(chrome, size, theme)
     complaints = Complaints(page)
     sign_up(page, address)
     page.get_by_text("There are no jobs yet").wait_for()

@@ -98,6 +98,9 @@ function switchClock() {
 
 let liveTag = null;
 let wait = LIVE_SECONDS;
+let next = 0;
+let isAsking = false;
+let isWantedAgain = false;
 
 function isBusy(part) {
   return part.contains(document.activeElement) && document.activeElement !== part
@@ -131,6 +134,9 @@ function sayLive(text) {
 }
 
 async function keepUp() {
+  clearTimeout(next);
+  if (isAsking) { isWantedAgain = true; return; }
+  isAsking = true;
   if (!document.hidden) {
     try {
       await refresh();
@@ -141,7 +147,9 @@ async function keepUp() {
       sayLive("no answer, trying again");
     }
   }
-  setTimeout(keepUp, wait * 1000);
+  isAsking = false;
+  next = setTimeout(keepUp, isWantedAgain ? 0 : wait * 1000);
+  isWantedAgain = false;
 }
 
 // Whether ticks are dispatched: asked for now and then, and shown in the head of the page.
@@ -211,4 +219,8 @@ showClock();
 showNow();
 showPulse();
 setInterval(() => showAges(), 1000);
-if (document.querySelector("main[data-live]")) setTimeout(keepUp, LIVE_SECONDS * 1000);
+if (document.querySelector("main[data-live]")) {
+  next = setTimeout(keepUp, LIVE_SECONDS * 1000);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) keepUp(); });
+  document.addEventListener("jobsup:ended", keepUp);
+}

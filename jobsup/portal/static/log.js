@@ -40,7 +40,7 @@ function open() {
     if (source.readyState === EventSource.CLOSED) { close(); setTimeout(open, AGAIN_SECONDS * 1000); }
   };
   source.onmessage = (event) => { from = event.lastEventId; take(JSON.parse(event.data)); };
-  source.addEventListener("end", () => { hasEnded = true; close(); say("ended"); });
+  source.addEventListener("end", () => { hasEnded = true; close(); say("ended"); document.dispatchEvent(new Event("jobsup:ended")); });
 }
 
 function close() {
