@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cached_property
 from pathlib import Path
 
 from jinja2 import Environment
@@ -67,7 +68,7 @@ class Site:
         """Whether browsers speak TLS with us, or with the proxy before us."""
         return bool(self.settings.tls_cert) or self.settings.behind_proxy
 
-    @property
+    @cached_property
     def hosts(self) -> frozenset[str]:
         """The names we go by, in lower case, without a port."""
         own = {self.settings.host.strip("[]").lower()} - {"0.0.0.0", "::"}  # noqa: S104  (not bound: left out)

@@ -25,7 +25,7 @@ from tests.support.store import add_log, add_worker, create_database
 OPERATIONS = [entry for entry in entries() if entry.name]
 DOCUMENT = openapi.describe()
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
-EXAMPLES = 12
+EXAMPLES = 8
 """Calls of each operation that are made up from the document."""
 
 
