@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -131,9 +132,13 @@ class Database:
         return _until_done(self.write, work)
 
     @contextmanager
-    def directly(self) -> Iterator[Direct]:
-        """Open a transaction that writes, as `write` does, for statements that are run on the driver itself."""
-        with self._direct_transaction(is_write=True) as direct:
+    def directly(self, *, is_lasting: bool = True) -> Iterator[Direct]:
+        """Open a transaction that writes, as `write` does, for statements that are run on the driver itself.
+
+        One that is not `is_lasting` may be undone by a power cut, and by nothing else: SQLite does not wait for the
+        disk then. It is for signs of life, which nobody needs who was not alive at that time.
+        """
+        with self._direct_transaction(is_write=True, is_lasting=is_lasting) as direct:
             yield direct
 
     @contextmanager
@@ -142,9 +147,9 @@ class Database:
         with self._direct_transaction(is_write=False) as direct:
             yield direct
 
-    def transact_directly(self, work: Callable[[Direct], T]) -> T:
+    def transact_directly(self, work: Callable[[Direct], T], *, is_lasting: bool = True) -> T:
         """Do work as `transact` does, on the driver itself."""
-        return _until_done(self.directly, work)
+        return _until_done(partial(self.directly, is_lasting=is_lasting), work)
 
     def settle(self, work: Callable[[Connection, bool], T]) -> T:
         """Do work as `transact` does; when its commit's outcome is not known, once more, and tell it so by True.
@@ -204,9 +209,10 @@ class Database:
                 self.backend.announced(news)
 
     @contextmanager
-    def _direct_transaction(self, *, is_write: bool) -> Iterator[Direct]:
+    def _direct_transaction(self, *, is_write: bool, is_lasting: bool = True) -> Iterator[Direct]:
         with self._readable_errors():
-            with self.backend.turn(is_write=is_write), closing(borrow(self.engine, self.backend.take)) as connection:
+            turn = self.backend.turn(is_write=is_write, is_lasting=is_lasting)
+            with turn, closing(borrow(self.engine, self.backend.take)) as connection:
                 transaction = Direct(self.engine, connection)
                 self.backend.begin(transaction, is_write=is_write)
                 news = self._news = {} if is_write else None

@@ -82,7 +82,7 @@ def acquire(
 
 def renew(database: Database, lease: Lease, duration: timedelta) -> Lease | None:
     """Prolong exactly this term; None when somebody else has begun one."""
-    with database.directly() as direct:
+    with database.directly(is_lasting=False) as direct:
         now = database.now()
         until = now + duration
         renewed = direct.run(_RENEW, {"of": lease.holder, "term": lease.epoch, "until": until, "now": now})
@@ -101,7 +101,7 @@ def stand_by(database: Database, node: str, duration: timedelta) -> None:
     now = database.now()
     until = now + duration
     row = {"name": _standby_name(node), "holder": NOBODY, "node": node, "epoch": 0, "acquired_at": now}
-    with database.directly() as direct:
+    with database.directly(is_lasting=False) as direct:
         if direct.run(_STAND_BY, {"row": row["name"], "until": until, "now": now}) == 0:
             insert_new(direct.core, SchedulerLock, [{**row, "dispatch_lock_until": until, "renewed_at": now}])
 

@@ -90,7 +90,7 @@ class Server:
         self.count = StatementCount(self.engine)
 
     @contextmanager
-    def turn(self, *, is_write: bool) -> Iterator[None]:  # noqa: ARG002  (on SQLite it matters)
+    def turn(self, *, is_write: bool, is_lasting: bool = True) -> Iterator[None]:  # noqa: ARG002  (on SQLite they matter)
         """Keep the connection for one transaction; what is heard in the meantime is told the ears in between."""
         if not self._busy.acquire(timeout=TURN_SECONDS_MAX):
             raise DatabaseUnavailableError(f"database {self.where}: this process has not ended its last transaction")

@@ -63,7 +63,7 @@ class SqliteFile:
         self._queue.waits = call
 
     @contextmanager
-    def turn(self, *, is_write: bool) -> Iterator[None]:
+    def turn(self, *, is_write: bool, is_lasting: bool = True) -> Iterator[None]:
         """Wait until this process may begin its transaction; DatabaseError when the file is not the one it opened."""
         if not is_write:
             self._check_in_place()
@@ -72,7 +72,7 @@ class SqliteFile:
         waited = self._queue.enter()
         try:
             self._check_in_place()
-            with self._opener.waited(waited):
+            with self._opener.waited(waited), nullcontext() if is_lasting else self._opener.unhurried():
                 yield
         finally:
             self._queue.leave()
@@ -203,10 +203,26 @@ class _Opener:
         finally:
             self._have_patience(whole)
 
+    @contextmanager
+    def unhurried(self) -> Iterator[None]:
+        """Have what is committed in here brought to the disk with what comes after it."""
+        if self._synchronous not in ("full", "extra"):
+            yield
+            return
+        self._set("synchronous=NORMAL")
+        try:
+            yield
+        finally:
+            self._set(f"synchronous={self._synchronous.upper()}")
+
     def _have_patience(self, seconds: float) -> None:
         self._patience = seconds
+        self._set(f"busy_timeout={seconds * 1000:.0f}")
+
+    def _set(self, pragma: str) -> None:
+        """Change a setting of the connection, where one is open; one that is opened has the usual ones."""
         if self._held is not None and not self._held.is_closed:
-            self._held.execute(f"PRAGMA busy_timeout={seconds * 1000:.0f}").close()
+            self._held.execute(f"PRAGMA {pragma}").close()
 
     def let_go(self) -> None:
         if self._held is not None:

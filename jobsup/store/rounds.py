@@ -56,6 +56,12 @@ class Round:
     is_repeated: bool = False
     """An earlier try of this round failed, and may be written all the same."""
 
+    @property
+    def is_sign_of_life(self) -> bool:
+        """It says that the worker is there, and writes nothing else."""
+        says = self.started or self.chunks or self.dropped or self.progress or self.results or self.release
+        return not says and not self.claim and not self.is_repeated
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -100,7 +106,7 @@ def exchange(database: Database, worker: Worker, request: Round) -> Answer:
         failpoints.reach("round.before_commit")
         return answer
 
-    answer = database.transact_directly(exchange_all)
+    answer = database.transact_directly(exchange_all, is_lasting=not request.is_sign_of_life)
     failpoints.reach("round.after_commit")
     return answer
 
