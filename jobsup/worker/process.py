@@ -83,6 +83,8 @@ class Program:
         words = _strings(argv)
         self._words = (ctypes.c_char_p * (len(words) + 1))(*words, None)
         self._variables = _strings([f"{name}={value}" for name, value in environment.items()])
+        self._environment = (ctypes.c_char_p * 0)()
+        """The last run's whole: most have as many variables."""
 
     def spawn(self, variables: dict[str, str], streams: tuple[int, int, int]) -> Child | None:
         """Start it, with these variables besides; None when it could not be: why, only `subprocess` tells.
@@ -90,21 +92,28 @@ class Program:
         It calls the C library's own, which Python's holds all threads up for, and which has no folder to start in
         there. Until the new program has begun our thread stands still; the database's goes on meanwhile.
         """
-        libc, attributes = _library()
-        encoded = _strings([f"{name}={value}" for name, value in variables.items()])
-        count = len(self._variables) + len(encoded) + 1
-        environment = (ctypes.c_char_p * count)(*self._variables, *encoded, None)
-        actions = ctypes.create_string_buffer(OPAQUE_BYTES)
-        pid = ctypes.c_int()
-        libc.posix_spawn_file_actions_init(actions)
+        library = _library()
+        environment = self._with(variables)
+        actions, pid = library.actions, library.pid
+        library.init(actions)
         try:
             for target, fd in enumerate(streams):
-                libc.posix_spawn_file_actions_adddup2(actions, _null() if fd < 0 else fd, target)
-            libc.posix_spawn_file_actions_addchdir_np(actions, self._folder)
-            error = libc.posix_spawn(ctypes.byref(pid), self._path, actions, attributes, self._words, environment)
+                library.dup2(actions, _null() if fd < 0 else fd, target)
+            library.chdir(actions, self._folder)
+            error = library.spawn(library.pid_at, self._path, actions, library.attributes, self._words, environment)
         finally:
-            libc.posix_spawn_file_actions_destroy(actions)
+            library.destroy(actions)
         return None if error else Child(pid.value)
+
+    def _with(self, variables: dict[str, str]) -> ctypes.Array[ctypes.c_char_p]:
+        encoded = _strings([f"{name}={value}" for name, value in variables.items()])
+        count = len(self._variables)
+        if len(self._environment) != count + len(encoded) + 1:
+            self._environment = (ctypes.c_char_p * (count + len(encoded) + 1))(*self._variables, *encoded, None)
+        else:
+            for place, one in enumerate(encoded, start=count):
+                self._environment[place] = one
+        return self._environment
 
 
 def find_program(name: str, environment: dict[str, str]) -> str | None:
@@ -146,28 +155,43 @@ def _string(text: str) -> bytes:
     return encoded
 
 
-@functools.cache
-def _library() -> tuple[ctypes.CDLL, ctypes.Array[ctypes.c_char]]:
-    """Return the C library, and what all our processes begin with: a session, no signal ignored or blocked.
+class _Library:
+    """The C library's functions, and what all our processes begin with: a session, no signal ignored or blocked.
 
-    Called before the first spawn, it also makes sure that nothing we inherited is open in any job.
+    Only to spawn lets other threads go on meanwhile: to take turns with them for each small step would take longer.
+    One thread alone spawns, so that what is written down for it need not be made anew each time.
     """
+
+    def __init__(self) -> None:
+        libc, waiting = ctypes.PyDLL(None), ctypes.CDLL(None)
+        self.init = libc.posix_spawn_file_actions_init
+        self.dup2 = libc.posix_spawn_file_actions_adddup2
+        self.chdir = libc.posix_spawn_file_actions_addchdir_np
+        self.destroy = libc.posix_spawn_file_actions_destroy
+        self.spawn = waiting.posix_spawn
+        self.actions = ctypes.create_string_buffer(OPAQUE_BYTES)
+        self.pid = ctypes.c_int()
+        self.pid_at = ctypes.byref(self.pid)
+        self.attributes = attributes = ctypes.create_string_buffer(OPAQUE_BYTES)
+        libc.posix_spawnattr_init(attributes)
+        none, defaults = ctypes.create_string_buffer(OPAQUE_BYTES), ctypes.create_string_buffer(OPAQUE_BYTES)
+        libc.sigemptyset(none)
+        libc.sigemptyset(defaults)
+        for signum in DEFAULT_SIGNALS:
+            libc.sigaddset(defaults, signum)
+        libc.posix_spawnattr_setsigmask(attributes, none)
+        libc.posix_spawnattr_setsigdefault(attributes, defaults)
+        libc.posix_spawnattr_setflags(attributes, ctypes.c_short(_SETSIGDEF | _SETSIGMASK | _SETSID))
+
+
+@functools.cache
+def _library() -> _Library:
+    """Return the C library; made before the first spawn, and then nothing we inherited is open in any job."""
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  (numbers, not paths)
         if int(name) > 2:
             with suppress(OSError):  # the listing's own
                 os.set_inheritable(int(name), False)
-    libc = ctypes.CDLL(None)
-    attributes = ctypes.create_string_buffer(OPAQUE_BYTES)
-    libc.posix_spawnattr_init(attributes)
-    none, defaults = ctypes.create_string_buffer(OPAQUE_BYTES), ctypes.create_string_buffer(OPAQUE_BYTES)
-    libc.sigemptyset(none)
-    libc.sigemptyset(defaults)
-    for signum in DEFAULT_SIGNALS:
-        libc.sigaddset(defaults, signum)
-    libc.posix_spawnattr_setsigmask(attributes, none)
-    libc.posix_spawnattr_setsigdefault(attributes, defaults)
-    libc.posix_spawnattr_setflags(attributes, ctypes.c_short(_SETSIGDEF | _SETSIGMASK | _SETSID))
-    return libc, attributes
+    return _Library()
 
 
 def _popen(
