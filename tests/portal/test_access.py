@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,14 +14,18 @@ from jobsup.config.settings import Config, PortalSettings
 from jobsup.errors import ConfigError, ConflictError, UsageError
 from jobsup.model import Role
 from jobsup.portal import opening
-from jobsup.portal.app import entries
+from jobsup.portal.app import create, entries
 from jobsup.portal.gate import COOKIE
+from jobsup.portal.handles import Handles
 from jobsup.portal.limits import Tries
 from jobsup.portal.routes import Entry
+from jobsup.portal.site import Site
 from jobsup.store import audit, tokens, users
 from jobsup.store.engine import Database
+from tests.support.asgi import Client
 from tests.support.clock import FakeClock
 from tests.support.house import OWN, PASSWORD, PASSWORD_HASH, House
+from tests.support.store import connect
 
 
 @pytest.fixture
@@ -50,6 +55,24 @@ def test_the_session_cookie_is_hidden_from_scripts_and_other_sites(house: House)
     assert cookie.startswith(f"{COOKIE}=")
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
+
+
+def test_behind_a_proxy_the_cookie_goes_over_tls_alone_and_the_browser_is_told_so(db: Database, tmp_path: Path) -> None:
+    users.add(db, "ann", Role.VIEWER, PASSWORD_HASH)
+    address, settings = (
+        "https://jobs.example.org",
+        PortalSettings(behind_proxy=True, allowed_hosts=("jobs.example.org",)),
+    )
+    with closing(Handles(lambda: connect(db), count=1)) as handles:
+        site = Site(Config(path=str(tmp_path / "jobsup.toml"), portal=settings), handles, clock=db.clock)
+        with closing(Client(create(site), base_url=address)) as client:
+            fields = {"name": "ann", "password": PASSWORD}
+            answer = client.post("/login", data=fields, headers={"Origin": address}, follow_redirects=False)
+            cookie = answer.headers["set-cookie"]
+            assert cookie.startswith("__Host-jobsup_session=")
+            assert "Secure" in cookie
+            assert "max-age=" in answer.headers["strict-transport-security"]
+            assert client.get("/account").status_code == 200
 
 
 def test_a_wrong_password_and_an_unknown_name_are_told_alike_and_their_text_is_kept_nowhere(house: House) -> None:
