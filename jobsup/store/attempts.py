@@ -283,7 +283,7 @@ _LOGGED: dict[str, TypeEngine[Any]] = {
     )
 }
 """What a log row has that the row of the dispatch has not."""
-_END = Statement(_ending, each=_ENDED)
+_END = Statement(_ending, each=_ENDED, few_alone=True)
 _LOG = Statement(_logging, each={**_ENDED, **_LOGGED, "of_job": BigInteger(), "hash": String()}, has_bytes=True)
 _END_WITH_LOG = Statement(_ending_with_log, each={**_ENDED, **_LOGGED})
 _DROP_CHUNKS = Statement(lambda given: delete(_C).where(given.among(_C.c.dispatch_id, "runs")))

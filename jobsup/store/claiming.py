@@ -310,7 +310,9 @@ def _make_ours(given: Given) -> Update:
     )
 
 
-_MAKE_OURS = Statement(_make_ours, each={"row_id": BigInteger(), "deadline": UtcDateTime(), "hash": String()})
+_MAKE_OURS = Statement(
+    _make_ours, each={"row_id": BigInteger(), "deadline": UtcDateTime(), "hash": String()}, few_alone=True
+)
 
 
 def _claims(direct: Direct, rows: Sequence[_Row]) -> tuple[Claim, ...]:

@@ -42,6 +42,8 @@ from sqlalchemy.types import TypeEngine
 
 from jobsup.store.array_text import array_text
 
+# So few rows are given to SQLite one by one.
+FEW_ROWS = 8
 BEGIN = "jobsup_begin"
 """The execution option by which a connection of Core's knows how its transaction begins; empty: it has begun."""
 
@@ -125,7 +127,8 @@ class _Made:
 class Statement:
     """A statement that its module keeps; `each` names what is given for each of many rows.
 
-    `has_bytes`: some of that is bytes, for which there is no place in JSON.
+    `has_bytes`: some of that is bytes, for which there is no place in JSON. `few_alone`: SQLite is given a few rows one
+    by one as well, for to unfold JSON takes as long as some rows do.
     """
 
     def __init__(
@@ -134,18 +137,25 @@ class Statement:
         *,
         each: Mapping[str, TypeEngine[Any]] | None = None,
         has_bytes: bool = False,
+        few_alone: bool = False,
     ) -> None:
         self._build = build
         self._has_bytes = has_bytes
+        self._few_alone = few_alone
         self._each = each or {}
-        self._made: dict[str, _Made] = {}
+        self._made: dict[str, tuple[_Made, _Made]] = {}
 
-    def made(self, dialect: Dialect) -> _Made:
-        """Return it in a dialect's words."""
-        found = self._made.get(dialect.name)
-        if found is None:
-            found = self._made[dialect.name] = _make(self._build, self._each, dialect, has_bytes=self._has_bytes)
-        return found
+    def made(self, dialect: Dialect, rows: int = 0) -> _Made:
+        """Return it in a dialect's words, for so many rows."""
+        for_many, for_few = self._made.get(dialect.name) or self._make(dialect)
+        return for_few if 0 < rows <= FEW_ROWS else for_many
+
+    def _make(self, dialect: Dialect) -> tuple[_Made, _Made]:
+        for_many = for_few = _make(self._build, self._each, dialect, is_one_by_one=self._has_bytes)
+        if self._few_alone and dialect.name == "sqlite":
+            for_few = _make(self._build, self._each, dialect, is_one_by_one=True)
+        self._made[dialect.name] = for_many, for_few
+        return for_many, for_few
 
 
 class Held:
@@ -252,7 +262,7 @@ class Direct:
         self.run_columns(statement, self.columns(statement, rows), **given)
 
     def fetch_many(self, statement: Statement, rows: Sequence[Sequence[Any]], **given: Any) -> list[Any]:
-        """Run as `run_many` does what returns rows; returns them as tuples. Not for rows that come one by one."""
+        """Run as `run_many` does what returns rows; returns them as tuples."""
         return self.fetch_columns(statement, self.columns(statement, rows), **given)
 
     def columns(self, statement: Statement, rows: Sequence[Sequence[Any]]) -> Columns:
@@ -265,18 +275,21 @@ class Direct:
 
     def run_columns(self, statement: Statement, columns: Columns, **given: Any) -> None:
         """Run as `run_many` does what `columns` made ready for this statement, or for one that is given more."""
-        made = statement.made(self.dialect)
+        made = statement.made(self.dialect, _length(columns))
         if self.is_server or not made.is_one_by_one:
             self._execute(made.text, self._together(made, columns, given))
-            return
-        same = _processed(made, given)
-        by_place = [columns[name] if name in columns else repeat(same[name]) for name in made.names]
-        self._execute(made.text, list(zip(*by_place, strict=False)), is_many=True)
+        else:
+            self._execute(made.text, _apart(made, columns, given), is_many=True)
 
     def fetch_columns(self, statement: Statement, columns: Columns, **given: Any) -> list[Any]:
         """Run as `fetch_many` does what `columns` made ready."""
-        made = statement.made(self.dialect)
-        answered = self._execute(made.text, self._together(made, columns, given)).fetchall()
+        made = statement.made(self.dialect, _length(columns))
+        answered: list[Any] = []
+        if self.is_server or not made.is_one_by_one:
+            answered = self._execute(made.text, self._together(made, columns, given)).fetchall()
+        else:
+            for values in _apart(made, columns, given):
+                answered += self._execute(made.text, values).fetchall()
         return _converted(answered, made.results)
 
     def _together(self, made: _Made, columns: Columns, given: Mapping[str, Any]) -> Any:
@@ -323,9 +336,9 @@ def _as_of_core(dialect: Dialect, error: Exception, *, is_gone: bool) -> DBAPIEr
 
 
 def _make(
-    build: Callable[[Given], Executable], each: Mapping[str, TypeEngine[Any]], dialect: Dialect, *, has_bytes: bool
+    build: Callable[[Given], Executable], each: Mapping[str, TypeEngine[Any]], dialect: Dialect, *, is_one_by_one: bool
 ) -> _Made:
-    given = Given(each, is_server=dialect.name != "sqlite", is_one_by_one=has_bytes)
+    given = Given(each, is_server=dialect.name != "sqlite", is_one_by_one=is_one_by_one)
     compiled: Any = _compiled(build(given), dialect)
     processors: dict[str, Processor] = {}
     constants: dict[str, Any] = {}
@@ -343,7 +356,7 @@ def _make(
         binds=tuple(processors.items()),
         results=tuple((place, processor) for place, processor in results if processor is not None),
         each=tuple((name, _bind_each(type_, dialect)) for name, type_ in each.items()),
-        is_one_by_one=has_bytes,
+        is_one_by_one=is_one_by_one,
     )
 
 
@@ -403,6 +416,16 @@ def _processed(made: _Made, given: Mapping[str, Any]) -> dict[str, Any]:
     for name, processor in made.binds:
         values[name] = processor(values[name])
     return values
+
+
+def _length(columns: Columns) -> int:
+    return len(next(iter(columns.values())))
+
+
+def _apart(made: _Made, columns: Columns, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Return what SQLite is given for each row, by place."""
+    same = _processed(made, given)
+    return list(zip(*[columns.get(name) or repeat(same[name]) for name in made.names], strict=False))
 
 
 def _column(values: Sequence[Any], processor: Processor | None) -> Sequence[Any]:

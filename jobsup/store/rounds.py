@@ -162,7 +162,7 @@ def _exchange(direct: Direct, worker: Worker, request: Round, now: datetime, clo
     return Answer(
         claims=claims,
         refused=frozenset(refused),
-        makes_work=any(ended.makes_work for ended in ends.values()),
+        makes_work=any([ended.makes_work for ended in ends.values()]),  # noqa: C419  (a list is quicker)
         cancels=_cancels(direct, worker) if request.watch_cancels else {},
         next_available_at=next_available_at,
         is_registered=is_registered,
@@ -213,6 +213,7 @@ def _ours(given: Given) -> Update:
 _STARTED = Statement(
     lambda given: _ours(given).values(started_at=given.each("began_at")),
     each={"row_id": BigInteger(), "began_at": UtcDateTime()},
+    few_alone=True,
 )
 _PROGRESS = Statement(
     lambda given: _ours(given).values(progress=given.each("fraction"), progress_text=given.each("words")),

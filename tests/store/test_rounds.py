@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from jobsup.model import CapturedOutput, Overlap, Reason, RunResult, Source, Status
 from jobsup.store import claiming, rescue
+from jobsup.store.direct import FEW_ROWS
 from jobsup.store.engine import Database
 from jobsup.store.rounds import Answer, Round, Worker, exchange
 from tests.store.test_races import at_once
-from tests.support.store import add_dispatch, add_job, add_worker, connect, dispatch_row, dispatches_of, log_row
+from tests.support.store import (
+    START,
+    add_dispatch,
+    add_job,
+    add_worker,
+    connect,
+    dispatch_row,
+    dispatches_of,
+    log_row,
+)
 
 RUNS = 30
 A, B = Worker("worker-aaaaa", "here"), Worker("worker-bbbbb", "here")
@@ -101,3 +112,27 @@ def test_many_ends_in_one_round_keep_each_its_own_output(db: Database) -> None:
         assert log is not None
         assert bytes(log["log_output"]) == bytes([each % 256, 0, 255])
         assert (log["stream_marks"], log["result"], log["cpu_user"]) == ([[3, 1]], result.result, 0.25)
+
+
+@pytest.mark.parametrize("number", [1, FEW_ROWS, FEW_ROWS + 1])
+def test_a_round_of_any_number_starts_ends_and_claims_each_run(db: Database, number: int) -> None:
+    job = add_job(db, overlap=Overlap.ALLOW)
+    add_worker(db)
+    ours = [add_dispatch(db, job, Status.IN_PROGRESS) for _ in range(number)]
+    others = [add_dispatch(db, job, Status.IN_PROGRESS, worker_id="worker-ccccc") for _ in range(number)]
+    waiting = [add_dispatch(db, job) for _ in range(number)]
+    exchange(db, A, Round(started=dict.fromkeys((*ours, *others), START - timedelta(minutes=1))))
+    assert {dispatch_row(db, run)["started_at"] for run in ours} == {START - timedelta(minutes=1)}
+    assert {dispatch_row(db, run)["started_at"] for run in others} == {START}
+    answer = exchange(db, A, Round(results=ended(db, [*ours, *others]), claim=number))
+    assert answer.refused == frozenset(others)
+    assert [claim.dispatch_id for claim in answer.claims] == waiting
+    for run in (*ours, *others):
+        row, log = dispatch_row(db, run), log_row(db, run)
+        is_ours = run in ours
+        assert row["status"] == (Status.COMPLETED if is_ours else Status.IN_PROGRESS)
+        assert (log is not None) is is_ours
+    for run in waiting:
+        row = dispatch_row(db, run)
+        assert (row["status"], row["worker_id"], row["claimed_at"]) == (Status.IN_PROGRESS, A.worker_id, db.now())
+        assert row["deadline_at"] == db.now() + timedelta(seconds=600)

@@ -18,4 +18,5 @@ def test_after_a_rehearsal_no_worker_makes_a_statement_that_each_run_needs(monke
 
     monkeypatch.setattr(direct, "_make", refuse)
     for statement in STATEMENTS:
-        assert statement.made(sqlite.dialect()).text
+        for rows in (1, 1000):
+            assert statement.made(sqlite.dialect(), rows).text
