@@ -24,6 +24,8 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 STATES_GONE = frozenset("ZXx")
+STATE_RUNS = "R"
+"""It has a processor, or wants one."""
 
 
 @dataclass(frozen=True, slots=True)

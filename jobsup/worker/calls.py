@@ -135,7 +135,7 @@ class Calls:
         for runner in self.runners.all:
             if self._look_at(runner) <= now:
                 self._pump(runner)
-                if self._placement.stalls_at(runner) <= now:
+                if self._placement.stalls_at(runner) <= now and not self._placement.is_excused(runner):
                     self._part(runner)
         self.send()
 

@@ -11,6 +11,8 @@ QUICK_SECONDS = 0.005
 """Calls of a function that take no longer on average may wait behind each other."""
 LEARNING = 0.2
 """The weight of a call in the average of its function."""
+LEARNING_QUICK = 0.5
+"""The weight of one below the average: the first call of a function, which imports it, is soon forgotten."""
 FUNCTIONS_MAX = 10_000
 """Functions whose average is kept."""
 
@@ -33,7 +35,7 @@ class Durations:
         """Hear how long a call took."""
         function = job.python or ""
         before = self._seconds.get(function, seconds)
-        self._seconds[function] = before + (seconds - before) * LEARNING
+        self._seconds[function] = before + (seconds - before) * (LEARNING if seconds > before else LEARNING_QUICK)
         self._seconds.move_to_end(function)
         if len(self._seconds) > FUNCTIONS_MAX:
             self._seconds.popitem(last=False)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from jobsup.config.settings import WorkerSettings
 from jobsup.model import JobSpec
+from jobsup.runtime import procs
 from jobsup.runtime.service import Loop
 from jobsup.worker.confinement import confinement_of
 from jobsup.worker.durations import QUICK_SECONDS, Durations
@@ -20,6 +21,8 @@ STALL_SECONDS = 0.01
 """How long calls wait behind one of whose function nothing is known."""
 STALL_SECONDS_QUICK = 0.05
 """How long they wait behind one that is usually quick: rather the machine is busy than the call long."""
+STALL_SECONDS_BUSY = 0.5
+"""How long they wait behind one that is usually quick and only wants a processor: another runner would want one too."""
 READY_SECONDS_MAX = 10.0
 """A runner that has not begun to serve by then is not counted on."""
 QUEUE_MAX = 64
@@ -116,7 +119,19 @@ class Placement:
         """Return when its first call has kept the others waiting for too long."""
         if len(runner.queue) < 2 or not runner.is_ready:
             return math.inf
-        return runner.head_since + self._patience(runner)
+        return max(runner.head_since + self._patience(runner), runner.excused_until)
+
+    def is_excused(self, runner: Runner) -> bool:
+        """Say whether rather the machine is busy than its call long; it stalls again a little later then."""
+        now, head = self.loop.monotonic(), runner.head
+        is_quick = head is not None and not runner.is_slow and self.durations.known(head.claim.job) is not None
+        if not is_quick or now >= runner.head_since + STALL_SECONDS_BUSY:
+            return False
+        process = procs.stat(runner.pid)
+        if process is None or process.state != procs.STATE_RUNS:
+            return False
+        runner.excused_until = now + STALL_SECONDS
+        return True
 
     def is_stuck(self, runner: Runner) -> bool:
         """Say whether it seems that it never begins to serve."""
@@ -131,7 +146,8 @@ class Placement:
                 self.runners.discard(runner)
 
     def _keeps_waiting(self, runner: Runner, now: float) -> bool:
-        return runner.is_slow or (runner.is_ready and now > runner.head_since + self._patience(runner))
+        late_at = max(runner.head_since + self._patience(runner), runner.excused_until)
+        return runner.is_slow or (runner.is_ready and now > late_at)
 
     def _patience(self, runner: Runner) -> float:
         head = runner.head

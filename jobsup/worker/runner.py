@@ -81,6 +81,8 @@ class Runner:
     cpu_system: float = 0.0
     head_since: float = 0.0
     """Since when the first of its calls may run."""
+    excused_until: float = 0.0
+    """Until then it does not count how long that one takes."""
     look_at: float = math.inf
     """When its answers are looked for, should it not say by then that there are some."""
     long: deque[bytes] = field(default_factory=deque)

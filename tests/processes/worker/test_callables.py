@@ -333,6 +333,15 @@ def test_no_call_waits_for_another_that_takes_long(wide: Bench) -> None:
     assert len({(wide.execution(run) or {})["result"] for run in runs}) == 6
 
 
+def test_calls_stay_behind_one_that_is_usually_quick_while_it_only_wants_a_processor(wide: Bench) -> None:
+    quick = [wide.run(python="tasks:spins", kwargs={"seconds": 0}) for _ in range(10)]
+    assert {wide.until_ended(run)["status"] for run in quick} == {"COMPLETED"}
+    at = timedelta(seconds=0.5)
+    busy = [wide.run(python="tasks:spins", kwargs={"seconds": each}, at=at) for each in (0, 0, 0.15, *[0] * 10)]
+    assert {wide.until_ended(run)["status"] for run in busy} == {"COMPLETED"}
+    assert len({(wide.execution(run) or {})["pid"] for run in busy}) == 1
+
+
 def test_ending_one_call_harms_none_that_shares_its_runner(wide: Bench) -> None:
     at = timedelta(seconds=0.3)
     stuck = wide.run(python="tasks:sleeps", timeout=timedelta(seconds=0.3), at=at)
