@@ -23,6 +23,8 @@ NICENESS = 10
 """Whoever asks gives way: what the asking itself costs is not the portal's doing."""
 RECEIVE_BYTES = 1 << 16
 CONNECT_SECONDS = 30.0
+AGAIN_SECONDS = 1.0
+"""Until a stream that was sent away is asked for once more."""
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
 _TAG = re.compile(rb"\r\netag: ([^\r]+)", re.IGNORECASE)
 
@@ -53,7 +55,9 @@ class Answers:
     cut: int = 0
     """Connections that ended before an answer was whole."""
     streamed: int = 0
-    """Streams that were open at the end."""
+    """Streams that were open at the end, each begun with a 200."""
+    again: int = 0
+    """Streams that were sent away and asked for once more, as a browser does."""
     cpu_seconds: float = 0.0
     """What the asking cost."""
 
@@ -121,6 +125,23 @@ class _Connection:
         return head
 
 
+class _Stream:
+    """One client that follows a log."""
+
+    def __init__(self, port: int, request: bytes) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), CONNECT_SECONDS)
+        self.socket.sendall(request)
+        self.socket.setblocking(False)
+        self.status = 0
+        """What its answer began with."""
+
+    def take(self, data: bytes) -> bool:
+        """Add what came; False: it has ended, or was sent away."""
+        if data and not self.status:
+            self.status = int(data[9:12])
+        return bool(data) and self.status == 200
+
+
 class _Crowd:
     """All of them."""
 
@@ -130,7 +151,9 @@ class _Crowd:
         self.selector = selectors.DefaultSelector()
         self.texts = [_text(path, headers) for path, headers in order.requests]
         self.tags: dict[int, bytes] = {}
-        self.streams = {self._stream() for _ in range(order.streams)}
+        self.streams: set[_Stream] = set()
+        self.due_streams = [0.0] * order.streams
+        """When streams that are to be opened are; a heap."""
 
     def ask(self) -> Answers:
         order = self.order
@@ -150,9 +173,12 @@ class _Crowd:
                     self._send(clients[number], turn % len(self.texts))
                     turn += 1
                 heapq.heappush(due, (max(at + pace, now), number))
+            while self.due_streams and self.due_streams[0] <= now:
+                heapq.heappop(self.due_streams)
+                self._open_stream()
             self._listen(max(0.0, min(due[0][0], stop) - time.monotonic()))
         self.answers.seconds = time.monotonic() - began
-        self.answers.streamed = len(self.streams)
+        self.answers.streamed = sum(stream.status == 200 for stream in self.streams)
         self.answers.cpu_seconds = time.process_time()
         return self.answers
 
@@ -174,10 +200,9 @@ class _Crowd:
                 continue
             except OSError:
                 data = b""
-            if client is None:
-                if not data:
-                    self.selector.unregister(key.fileobj)
-                    self.streams.discard(key.fileobj)  # type: ignore[arg-type]
+            if isinstance(client, _Stream):
+                if not client.take(data):
+                    self._close_stream(client)
             elif not data:
                 self._again(client)
             elif head := client.take(data):
@@ -195,13 +220,17 @@ class _Crowd:
         client.open()
         self.selector.register(client.socket, selectors.EVENT_READ, client)
 
-    def _stream(self) -> socket.socket:
-        path, headers = self.order.stream
-        made = socket.create_connection(("127.0.0.1", self.order.port), CONNECT_SECONDS)
-        made.sendall(_text(path, headers) + b"\r\n")
-        made.setblocking(False)
-        self.selector.register(made, selectors.EVENT_READ, None)
-        return made
+    def _open_stream(self) -> None:
+        stream = _Stream(self.order.port, _text(*self.order.stream) + b"\r\n")
+        self.selector.register(stream.socket, selectors.EVENT_READ, stream)
+        self.streams.add(stream)
+
+    def _close_stream(self, stream: _Stream) -> None:
+        self.answers.again += 1
+        self.selector.unregister(stream.socket)
+        stream.socket.close()
+        self.streams.discard(stream)
+        heapq.heappush(self.due_streams, time.monotonic() + AGAIN_SECONDS)
 
 
 def _text(path: str, headers: dict[str, str]) -> bytes:

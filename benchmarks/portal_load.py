@@ -234,7 +234,8 @@ def of_schedule(portal: Portal, seconds: float) -> list[Figure]:
         Figure("answers", mean(each.rate() for each in asked), "per second"),
         *_by_status(asked),
         Figure("other answers, and connections cut", sum(_odd(each) for each in asked), "", 0),
-        Figure("streams open at the end", min(each.streamed for each in asked), ""),
+        Figure("streams open at the end", min(each.streamed for each in asked), "", STREAMS, is_least=True),
+        Figure("streams that were asked for once more", sum(each.again for each in asked), ""),
         Figure("the portal's processor time", mean(spent / answers.seconds for answers, spent in told), "cores"),
         Figure("the asking's own", mean(each.cpu_seconds / each.seconds for each in asked), "cores"),
     ]

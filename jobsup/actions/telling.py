@@ -97,7 +97,8 @@ def _skipped(run: RunRow, subject: str) -> str:
 
 def _say_waiting(teller: Teller, facts: JobFacts, run: RunRow, subject: str) -> None:
     if run.available_at > teller.now:
-        teller.say(f"{subject} waits for {_delay(run)} at {rfc3339(run.available_at)} at the earliest.")
+        now = f"; `jobsup retry {run.id}` starts it now" if run.retry_of else ""
+        teller.say(f"{subject} waits for {_delay(run)} at {rfc3339(run.available_at)} at the earliest{now}.")
         return
     if run.source is Source.BACKFILL and facts.is_paused(teller.now):
         teller.say(f"{subject} waits for the end of a pause: the job is {pause_words(facts)}.")

@@ -63,14 +63,15 @@ class Gate:
 
     async def _look(self, call: Call) -> Response:
         """Answer who only wants to see something; in a crowd with what the same visitor got a moment ago."""
-        handles, repeats, key = self._site.handles, self._site.repeats, key_of(call.request)
+        handles, repeats = self._site.handles, self._site.repeats
+        key = b"" if self._entry.is_stream else key_of(call.request)
         if handles.are_crowded:
             repeats.crowd()
         known = await repeats.find(key)
         if known is not None:
             self._pace(known.token)
             return known.response
-        if handles.are_overrun:
+        if handles.are_overrun and not self._entry.is_stream:
             raise NotNowError("too much is asked of this portal at the moment", 0)
         with repeats.making(key) as keep:
             response = await self._admit(call)

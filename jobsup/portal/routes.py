@@ -43,5 +43,7 @@ class Entry:
     """For the API's document: in what form."""
     needs_database: bool = True
     """False: who asks is not looked up, and it is answered also when so much is asked that others are not."""
+    is_stream: bool = False
+    """Whether its answer comes bit by bit: nobody else can be given it, and to open it is not refused in a rush."""
     has_key: bool = False
     """For the API: whether it takes an idempotency key."""

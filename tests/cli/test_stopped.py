@@ -404,6 +404,7 @@ def test_why_tells_the_chain_of_attempts_and_what_the_last_waits_for(folder: Pat
         assert "Attempt 1 (run 1) was lost" in text
         assert "its worker was lost" in text
         assert "Attempt 2 (run 2) waits for its retry delay" in text
+        assert "`jobsup retry 2` starts it now." in text
 
 
 def test_why_tells_that_no_worker_serves_the_queue(folder: Path, rows: Database) -> None:

@@ -14,7 +14,7 @@ import pytest
 from starlette.responses import Response
 
 from jobsup.config.settings import Config
-from jobsup.model import Role
+from jobsup.model import Role, Status
 from jobsup.portal.app import create
 from jobsup.portal.call import csrf_of
 from jobsup.portal.gate import COOKIE
@@ -24,7 +24,7 @@ from jobsup.portal.site import Site
 from jobsup.store import tokens, users
 from jobsup.store.engine import Database
 from tests.support.clock import FakeClock
-from tests.support.store import add_job, connect, create_database
+from tests.support.store import add_dispatch, add_job, add_log, connect, create_database
 
 ORIGIN = "http://127.0.0.1"
 THREADS = 8
@@ -169,6 +169,21 @@ def test_an_overrun_portal_still_gives_what_it_has(portal: Crowded) -> None:
                 assert (await client.get("/jobs", headers=portal.signed_in())).status_code == 200
                 refused = await client.get("/runs", headers=portal.signed_in())
                 assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+
+    portal.story(story)
+
+
+def test_a_hundred_who_follow_a_run_at_once_are_all_let_in(portal: Crowded) -> None:
+    """As after a restart of the portal, when every browser comes back in one second."""
+    run = add_dispatch(portal.database, add_job(portal.database), Status.COMPLETED)
+    add_log(portal.database, run, b"hello\n")
+
+    async def story(client: httpx.AsyncClient) -> None:
+        bearer = {"Authorization": f"Bearer {portal.token}"}
+        path = f"/api/v1/runs/{run}/stream"
+        answers = await asyncio.gather(*(client.get(path, headers=bearer) for _ in range(100)))
+        assert {answer.status_code for answer in answers} == {200}
+        assert all("event: end" in answer.text for answer in answers)
 
     portal.story(story)
 

@@ -166,7 +166,7 @@ RETRY_RUN = Operation(
     "POST",
     "/runs/{id:int}/retry",
     retry_run,
-    "Run it once more.",
+    "Run it once more; a retry that waits for its time starts now.",
     Role.OPERATOR,
     "run",
     verb="run.retry",

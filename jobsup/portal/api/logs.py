@@ -152,8 +152,18 @@ def _number(call: Call) -> int:
 
 
 def _entry(path: str, handler: Handler, summary: str, *, name: str, query: Any, media: str = "") -> Entry:
-    where, kind = f"/api/v1/runs/{{id:int}}/{path}", media or "application/json"
-    return Entry("GET", where, handler, Role.VIEWER, summary, "read", name=name, query=query, media=kind)
+    return Entry(
+        "GET",
+        f"/api/v1/runs/{{id:int}}/{path}",
+        handler,
+        Role.VIEWER,
+        summary,
+        "read",
+        name=name,
+        query=query,
+        media=media or "application/json",
+        is_stream=bool(media),
+    )
 
 
 ENTRIES = (

@@ -105,8 +105,8 @@ def _id(call: Call) -> int:
 
 ENTRIES = (
     Entry("GET", "/runs/{id:int}", run, Role.VIEWER),
-    Entry("GET", "/runs/{id:int}/output", raw, Role.VIEWER),
-    Entry("GET", "/runs/{id:int}/follow", follow, Role.VIEWER),
+    Entry("GET", "/runs/{id:int}/output", raw, Role.VIEWER, is_stream=True),
+    Entry("GET", "/runs/{id:int}/follow", follow, Role.VIEWER, is_stream=True),
     Entry("POST", "/runs/{id:int}/cancel", cancel, Role.OPERATOR),
     Entry("POST", "/runs/{id:int}/retry", retry, Role.OPERATOR),
 )
