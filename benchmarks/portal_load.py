@@ -6,7 +6,8 @@
 
 One instance with its portal. First a job prints so much of which 64 MiB are kept (`output_limit`), and its output is
 read at both ends, in the middle and by search, with the memory of the portal's process looked at before and after.
-Then jobs that start each second are timed alone and, in turn, beside 100 followed logs and 1,000 requests a second, of
+Then jobs that start each second are timed alone and, in turn, beside 100 who follow a log that grows by a line a
+second, and 1,000 requests a second, of
 pages that four people's browsers have already and of documents. The portal may send away what is too much (503); the
 schedule must not be later for it.
 """
@@ -72,7 +73,7 @@ max_retries = 0
 
 [[job]]
 name = "listens"
-command = "echo begin; sleep 3600"
+command = "while :; do echo a line; sleep 1; done"
 timeout = "none"
 max_retries = 0
 """

@@ -16,8 +16,15 @@ LOOK_SECONDS = 0.05
 FEW_RUNS = 10
 """With more runs that are followed each is looked at less often, so that all together cost no more."""
 IDLE_LOOK_SECONDS = 0.5
+STRETCH_BYTES = 64 * 1024
+"""What is read of a run at once."""
+READS_MAX = 8
+"""Stretches of a run that are kept for others until it has changed: whoever follows its end reads the same one."""
 BUSY_SECONDS = 20.0
 """Without output for so long, a run is looked at less often."""
+
+
+Found = tuple[log_ranges.Extent, list[log_ranges.Piece]]
 
 
 class Watches:
@@ -49,6 +56,19 @@ class Watches:
         finally:
             watch.followers -= 1
 
+    async def read(self, run_id: int, place: int) -> Found:
+        """Read on from a place, once for all who are there while the run is watched."""
+        work = partial(log_ranges.forward, dispatch_id=run_id, start=place, length=STRETCH_BYTES)
+        watch = self._of_run.get(run_id)
+        if watch is None:  # it could not be looked at: who reads it is told why
+            return await self._handles.ask(work)
+        found = watch.reads.get(place)
+        if found is None or _has_failed(found):
+            found = watch.reads[place] = asyncio.ensure_future(self._handles.ask(work))
+            if len(watch.reads) > READS_MAX:
+                del watch.reads[next(iter(watch.reads))]
+        return await asyncio.shield(found)
+
     def _begin(self, run_id: int) -> _Watch:
         watch = self._of_run[run_id] = _Watch()
         watch.task = asyncio.create_task(self._look_on(run_id, watch))
@@ -76,6 +96,10 @@ class Watches:
             await asyncio.wait_for(self._draining.wait(), min(1.0, seconds))
 
 
+def _has_failed(found: asyncio.Future[Found]) -> bool:
+    return found.done() and (found.cancelled() or found.exception() is not None)
+
+
 class _Watch:
     """One run that is followed."""
 
@@ -83,8 +107,11 @@ class _Watch:
         self.change = asyncio.Event()
         """Of the next change: it is taken before looking, or what happens meanwhile is missed."""
         self.followers = 0
+        self.reads: dict[int, asyncio.Future[Found]] = {}
+        """What lies behind some places, as of the last change."""
         self.task: asyncio.Task[None] | None = None
 
     def tell(self) -> None:
+        self.reads.clear()
         self.change.set()
         self.change = asyncio.Event()

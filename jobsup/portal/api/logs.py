@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,10 +22,9 @@ from jobsup.portal.routes import Entry, Handler
 from jobsup.portal.streams import Look, stream
 from jobsup.portal.views.log import NEEDLE_CHARS_MAX, search
 from jobsup.store import log_ranges
-from jobsup.store.engine import Database
 
-PIECE_BYTES_MAX = 64 * 1024
-"""Of one event of a stream."""
+BEHIND_ALL = 1 << 62
+"""A place that no output gets to."""
 STRETCH_BYTES_DEFAULT = 64 * 1024
 FROM = whole("The first byte's place.", 0, RUN_ID_MAX)
 STRETCH = {"from": FROM, "len": whole("How many bytes.", 1, log_ranges.RANGE_BYTES_MAX)}
@@ -71,8 +70,9 @@ async def follow(call: Call) -> Response:
     last = call.request.headers.get("last-event-id", "")
     place = int(last) if last.isascii() and last.isdigit() and len(last) < 19 else given.get("from", 0)
     await call.ask(lambda database: log_ranges.extent(database, number))  # there is such a run
-    ear = _Ear(number, place, follow=given.get("follow", True), wants_output=given.get("output", True))
-    return stream(call, number, ear.look)
+    place = place if given.get("output", True) else BEHIND_ALL
+    ear = _Ear(place, follow=given.get("follow", True))
+    return stream(call, number, ear)
 
 
 async def output(call: Call) -> Response:
@@ -110,16 +110,10 @@ async def kept(call: Call, number: int, start: int, stop: int) -> AsyncIterator[
 class _Ear:
     """One stream's reader: what it has sent so far."""
 
-    number: int
     place: int
     follow: bool
-    wants_output: bool
 
-    def look(self, database: Database) -> Look:
-        if not self.wants_output:
-            extent = log_ranges.extent(database, self.number)
-            return Look("", end=_end(extent) if extent.is_final or not self.follow else "")
-        extent, pieces = log_ranges.forward(database, self.number, self.place, PIECE_BYTES_MAX)
+    def take(self, extent: log_ranges.Extent, pieces: Sequence[log_ranges.Piece]) -> Look:
         if not pieces:
             return Look("", end=_end(extent) if extent.is_final or not self.follow else "")
         self.place = pieces[-1].end

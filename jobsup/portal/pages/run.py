@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from starlette.responses import Response, StreamingResponse
@@ -21,8 +21,6 @@ from jobsup.portal.views.run import run_of
 from jobsup.portal.views.words import command, told, why
 from jobsup.store import log_ranges
 from jobsup.store.engine import Database
-
-EVENT_BYTES = 64 * 1024
 
 
 async def run(call: Call) -> Response:
@@ -54,7 +52,7 @@ async def follow(call: Call) -> Response:
     if not actions.is_run_id(place):
         raise NotFoundError(f"{place[:40]!r} is no place in the output of run {run_id}")
     await call.ask(lambda database: log_ranges.extent(database, run_id))  # there is such a run
-    return stream(call, run_id, partial(_look, run_id=run_id, reader=Reader(int(place), style)))
+    return stream(call, run_id, _Eye(Reader(int(place), style)))
 
 
 async def cancel(call: Call) -> Response:
@@ -75,14 +73,24 @@ async def retry(call: Call) -> Response:
     return call.go(f"/runs/{new}", said)
 
 
-def _look(database: Database, *, run_id: int, reader: Reader) -> Look:
-    extent, pieces = log_ranges.forward(database, run_id, reader.next_place, EVENT_BYTES)
-    is_last = extent.is_final and (not pieces or pieces[-1].end >= extent.total)
-    tokens = as_json(reader.read(pieces, is_final=is_last))
-    text = f"id: {reader.place};{reader.style}\ndata: {json.dumps(tokens)}\n\n" if tokens else ""
-    if not tokens and extent.is_final:
-        return Look("", end=f"event: end\ndata: {json.dumps(extent.status)}\n\n")
-    return Look(text, is_behind=bool(tokens) and (reader.place < extent.total or extent.is_final))
+class _Eye:
+    """The reader of one page: it has the output drawn as lines and colours."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    @property
+    def place(self) -> int:
+        return self._reader.next_place
+
+    def take(self, extent: log_ranges.Extent, pieces: Sequence[log_ranges.Piece]) -> Look:
+        reader = self._reader
+        is_last = extent.is_final and (not pieces or pieces[-1].end >= extent.total)
+        tokens = as_json(reader.read(pieces, is_final=is_last))
+        text = f"id: {reader.place};{reader.style}\ndata: {json.dumps(tokens)}\n\n" if tokens else ""
+        if not tokens and extent.is_final:
+            return Look("", end=f"event: end\ndata: {json.dumps(extent.status)}\n\n")
+        return Look(text, is_behind=bool(tokens) and (reader.place < extent.total or extent.is_final))
 
 
 async def _kept(call: Call, run_id: int, extent: log_ranges.Extent) -> AsyncIterator[bytes]:
