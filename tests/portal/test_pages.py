@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobsup.model import On, ParamSpec, Role, ScheduleSpec, Status
+from jobsup.model import On, ParamSpec, Role, ScheduleSpec, Source, Status
 from jobsup.store import audit, overview
 from jobsup.store.engine import Database
 from jobsup.store.jobs import get_job
@@ -78,6 +78,21 @@ def test_the_first_page_tells_what_fails_since_when_and_what_is_late(
     assert "disk still full" in page
     assert "× 2" in page
     assert "not dispatched yet" in page
+
+
+def test_a_failed_run_whose_retry_waits_is_gone_on_with_from_every_page(
+    db: Database, clock: FakeClock, visit: Browser
+) -> None:
+    job = add_job(db, "backup")
+    failed = add_dispatch(db, job, Status.FAILED, completed_at=clock.now())
+    shape = {"source": Source.RETRY, "retry_of": failed, "available_at": clock.now() + timedelta(hours=1)}
+    waiting = add_dispatch(db, job, Status.PENDING, **shape)
+    assert f'action="/runs/{failed}/retry"' in visit.text("/")
+    assert "Start now" in visit.text(f"/runs/{waiting}")
+    assert visit.post(f"/runs/{failed}/retry").headers["location"] == f"/runs/{waiting}"
+    assert "Start now" not in visit.text(f"/runs/{waiting}")
+    (row, *_) = audit.entries(db)
+    assert (row.verb, row.subject, row.outcome) == ("run.retry", str(failed), "done")
 
 
 def test_jobs_are_filtered_by_the_address(db: Database, visit: Browser) -> None:
