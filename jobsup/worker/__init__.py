@@ -9,7 +9,11 @@ A run is claimed (committed) before it is started, and lives through the phases 
 
     running -> (terminating -> killed) -> draining -> ended
 
-It has ended when its process has exited (never: when its pipes are closed), what it left behind is gone, and what
+Calls of Python functions that are over in no time are handed to a runner many at once, and wait there behind each
+other (`calls`, `placement`); so long as one has not begun it can be taken back, and what came of it lies in memory that
+both share (`board`).
+
+A run has ended when its process has exited (never: when its pipes are closed), what it left behind is gone, and what
 it printed is read. Commands are spawned by `command`; Python callables are called by `runner` in a process that
 imported them once. An end is kept until the database has it; one that comes too late is refused there and dropped.
 

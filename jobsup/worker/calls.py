@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Protocol
 
@@ -366,7 +366,7 @@ class Calls:
                 self._head_begins(runner, ended)
             self._await_answers(runner)
 
-    def _settle(self, runner: Runner, run: Run, answer: Answer, moment: tuple[datetime, float]) -> None:
+    def _settle(self, runner: Runner, run: Run, answer: Answer, moment: tuple[float, float]) -> None:
         for stream, written in ((STDOUT, answer.out), (STDERR, answer.err)):
             if (written != runner.settled[stream] or runner.held[stream]) and (data := runner.owed(stream, written)):
                 run.take(stream, data)
@@ -432,16 +432,18 @@ class Calls:
         self._start_again(again)
 
 
-def _moment(clock: Clock) -> tuple[datetime, float]:
-    return clock.now(), clock.monotonic()
+def _moment(clock: Clock) -> tuple[float, float]:
+    """Return what both our clocks say: seconds of the epoch, and of the monotonic one."""
+    return clock.now().timestamp(), clock.monotonic()
 
 
-def _exit_of(answer: Answer, run: Run, moment: tuple[datetime, float]) -> Exit:
+def _exit_of(answer: Answer, run: Run, moment: tuple[float, float]) -> Exit:
     """Read what a runner said of a call, with its instants by our clock, which said `moment` by both its ways."""
-    run.begin_at(*moment, answer.began)
+    epoch = moment[0] - moment[1]
+    run.begin_at(datetime.fromtimestamp(epoch + answer.began, UTC), answer.began)
     said = answer.ending
     return Exit(
-        at=run.started_at + timedelta(seconds=answer.ended - answer.began),
+        at=datetime.fromtimestamp(epoch + answer.ended, UTC),
         code=said.get("exit_code"),
         reason=Reason(said["reason"]) if "reason" in said else Reason.NONE,
         error=said.get("error"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum
 from resource import RUSAGE_SELF, getrusage, struct_rusage
 from signal import SIGKILL, Signals
@@ -139,9 +139,9 @@ class Run:
         self.started, self.started_at = now, clock.now()
         self.deadline = None if timeout is None else now + timeout.total_seconds()
 
-    def begin_at(self, at: datetime, now: float, began: float) -> None:
-        """Put right when it began: it is `at`, and `now` on the clock that says when it `began`."""
-        self.started, self.started_at = began, at - timedelta(seconds=max(0.0, now - began))
+    def begin_at(self, at: datetime, began: float) -> None:
+        """Put right when it began."""
+        self.started, self.started_at = began, at
 
     @property
     def is_call(self) -> bool:
