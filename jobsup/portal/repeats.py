@@ -1,8 +1,9 @@
-"""Answers that are given again: while many ask at once, who asks the same within a second gets the same.
+"""Answers that are given again: while many ask at once, who asks the same within two seconds gets the same.
 
 Alone, nobody gets anything but a fresh answer. In a crowd one look at the database serves all who ask for one thing
 with one and the same cookie or token, so that a thousand requests a second cost little more than their transport. A
-change made through this portal ends what is remembered; one made elsewhere is seen a second later at most.
+change made through this portal ends what is remembered; one made elsewhere is seen two seconds later at most, where
+a page that keeps itself up asks every five.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from starlette.responses import Response
 
 from jobsup.clock import Clock
 
-SECONDS = 1.0
+SECONDS = 2.0
 """How old an answer may be, and how long a crowd counts as one after it was seen."""
 BYTES_MAX = 8 << 20
 """Of all bodies that are remembered."""

@@ -89,7 +89,7 @@ def test_alone_everybody_gets_what_is_so_now(portal: Crowded) -> None:
     portal.story(story)
 
 
-def test_in_a_crowd_the_same_is_given_again_for_a_second_without_a_look_at_the_database(portal: Crowded) -> None:
+def test_in_a_crowd_the_same_is_given_again_for_a_moment_without_a_look_at_the_database(portal: Crowded) -> None:
     async def story(client: httpx.AsyncClient) -> None:
         async with portal.crowd():
             first = await client.get("/jobs", headers=portal.signed_in())

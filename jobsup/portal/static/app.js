@@ -108,7 +108,7 @@ function isBusy(part) {
 }
 
 async function refresh() {
-  const headers = { "Cache-Control": "max-age=1", ...(liveTag ? { "If-None-Match": liveTag } : {}) };
+  const headers = { "Cache-Control": "max-age=2", ...(liveTag ? { "If-None-Match": liveTag } : {}) };
   const answer = await fetch(location.href, { headers, credentials: "same-origin", cache: "no-store", redirect: "error" });
   if (answer.status === 304) return;
   if (!answer.ok) throw new Error(String(answer.status));
@@ -162,7 +162,7 @@ async function showPulse() {
   if (!place) return;
   if (!document.hidden) {
     try {
-      const headers = { "Cache-Control": "max-age=1", ...(pulseTag ? { "If-None-Match": pulseTag } : {}) };
+      const headers = { "Cache-Control": "max-age=2", ...(pulseTag ? { "If-None-Match": pulseTag } : {}) };
       const answer = await fetch(`${document.body.dataset.root}/pulse`, { headers, credentials: "same-origin", cache: "no-store", redirect: "error" });
       if (answer.ok) {
         pulseTag = answer.headers.get("ETag");
