@@ -233,9 +233,9 @@ class Calls:
 
     def _await_answers(self, runner: Runner) -> None:
         """Say when we want to hear of its answers; and look ourselves, should one of several calls take longer."""
-        now = self.loop.monotonic()
-        is_late = runner.wake_us()
-        runner.look_at = now if is_late else now + LOOK_SECONDS if len(runner.queue) > 1 else math.inf
+        now, is_late = self.loop.monotonic(), runner.wake_us()
+        may_stall = runner.is_ready and len(runner.queue) > 1
+        runner.look_at = now if is_late else now + LOOK_SECONDS if may_stall else math.inf
 
     def _take_back(self, runner: Runner) -> list[Run]:
         """Take from a runner whatever has not begun."""

@@ -360,6 +360,7 @@ def test_calls_that_wait_and_calls_that_run_all_end_with_their_worker(tmp_path: 
     with working(tmp_path, python_path=(str(tmp_path),), concurrency=30) as bench:
         runs = [bench.run(python="tasks:sleeps", at=timedelta(seconds=0.5)) for _ in range(30)]
         until(lambda: all(bench.row(run)["claimed_at"] for run in runs), 20, "all to be claimed", bench.told)
+        until(lambda: any(bench.row(run)["started_at"] for run in runs), 20, "one to be told as started", bench.told)
         bench.signal(signal.SIGQUIT)
         assert bench.join() == 0
         rows = [bench.row(run) for run in runs]
