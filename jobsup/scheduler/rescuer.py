@@ -17,6 +17,7 @@ from jobsup.clock import Clock, rfc3339
 from jobsup.events import emit
 from jobsup.runtime import procs
 from jobsup.runtime.procs import HostIdentity
+from jobsup.runtime.vigil import Vigil
 from jobsup.store import rescue, spool
 from jobsup.store.attempts import Ended
 from jobsup.store.engine import Database
@@ -47,7 +48,7 @@ class Rescuer:
         self._here = here
         self._state_dir = state_dir
         self._threshold = threshold
-        self._local: set[tuple[int, int]] = set()
+        self._local = Vigil()
         self._deserted_seconds = max(
             BACKSTOP_SECONDS, min(DESERTED_SECONDS_MAX, threshold.total_seconds() / LOOKS_PER_THRESHOLD)
         )
@@ -83,7 +84,7 @@ class Rescuer:
             self._close_lost(self._reported)
             self._reported = []
         has_begun = is_leading and not self._was_leading
-        if has_begun or self._clock.monotonic() >= self._look_at or self._has_local_loss():
+        if has_begun or self._clock.monotonic() >= self._look_at or self._local.has_ended:  # asks the kernel
             self._look(is_leading=is_leading)
         self._was_leading = is_leading
         now = self._clock.monotonic()
@@ -95,13 +96,13 @@ class Rescuer:
                     self._deserted_at = now + self._deserted_seconds
             self._backstop_at = now + BACKSTOP_SECONDS
 
+    def close(self) -> None:
+        """Let go of the processes that are watched."""
+        self._local.close()
+
     def _give_up_deserted(self) -> None:
         _tell(rescue.close_ownerless(self._database, self._threshold), "had no owner")
         _tell_hostless(rescue.cancel_hostless(self._database, self._threshold))
-
-    def _has_local_loss(self) -> bool:
-        """Ask the kernel, not the database, whether a worker of this host has ended since the last look."""
-        return any(not procs.is_alive(pid, started) for pid, started in self._local)
 
     def _look(self, *, is_leading: bool) -> None:
         if self._is_away:
@@ -140,7 +141,7 @@ class Rescuer:
             is_alive=is_alive,
             back_since=self._back_since,
         )
-        self._local = alive
+        self._local.watch(alive)
         return lost
 
     def _close_lost(self, worker_ids: Sequence[str], *, are_silent: bool = False) -> None:

@@ -137,6 +137,7 @@ class SchedulerService:
         self._leader.resign()
         if self._listener is not None:
             self._listener.close()
+        self._rescuer.close()
         self._database.close()
 
     def _new_leader(self) -> Leader:

@@ -98,6 +98,14 @@ def claim(
     return claims, direct.fetch(which.next_available, given)[0][0]
 
 
+def is_calm(direct: Direct) -> bool:
+    """Say whether nothing waits for any worker, not even for a later instant."""
+    return not direct.fetch(_FIRST, {})
+
+
+_FIRST = Statement(lambda _: select(JobDispatch.id).where(WAITING).order_by(JobDispatch.claim_rank).limit(1))
+
+
 def _take_alone(
     direct: Direct, which: _Statements, given: dict[str, Any], *, wanted: int, worker_id: str, now: datetime
 ) -> tuple[list[_Row], bool]:
@@ -340,7 +348,7 @@ _NOTE_HASH = Statement(
 )
 _definitions: dict[str, JobSpec] = {}
 """By the hash of their words: what a hash stands for never changes."""
-STATEMENTS = (_OF_ALL.claimable, _OF_QUEUES.claimable, _MAKE_OURS, _DEFINITIONS)
+STATEMENTS = (_FIRST, _OF_ALL.claimable, _OF_QUEUES.claimable, _MAKE_OURS, _DEFINITIONS)
 """What each run needs: made before a fork, so that no worker makes its own."""
 
 

@@ -48,6 +48,8 @@ class Round:
     """Claimed and not started: to be given back without counting an attempt."""
     claim: int = 0
     """How many dispatches it wants."""
+    is_poll: bool = False
+    """Nobody has told of work: most likely there is none."""
     heartbeat: Heartbeat | None = None
     watch_cancels: bool = False
     """Ask which of its runs somebody wants to end."""
@@ -58,9 +60,9 @@ class Round:
 
     @property
     def is_sign_of_life(self) -> bool:
-        """It says that the worker is there, and writes nothing else."""
+        """It says that the worker is there, and looks at most whether anything waits: nothing else is written."""
         says = self.started or self.chunks or self.dropped or self.progress or self.results or self.release
-        return not says and not self.claim and not self.is_repeated
+        return not says and (not self.claim or self.is_poll) and not self.is_repeated
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ def _packed(result: RunResult) -> RunResult:
 def exchange(database: Database, worker: Worker, request: Round) -> Answer:
     """Do a whole round in one transaction: heartbeat, started, output, results (with retries), give-backs, claim.
 
+    Only a poll is two, where it finds that something waits: most find nothing, and no disk has to be waited for.
     Raises DatabaseUnavailableError when the database does not answer now; nothing is done then, unless the answer to
     the commit is what was lost. Sent again with `is_repeated`, the round does what is left of it and no more.
     """
@@ -106,7 +109,15 @@ def exchange(database: Database, worker: Worker, request: Round) -> Answer:
         failpoints.reach("round.before_commit")
         return answer
 
-    answer = database.transact_directly(exchange_all, is_lasting=not request.is_sign_of_life)
+    if request.is_poll and request.is_sign_of_life:
+
+        def poll(direct: Direct) -> Answer | None:
+            return _poll(direct, worker, request, database.now(), database.clock_offset)
+
+        calm = database.transact_directly(poll, is_lasting=False)
+        if calm is not None:
+            return calm
+    answer = database.transact_directly(exchange_all, is_lasting=not request.is_sign_of_life or request.claim > 0)
     failpoints.reach("round.after_commit")
     return answer
 
@@ -158,7 +169,7 @@ def _exchange(direct: Direct, worker: Worker, request: Round, now: datetime, clo
             now=now,
         )
         if not claims and beat is None:
-            is_registered = bool(direct.fetch(_LOOK, {"by_worker": worker.worker_id}))
+            is_registered = _is_registered(direct, worker)
     return Answer(
         claims=claims,
         refused=frozenset(refused),
@@ -167,6 +178,17 @@ def _exchange(direct: Direct, worker: Worker, request: Round, now: datetime, clo
         next_available_at=next_available_at,
         is_registered=is_registered,
     )
+
+
+def _poll(direct: Direct, worker: Worker, request: Round, now: datetime, clock_offset: float | None) -> Answer | None:
+    """Give a sign of life and look whether anything waits; None: it does."""
+    beat = request.heartbeat
+    is_registered = _is_registered(direct, worker) if beat is None else _beat(direct, worker, beat, now, clock_offset)
+    return None if is_registered and not claiming.is_calm(direct) else Answer(is_registered=is_registered)
+
+
+def _is_registered(direct: Direct, worker: Worker) -> bool:
+    return bool(direct.fetch(_LOOK, {"by_worker": worker.worker_id}))
 
 
 def _beat(direct: Direct, worker: Worker, beat: Heartbeat, now: datetime, clock_offset: float | None) -> bool:

@@ -10,6 +10,8 @@ from jobsup.clock import Clock
 SLOWDOWN = 1.5
 JITTER = 0.1
 """Polls are spread by this much, so that workers started together do not ask together for ever."""
+EARLY = 0.5
+"""A poll comes this part of its interval earlier where that spares a round of its own."""
 
 
 class Appetite:
@@ -22,11 +24,18 @@ class Appetite:
         self._interval = poll_seconds
         self._poll_at = clock.monotonic()
         self._available_at: datetime | None = None
+        self._is_whetted = True
 
     def whet(self) -> None:
         """Ask at once: there may be work."""
         self._poll_at = self._clock.monotonic()
         self._interval = self._shortest
+        self._is_whetted = True
+
+    @property
+    def expects_work(self) -> bool:
+        """Somebody has told of work, or some that waited is due: the next claim is no mere poll."""
+        return self._is_whetted or (self._available_at is not None and self._available_at <= self._clock.now())
 
     def seconds(self) -> float:
         """Return how long until it is time to ask; 0 or less: now."""
@@ -35,9 +44,15 @@ class Appetite:
             seconds = min(seconds, (self._available_at - self._clock.now()).total_seconds())
         return seconds
 
+    @property
+    def is_near(self) -> bool:
+        """The next poll is not so far that it could not come now, together with what is said anyway."""
+        return self.seconds() <= self._interval * EARLY
+
     def asked(self) -> None:
         """A claim is on its way: wait for a whole interval, or for a wake-up."""
         self._available_at = None
+        self._is_whetted = False
         self._poll_at = self._clock.monotonic() + self._interval * random.uniform(1 - JITTER, 1)  # noqa: S311
 
     def fed(self, count: int, wanted: int, available_at: datetime | None) -> None:

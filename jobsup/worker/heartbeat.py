@@ -8,6 +8,8 @@ LEASE_INTERVALS = 4
 """A worker elsewhere is taken for lost after so many intervals without a renewal."""
 FENCE_MARGIN_INTERVALS = 0.5
 """How much earlier its worker ends its runs itself, so that they are gone before others start them again."""
+EARLY = 0.5
+"""A heartbeat comes this part of its interval earlier where that spares a round of its own."""
 
 
 class Pulse:
@@ -21,6 +23,10 @@ class Pulse:
 
     def is_due(self, now: float) -> bool:
         return now >= self.due_at
+
+    def is_near(self, now: float) -> bool:
+        """The next one is not so far that it could not come now, together with what is said anyway."""
+        return now >= self.due_at - self._interval * EARLY
 
     def is_news(self, beat: Heartbeat) -> bool:
         """It would change what the database shows of us (the count of runs alone is no news)."""

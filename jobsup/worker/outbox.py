@@ -124,8 +124,11 @@ class Outbox:
         is_beat_due = self.pulse.is_due(now)
         if is_beat_due:
             self.slots.sweep()
-        wants = not self.is_draining and (self.unsent or self.appetite.seconds() <= 0)
+        is_idle = not runs and not self.unsent and not release
+        is_time = self.appetite.seconds() <= 0 or (is_idle and is_beat_due and self.appetite.is_near)
+        wants = not self.is_draining and (self.unsent or is_time)
         claim = self.free + self.ahead.wanted(self.slots.surplus) if wants else 0
+        is_poll = claim > 0 and is_idle and not self.appetite.expects_work
         if claim:
             self.appetite.asked()
         is_live_due = now >= self._live_at()
@@ -138,8 +141,9 @@ class Outbox:
             results=tuple(self.unsent),
             release=tuple(release),
             claim=claim,
+            is_poll=is_poll,
             # The picture others have of us is put right whenever a lasting run is reported, or the last one ended.
-            heartbeat=self._beat(now, is_worth_it=bool(started) or not runs),
+            heartbeat=self._beat(now, is_worth_it=bool(started) or not runs, is_welcome=is_poll),
             # What this very round claims cannot have been cancelled before: only older runs are asked about.
             known=frozenset(
                 (
@@ -177,7 +181,7 @@ class Outbox:
                 started[dispatch_id] = run.started_at
         return started
 
-    def _beat(self, now: float, *, is_worth_it: bool) -> Heartbeat | None:
+    def _beat(self, now: float, *, is_worth_it: bool, is_welcome: bool) -> Heartbeat | None:
         runs = self.slots.runs
         beat = heartbeat.beat(
             runs=len(runs),
@@ -185,7 +189,8 @@ class Outbox:
             processed=self.slots.processed,
             current_job_id=runs[0].claim.job_id if runs else None,
         )
-        if not self.pulse.is_due(now) and not (is_worth_it and self.pulse.is_news(beat)):
+        is_time = self.pulse.is_near(now) if is_welcome else self.pulse.is_due(now)
+        if not is_time and not (is_worth_it and self.pulse.is_news(beat)):
             return None
         self.pulse.sent(beat, now)
         return beat

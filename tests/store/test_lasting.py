@@ -62,7 +62,6 @@ def test_heartbeats_and_renewals_do_not_wait_for_the_disk_and_all_else_does(last
             levels.append(connection.connection.dbapi_connection.execute("PRAGMA synchronous").fetchone()[0])
 
     worker = Worker(add_worker(lasting), "here")
-    dispatch_id = add_dispatch(lasting, add_job(lasting))
     event.listen(lasting.engine, "before_cursor_execute", note)
     lease = leases.acquire(lasting, "me", "here", timedelta(seconds=8))
     assert lease is not None
@@ -70,11 +69,17 @@ def test_heartbeats_and_renewals_do_not_wait_for_the_disk_and_all_else_does(last
     levels.clear()
     assert leases.renew(lasting, lease, timedelta(seconds=8)) is not None
     assert rounds.exchange(lasting, worker, Round(heartbeat=BEAT)).is_registered
-    assert levels == [NORMAL, NORMAL]
+    assert rounds.exchange(lasting, worker, Round(heartbeat=BEAT, claim=1, is_poll=True)).claims == ()
+    assert levels == [NORMAL, NORMAL, NORMAL]
+    levels.clear()
+    dispatch_id = add_dispatch(lasting, add_job(lasting))
     levels.clear()
     [claim] = rounds.exchange(lasting, worker, Round(heartbeat=BEAT, claim=1)).claims
     assert claim.dispatch_id == dispatch_id
     rounds.exchange(lasting, worker, Round(heartbeat=BEAT, release=(dispatch_id,)))
     assert levels
     assert set(levels) == {FULL}
+    levels.clear()
+    [claim] = rounds.exchange(lasting, worker, Round(heartbeat=BEAT, claim=1, is_poll=True)).claims
+    assert levels[-1] == FULL, "what a poll finds is claimed as anything else is"
     lasting.close()

@@ -64,6 +64,7 @@ def dispatch(database: Database) -> None:
 
 OFTEN: dict[str, Callable[[Database], object]] = {
     "claim": claim,
+    "poll": lambda db: rounds.exchange(db, WORKER, rounds.Round(claim=1, is_poll=True)),
     "due": lambda db: ticks.due(db, 500),
     "next due": ticks.next_due_at,
     "dispatch": dispatch,

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from jobsup.model import CapturedOutput, Overlap, Reason, RunResult, Source, Status
+from jobsup.model import CapturedOutput, Heartbeat, Overlap, Reason, RunResult, Source, Status, WorkerStatus
 from jobsup.store import claiming, rescue
 from jobsup.store.direct import FEW_ROWS
 from jobsup.store.engine import Database
 from jobsup.store.rounds import Answer, Round, Worker, exchange
 from tests.store.test_races import at_once
+from tests.support.clock import FakeClock
 from tests.support.store import (
     START,
     add_dispatch,
@@ -136,3 +137,22 @@ def test_a_round_of_any_number_starts_ends_and_claims_each_run(db: Database, num
         row = dispatch_row(db, run)
         assert (row["status"], row["worker_id"], row["claimed_at"]) == (Status.IN_PROGRESS, A.worker_id, db.now())
         assert row["deadline_at"] == db.now() + timedelta(seconds=600)
+
+
+def test_a_poll_finds_what_waits_and_when_more_comes_due_as_any_claim_does(db: Database, clock: FakeClock) -> None:
+    worker = Worker(add_worker(db), "here")
+    poll = Round(claim=2, is_poll=True, heartbeat=Heartbeat(WorkerStatus.IDLE, 0, None))
+    nothing = exchange(db, worker, poll)
+    assert (nothing.claims, nothing.next_available_at, nothing.is_registered) == ((), None, True)
+    later = clock.now() + timedelta(seconds=9)
+    add_dispatch(db, add_job(db), available_at=later)
+    waiting = exchange(db, worker, poll)
+    assert (waiting.claims, waiting.next_available_at) == ((), later)
+    now_id = add_dispatch(db, add_job(db))
+    [claim] = exchange(db, worker, poll).claims
+    assert claim.dispatch_id == now_id
+
+
+def test_a_poll_of_a_worker_that_was_given_up_is_told_so(db: Database) -> None:
+    worker = Worker(add_worker(db, status=WorkerStatus.OFFLINE), "here")
+    assert not exchange(db, worker, Round(claim=1, is_poll=True)).is_registered

@@ -114,6 +114,52 @@ def test_a_heartbeat_that_is_due_takes_the_ends_along(outbox: Outbox, slots: Fak
     assert ended(outbox, slots, clock) == pytest.approx(0.001)
 
 
+@pytest.fixture
+def idle(clock: FakeClock) -> Outbox:
+    """An outbox of a worker that has nothing to do, polls every ten seconds and lives by the five."""
+    slots: Any = FakeSlots(0)
+    pulse, appetite = Pulse(5, clock.monotonic()), Appetite(clock, poll_seconds=10, poll_seconds_max=10)
+    made = Outbox(slots, pulse, appetite, clock, SLOTS, Ahead(clock))
+    made.compose(clock.monotonic())
+    made.appetite.fed(0, SLOTS, None)
+    return made
+
+
+def test_a_poll_and_a_heartbeat_that_are_near_each_other_make_one_round(idle: Outbox, clock: FakeClock) -> None:
+    clock.advance(5)
+    together = idle.compose(clock.monotonic())
+    assert together.heartbeat is not None
+    assert (together.claim, together.is_poll) == (SLOTS, True)
+    idle.appetite.fed(0, SLOTS, None)
+    clock.advance(3)
+    idle.appetite._poll_at = clock.monotonic()
+    early = idle.compose(clock.monotonic())
+    assert (early.claim, early.is_poll) == (SLOTS, True)
+    assert early.heartbeat is not None
+    clock.advance(4.9)
+    assert idle.next_at(clock.monotonic()) == pytest.approx(clock.monotonic() + 0.1)
+
+
+def test_a_poll_that_is_far_waits_for_its_time(idle: Outbox, clock: FakeClock) -> None:
+    idle.appetite._poll_at = clock.monotonic() + 10.1
+    clock.advance(5)
+    assert idle.compose(clock.monotonic()).claim == 0
+
+
+def test_who_was_told_of_work_claims_and_does_nothing_else(idle: Outbox, clock: FakeClock) -> None:
+    clock.advance(4)
+    idle.woken()
+    round_ = idle.compose(clock.monotonic())
+    assert (round_.claim, round_.is_poll, round_.heartbeat) == (SLOTS, False, None)
+
+
+def test_who_knows_when_work_comes_due_does_not_take_it_for_a_poll(idle: Outbox, clock: FakeClock) -> None:
+    idle.appetite.fed(0, SLOTS, clock.now() + timedelta(seconds=4))
+    clock.advance(4)
+    assert (round_ := idle.compose(clock.monotonic())).claim == SLOTS
+    assert not round_.is_poll
+
+
 @dataclass
 class FakeRun:
     """A call, which may still wait behind others."""
