@@ -108,8 +108,9 @@ def _fixed(costs: Sequence[Cost]) -> list[Figure]:
 
 def _cost(database: Database, worker: Worker, size: int, count: int) -> Cost:
     server = _server_pid(database)
+    claims = _first(database, worker, size=size, count=count)
     wall, client, served = time.perf_counter(), time.thread_time(), tree.cpu_seconds(server)
-    _exchange(database, worker, size=size, count=count)
+    _go_on(database, worker, claims, count=count)
     return Cost(
         size,
         count,
@@ -120,9 +121,19 @@ def _cost(database: Database, worker: Worker, size: int, count: int) -> Cost:
 
 
 def _exchange(database: Database, worker: Worker, *, size: int, count: int) -> None:
-    """Do `count` rounds that end `size` runs and claim as many; what is claimed first and ended last is not counted."""
+    """Do `count` rounds of that size, and what comes before and after them."""
+    _go_on(database, worker, _first(database, worker, size=size, count=count), count=count)
+
+
+def _first(database: Database, worker: Worker, *, size: int, count: int) -> Sequence[Claim]:
+    """Let enough runs wait for `count` rounds, and claim the first of them."""
     fill(database, size * (count + 1))
-    claims = rounds.exchange(database, worker, Round(claim=size)).claims
+    return rounds.exchange(database, worker, Round(claim=size)).claims
+
+
+def _go_on(database: Database, worker: Worker, claims: Sequence[Claim], *, count: int) -> None:
+    """End what is claimed and claim as much, `count` times, and end what is left."""
+    size = len(claims)
     for _ in range(count):
         assert len(claims) == size, f"{len(claims)} runs were claimed instead of {size}"
         request = rounds.ready(Round(results=_results(claims), claim=size))
