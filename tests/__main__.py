@@ -12,12 +12,13 @@ TOOLS = Path(sys.executable).parent
 CHECKS: tuple[tuple[str, ...], ...] = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
-    ("mypy",),
     ("lint-imports",),
 )
-"""They run side by side."""
+"""They run side by side, and no test begins before they have passed."""
+TYPES = ("mypy",)
+"""Beside the tests: half a minute of one core."""
 FIRST_LOOK = ("pytest", "--collect-only", "-qqq")
-"""Beside the checks of a clean clone, which leave a core idle: else each process of the tests compiled everything."""
+"""Beside the checks of a clean clone: else each process of the tests compiled everything."""
 TESTS = ("pytest", "-n", "5", "--dist", "worksteal")
 """More at a time than a small machine has cores: most of what a test of processes does is wait."""
 ALONE = ("pytest", "--last-failed", "-p", "no:xdist", "--maxfail", "1")
@@ -27,13 +28,21 @@ SOME_FAILED = 1
 
 
 def main(arguments: list[str]) -> int:
-    """Run every check, and when they pass the tests with the arguments; returns the exit code of what failed first."""
+    """Run every check, and the tests with the arguments; returns the exit code of what failed, 0 if nothing did."""
+    types = _start(*TYPES, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    failed = _check() or _test(arguments)
+    return _end(TYPES, types) or failed
+
+
+def _check() -> int:
     is_clean_clone = not (ROOT / ".pytest_cache").exists()
     checks = (*CHECKS, FIRST_LOOK) if is_clean_clone else CHECKS
     started = [(check, _start(*check, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)) for check in checks]
     codes = [_end(check, process) for check, process in started]
-    if failed := next(filter(None, codes), 0):
-        return failed
+    return next(filter(None, codes), 0)
+
+
+def _test(arguments: list[str]) -> int:
     tests = (*TESTS, *arguments)
     print("==>", *tests, flush=True)
     code = _end(tests, _start(*tests))

@@ -7,8 +7,10 @@ import os
 import signal
 import sys
 
+import pytest
 from hypothesis import settings
 
+from tests.support import shared
 from tests.support.store import clock, db
 
 # An installed jobsup has its bytecode; where none may be kept every process of a test compiles all of it again, which
@@ -19,8 +21,12 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A shell starts what runs in its background with SIGINT ignored, and whatever that starts is deaf to it too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-settings.register_profile("suite", max_examples=50, deadline=None)
+settings.register_profile("suite", max_examples=30, deadline=None)
 settings.load_profile("suite")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.add_cleanup(shared.open_folder())
 
 
 def pytest_collection_finish() -> None:

@@ -21,7 +21,7 @@ from jobsup.config.urls import masked
 from jobsup.errors import ConflictError, DatabaseUnavailableError
 from jobsup.events import emit
 from jobsup.model import On
-from jobsup.runtime import lazy
+from jobsup.runtime import docs, lazy
 
 if TYPE_CHECKING:
     from jobsup.store.engine import Database
@@ -52,6 +52,8 @@ def load_store() -> None:
     """Load the database's library into the process that forks `prepare` and `apply`: else each loads it for itself."""
     lazy.spare()
     from jobsup.store import jobs, notifier, schema  # noqa: F401  (for the loading)
+
+    docs.forget("sqlalchemy")
 
 
 def prepare(config_path: str, old: Prepared | None) -> Prepared:

@@ -12,7 +12,8 @@ import threading
 from types import ModuleType
 from typing import Any
 
-SELDOM_USED = ("asyncio", "importlib.metadata")
+SELDOM_USED = ("asyncio", "importlib.metadata", "difflib", "bz2", "lzma")
+"""The last two by `shutil`, for archives; `difflib` by what finds the nearest name of a misspelt one."""
 NEVER_USED = ("greenlet",)
 """What SQLAlchemy runs on asyncio with; where it finds it, it uses asyncio at once."""
 _OPENSSL = "_hashlib"

@@ -1,4 +1,4 @@
-"""`jobsup user`, `token` and `audit`, as the installed command on a database of its own."""
+"""`jobsup user`, `token` and `audit`, on a database of its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from tests.support.instance import JOBSUP, Instance, instances
+from tests.support.command import forked
+from tests.support.instance import Instance, instances
 
 __all__ = ["instances"]
 
@@ -24,15 +25,7 @@ def here(instances: list[Instance]) -> Instance:
 
 def typed(instance: Instance, *arguments: str, password: str = PASSWORD) -> subprocess.CompletedProcess[str]:
     """Run a verb that reads a password from standard input."""
-    return subprocess.run(
-        [JOBSUP, *arguments, "-c", str(instance.config)],
-        input=f"{password}\n",
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env=instance.environment(),
-    )
+    return forked(*arguments, "-c", str(instance.config), cwd=instance.folder, stdin=f"{password}\n")
 
 
 def test_users_are_made_changed_and_deleted_and_the_audit_tells_it(here: Instance) -> None:

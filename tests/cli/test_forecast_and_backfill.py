@@ -15,8 +15,7 @@ import pytest
 from jobsup.model import BlackoutSpec, Overlap, PoolSpec, ScheduleSpec, SetSpec, Status
 from jobsup.store import jobs
 from jobsup.store.engine import Database
-from tests.support.command import JOBSUP, jobsup
-from tests.support.command import forked as fast
+from tests.support.command import JOBSUP, forked
 from tests.support.store import add_dispatch, add_job, create_database, dispatches_of, job_spec
 
 FAR = datetime(2099, 1, 1, tzinfo=UTC)
@@ -54,7 +53,7 @@ def test_the_forecast_rests_on_medians_and_names_collisions_and_full_pools(folde
     for name in names:
         for minutes in (29, 30, 600):
             ended_run(rows, name, minutes)
-    found = json.loads(jobsup("forecast", "--days", "1", "--json", cwd=folder).stdout)
+    found = json.loads(forked("forecast", "--days", "1", "--json", cwd=folder).stdout)
     assert (found["schema"], found["days"], found["jobs"], found["unknown_durations"]) == (1, 1, 3, [])
     assert len(found["running"]) == len(found["starts"]) == 1440
     assert found["peak"] == 3
@@ -63,7 +62,7 @@ def test_the_forecast_rests_on_medians_and_names_collisions_and_full_pools(folde
     assert {each["starts"] for each in found["collisions"]} == {3}
     assert len(found["overloads"]) in (24, 25)
     assert {(each["pool"], each["places"], each["peak"]) for each in found["overloads"]} == {("default/tapes", 2, 3)}
-    text = jobsup("forecast", "--days", "1", cwd=folder, env={"COLUMNS": "80"}).stdout
+    text = forked("forecast", "--days", "1", cwd=folder, env={"COLUMNS": "80"}).stdout
     assert text.startswith("3 jobs, at most 3.0 runs at a time")
     assert "█" in text
     assert "tapes  2       3.0" in text
@@ -75,7 +74,7 @@ def test_a_blackout_moves_the_load_to_its_end(folder: Path, rows: Database) -> N
     specs = [job_spec(name, schedule=HOURLY) for name in ("shop-orders", "shop-stock", "report")]
     shared = SetSpec(blackouts=(window,))
     jobs.sync(rows, "default", specs, content_hash="", node="", path="", shared=shared)
-    found = json.loads(jobsup("forecast", "--days", "1", "--json", cwd=folder).stdout)
+    found = json.loads(forked("forecast", "--days", "1", "--json", cwd=folder).stdout)
     begin = datetime.fromisoformat(found["start"])
     starts = {begin + timedelta(minutes=minute): count for minute, count in enumerate(found["starts"]) if count}
     assert [starts[hour + timedelta(hours=n)] for n in range(-1, 5)] == [3, 1, 1, 1, 1, 3]
@@ -86,37 +85,37 @@ def test_a_blackout_moves_the_load_to_its_end(folder: Path, rows: Database) -> N
 def test_a_job_that_has_not_run_yet_is_told_and_a_paused_one_left_out(folder: Path, rows: Database) -> None:
     add_job(rows, "new", schedule=HOURLY, next_run=FAR)
     add_job(rows, "resting", schedule=HOURLY, next_run=FAR, row={"paused_at": rows.now()})
-    done = fast("forecast", cwd=folder)
+    done = forked("forecast", cwd=folder)
     assert "taken as 10 s a run, for want of one to go by: new\n" in done.stdout
     assert "resting" not in done.stdout
-    assert fast("forecast", "resting", cwd=folder).stdout == "nothing is scheduled\n"
-    assert fast("forecast", "nwe", cwd=folder).returncode == 4
+    assert forked("forecast", "resting", cwd=folder).stdout == "nothing is scheduled\n"
+    assert forked("forecast", "nwe", cwd=folder).returncode == 4
 
 
 def test_a_backfill_is_shown_confirmed_made_and_cancelled(folder: Path, rows: Database) -> None:
     job = add_job(rows, "report", schedule=HOURLY, next_run=FAR)
-    shown = fast("backfill", "report", *FIVE_HOURS, "--dry-run", cwd=folder)
+    shown = forked("backfill", "report", *FIVE_HOURS, "--dry-run", cwd=folder)
     assert len(shown.stdout.splitlines()) == 5
     assert "5 ticks of report to run; 0 have run" in shown.stderr
     assert dispatches_of(rows, job) == []
 
-    refused = fast("backfill", "report", *FIVE_HOURS, cwd=folder)
+    refused = forked("backfill", "report", *FIVE_HOURS, cwd=folder)
     assert refused.returncode == 2
     assert "this would make 5 runs of report: add --yes" in refused.stderr
     assert dispatches_of(rows, job) == []
 
-    made = jobsup("backfill", "report", *FIVE_HOURS, "--limit", "3", "--yes", cwd=folder)
+    made = forked("backfill", "report", *FIVE_HOURS, "--limit", "3", "--yes", cwd=folder)
     assert (made.returncode, made.stdout) == (0, "1-3\n")
     assert "3 runs of report made; 2 more after" in made.stderr
 
-    rest = json.loads(fast("backfill", "report", *FIVE_HOURS, "-y", "--json", cwd=folder).stdout)
+    rest = json.loads(forked("backfill", "report", *FIVE_HOURS, "-y", "--json", cwd=folder).stdout)
     assert (rest["runs"], rest["already_run"], rest["left"]) == ([4, 5], 3, 0)
-    none = fast("backfill", "report", *FIVE_HOURS, "-y", cwd=folder)
+    none = forked("backfill", "report", *FIVE_HOURS, "-y", cwd=folder)
     assert "0 ticks of report to run; 5 have run" in none.stderr
 
-    listed = json.loads(fast("runs", "report", "--json", cwd=folder).stdout)["runs"]
+    listed = json.loads(forked("runs", "report", "--json", cwd=folder).stdout)["runs"]
     assert {run["source"] for run in listed} == {"backfill"}
-    gone = json.loads(fast("backfill", "report", "--cancel", "--json", cwd=folder).stdout)
+    gone = json.loads(forked("backfill", "report", "--cancel", "--json", cwd=folder).stdout)
     assert gone == {"schema": 1, "job": "report", "cancelled": 5}
     assert {row["status"] for row in dispatches_of(rows, job)} == {Status.CANCELLED}
 
@@ -149,7 +148,7 @@ def test_what_cannot_be_filled_in_is_refused_with_a_reason(folder: Path, rows: D
         (("report", "--from", "now-1h", "--to", "now+1h"), 2, "has not come yet"),
         (("reprot", "--from", "now-1h"), 4, 'did you mean "report"'),
     ):
-        done = fast("backfill", *arguments, cwd=folder)
+        done = forked("backfill", *arguments, cwd=folder)
         assert (done.returncode, says in done.stderr) == (code, True), done.stderr
 
 
@@ -157,10 +156,10 @@ def test_next_says_what_a_job_waits_for_that_has_no_ticks(folder: Path, rows: Da
     jobs.sync(
         rows, "default", [job_spec("load"), job_spec("report", depends_on=("load",))], content_hash="", node="", path=""
     )
-    done = fast("next", "report", cwd=folder)
+    done = forked("next", "report", cwd=folder)
     assert done.stderr == "report starts when load has completed\n"
-    assert json.loads(fast("next", "report", "--json", cwd=folder).stdout)["next"] == []
-    shown = fast("show", "report", cwd=folder).stdout
+    assert json.loads(forked("next", "report", "--json", cwd=folder).stdout)["next"] == []
+    shown = forked("show", "report", cwd=folder).stdout
     assert "Starts after: load has completed\n" in shown
-    assert "Its end starts: report\n" in fast("show", "load", cwd=folder).stdout
-    assert json.loads(fast("show", "load", "--json", cwd=folder).stdout)["job"]["starts"] == ["report"]
+    assert "Its end starts: report\n" in forked("show", "load", cwd=folder).stdout
+    assert json.loads(forked("show", "load", "--json", cwd=folder).stdout)["job"]["starts"] == ["report"]

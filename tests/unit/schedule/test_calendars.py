@@ -129,8 +129,8 @@ def test_a_calendar_rules_each_kind_of_wall_schedule(
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/St_Johns", "Pacific/Apia", "America/Sao_Paulo"])
 def test_days_are_the_days_of_the_schedules_own_zone(zone: str, rule: CalendarRule) -> None:
     info, start, end = ZoneInfo(zone), instant("2011-01-01T00:00Z"), instant("2012-02-01T00:00Z")
-    every = {"every": timedelta(minutes=37), "anchor": instant("2010-01-01T00:00:00.5Z")}
-    for keys in ({"cron": "*/30 * * * *"}, {"cron": "15 5,22 * * *"}, every):
+    every = {"every": timedelta(minutes=187), "anchor": instant("2010-01-01T00:00:00.5Z")}
+    for keys in ({"cron": "*/30 0-2,22-23 * * *"}, {"cron": "15 5,22 * * *"}, every):  # most of them about midnight
         base = forward(schedule(**keys, timezone=zone), start, end)
         wanted = walked(base, MIXED, rule, info)
         made = schedule(**keys, timezone=zone, use_calendar=MIXED, calendar_rule=rule)
