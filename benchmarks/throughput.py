@@ -14,8 +14,8 @@ from benchmarks.figures import MeasureError
 from benchmarks.instance import Instance, Place
 from benchmarks.limit import Limit
 from jobsup.store import notifier
+from jobsup.store.column_types import UtcDateTime
 from jobsup.store.engine import Database
-from jobsup.store.tables import UtcDateTime
 
 COMMAND = '[[job]]\nname = "work"\ncommand = ["/bin/true"]\noverlap = "allow"\n'
 CALLABLE = '[[job]]\nname = "work"\npython = "time:gmtime"\noverlap = "allow"\n'

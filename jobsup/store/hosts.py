@@ -10,10 +10,10 @@ from itertools import groupby
 from sqlalchemy import Connection, bindparam, func, or_, select
 
 from jobsup.model import WorkerStatus
+from jobsup.store.column_types import UtcDateTime
 from jobsup.store.engine import Database
 from jobsup.store.made import fetch
 from jobsup.store.rows import WorkerRegistration
-from jobsup.store.tables import UtcDateTime
 
 LEASE_HEARTBEATS = 4
 """A worker elsewhere is lost once it has not been heard of for this many of its own heartbeat intervals."""

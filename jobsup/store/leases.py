@@ -13,11 +13,11 @@ from sqlalchemy import BigInteger, Connection, String, Update, literal_column, s
 from jobsup.model import Lease
 from jobsup.runtime import failpoints
 from jobsup.store import notifier
+from jobsup.store.column_types import UtcDateTime
 from jobsup.store.dialect import insert_new
 from jobsup.store.direct import Direct, Given, Statement
 from jobsup.store.engine import Database
 from jobsup.store.rows import SchedulerLock
-from jobsup.store.tables import UtcDateTime
 
 LEADER = "leader"
 """The name of the one lock there is."""

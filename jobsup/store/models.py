@@ -20,8 +20,8 @@ from sqlalchemy import JSON, LargeBinary
 from sqlalchemy.orm import DeclarativeBase, Mapped, relationship
 
 from jobsup.store import portal_tables, tables
+from jobsup.store.column_types import UtcDateTime
 from jobsup.store.rows import LIVE, TROUBLE, WAITING  # noqa: F401  (conditions that belong to these tables)
-from jobsup.store.tables import UtcDateTime
 
 
 class Base(DeclarativeBase):

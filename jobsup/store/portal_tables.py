@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, Column, ForeignKey, Index, String, Table
 
-from jobsup.store.tables import Id, UtcDateTime, metadata
+from jobsup.store.column_types import Id, UtcDateTime
+from jobsup.store.tables import metadata
 
 portal_user = Table(
     "portal_user",

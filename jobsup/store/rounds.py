@@ -11,11 +11,11 @@ from sqlalchemy import BigInteger, Connection, Float, String, Update, bindparam,
 from jobsup.model import Claim, Heartbeat, OutputChunk, Progress, Reason, RunResult, Status, WorkerStatus
 from jobsup.runtime import failpoints
 from jobsup.store import attempts, claiming, notifier, packing, tables
+from jobsup.store.column_types import FreeText, UtcDateTime
 from jobsup.store.dialect import insert_new
 from jobsup.store.direct import Direct, Given, Statement
 from jobsup.store.engine import Database
 from jobsup.store.rows import IN_PROGRESS, LIVE, JobOutputChunk, WorkerRegistration
-from jobsup.store.tables import FreeText, UtcDateTime
 
 _D = tables.job_dispatch
 

@@ -36,12 +36,12 @@ from jobsup.errors import ConflictError
 from jobsup.model import DueJob, Lease, On, SetSpec, Source, Status, TickPlan
 from jobsup.schedule.blackouts import covers
 from jobsup.store import admission, leases, notifier, ranks, sets, tables, tick_rows
+from jobsup.store.column_types import FreeText, UtcDateTime
 from jobsup.store.dialect import insert_for
 from jobsup.store.direct import Direct, Given, Statement
 from jobsup.store.engine import Database
 from jobsup.store.news import Offer
 from jobsup.store.rows import Job, JobDispatch
-from jobsup.store.tables import FreeText, UtcDateTime
 
 _J, _D = tables.job, tables.job_dispatch
 

@@ -7,11 +7,11 @@ from datetime import datetime
 
 from sqlalchemy import bindparam, func, select
 
+from jobsup.store.column_types import UtcDateTime
 from jobsup.store.engine import Database
 from jobsup.store.made import fetch
 from jobsup.store.requirements import tags_of
 from jobsup.store.rows import WAITING, JobDispatch
-from jobsup.store.tables import UtcDateTime
 
 
 @dataclass(frozen=True, slots=True)

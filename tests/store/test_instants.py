@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import literal, select
 from sqlalchemy.exc import StatementError
 
+from jobsup.store.column_types import UtcDateTime
 from jobsup.store.engine import Database
-from jobsup.store.tables import UtcDateTime
 
 KATHMANDU = timezone(timedelta(hours=5, minutes=45))
 
