@@ -12,9 +12,10 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, String, case, cast
 
 from jobsup.model import On, Overlap, Reason, Source, Status
 from jobsup.store import hosts, ranks
-from jobsup.store.direct import Direct, Statement
+from jobsup.store.direct import Direct
 from jobsup.store.requirements import tags_of
 from jobsup.store.rows import LIVE, Job, JobDispatch
+from jobsup.store.statements import Statement
 
 JOB_COLUMNS = (
     Job.id,

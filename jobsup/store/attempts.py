@@ -38,8 +38,9 @@ from jobsup.config.document import jobspec_from_dict
 from jobsup.model import CapturedOutput, JobSpec, OutputChunk, Reason, RunResult, Source, Status
 from jobsup.store import dependencies, holds, job_days, ranks, tables
 from jobsup.store.column_types import FreeText, UtcDateTime
-from jobsup.store.direct import Direct, Given, Statement
+from jobsup.store.direct import Direct
 from jobsup.store.rows import IN_PROGRESS, Job, JobDependency, JobDispatch
+from jobsup.store.statements import Given, Statement
 
 # A retry's wait is spread by this much to either side, so that jobs that failed together do not return together.
 BACKOFF_JITTER = 0.2

@@ -31,8 +31,9 @@ from jobsup.config.document import jobspec_from_dict
 from jobsup.model import Claim, JobSpec, Source, Status, WorkerStatus, host_tag
 from jobsup.store import requirements, tables
 from jobsup.store.column_types import UtcDateTime
-from jobsup.store.direct import Direct, Given, Statement
+from jobsup.store.direct import Direct
 from jobsup.store.rows import IN_PROGRESS, WAITING, Job, JobDispatch, JobPool, WorkerRegistration, aliased
+from jobsup.store.statements import Given, Statement
 
 # Looked at beyond what is wanted: a batch may hold several rows of one concurrency key, of which one is taken, or more
 # of a pool than it has places. When nothing but such rows was found, what lies behind them is looked at too.

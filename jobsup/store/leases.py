@@ -15,9 +15,10 @@ from jobsup.runtime import failpoints
 from jobsup.store import notifier
 from jobsup.store.column_types import UtcDateTime
 from jobsup.store.dialect import insert_new
-from jobsup.store.direct import Direct, Given, Statement
+from jobsup.store.direct import Direct
 from jobsup.store.engine import Database
 from jobsup.store.rows import SchedulerLock
+from jobsup.store.statements import Given, Statement
 
 LEADER = "leader"
 """The name of the one lock there is."""

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection, Select, String, case, func, select
 
 from jobsup.store.dialect import insert_new
-from jobsup.store.direct import Given
 from jobsup.store.rows import JobRequirement
+from jobsup.store.statements import Given
 
 _BETWEEN = " "
 

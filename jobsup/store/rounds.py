@@ -13,9 +13,10 @@ from jobsup.runtime import failpoints
 from jobsup.store import attempts, claiming, notifier, packing, tables
 from jobsup.store.column_types import FreeText, UtcDateTime
 from jobsup.store.dialect import insert_new
-from jobsup.store.direct import Direct, Given, Statement
+from jobsup.store.direct import Direct
 from jobsup.store.engine import Database
 from jobsup.store.rows import IN_PROGRESS, LIVE, JobOutputChunk, WorkerRegistration
+from jobsup.store.statements import Given, Statement
 
 _D = tables.job_dispatch
 

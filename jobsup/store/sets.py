@@ -10,9 +10,10 @@ from sqlalchemy import Connection, Text, cast, delete, insert, select
 
 from jobsup.config.document import setspec_from_dict, setspec_to_dict
 from jobsup.model import SetSpec
-from jobsup.store.direct import Direct, Statement
+from jobsup.store.direct import Direct
 from jobsup.store.ranks import pool_key
 from jobsup.store.rows import JobPool, JobSet
+from jobsup.store.statements import Statement
 
 __all__ = ["document", "places", "pool_key", "shared", "write_pools"]
 

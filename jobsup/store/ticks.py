@@ -38,10 +38,11 @@ from jobsup.schedule.blackouts import covers
 from jobsup.store import admission, leases, notifier, ranks, sets, tables, tick_rows
 from jobsup.store.column_types import FreeText, UtcDateTime
 from jobsup.store.dialect import insert_for
-from jobsup.store.direct import Direct, Given, Statement
+from jobsup.store.direct import Direct
 from jobsup.store.engine import Database
 from jobsup.store.news import Offer
 from jobsup.store.rows import Job, JobDispatch
+from jobsup.store.statements import Given, Statement
 
 _J, _D = tables.job, tables.job_dispatch
 

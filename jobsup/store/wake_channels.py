@@ -18,8 +18,9 @@ from contextlib import suppress
 
 from sqlalchemy import text
 
-from jobsup.store.direct import Direct, Statement
+from jobsup.store.direct import Direct
 from jobsup.store.news import kinds, offers
+from jobsup.store.statements import Statement
 
 # Kinds of work that are offered each to those who can take it; with more of them at once all workers are told.
 OFFERS_MAX = 8

@@ -15,9 +15,10 @@ from sqlalchemy.exc import IntegrityError
 from jobsup.errors import DatabaseError
 from jobsup.model import Status, WorkerFacts, WorkerStatus, host_tag
 from jobsup.store import notifier, tables
-from jobsup.store.direct import Direct, Statement
+from jobsup.store.direct import Direct
 from jobsup.store.engine import Database
 from jobsup.store.rows import LIVE, JobDispatch, WorkerRegistration
+from jobsup.store.statements import Statement
 
 _W = tables.worker_registration
 

@@ -9,9 +9,9 @@ import pytest
 
 from jobsup.model import CapturedOutput, Heartbeat, Overlap, Reason, RunResult, Source, Status, WorkerStatus
 from jobsup.store import claiming, rescue
-from jobsup.store.direct import FEW_ROWS
 from jobsup.store.engine import Database
 from jobsup.store.rounds import Answer, Round, Worker, exchange
+from jobsup.store.statements import FEW_ROWS
 from tests.store.test_races import at_once
 from tests.support.clock import FakeClock
 from tests.support.store import (

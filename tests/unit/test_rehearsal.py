@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.dialects import sqlite
 
-from jobsup.store import attempts, claiming, direct, preload, rounds
+from jobsup.store import attempts, claiming, preload, rounds, statements
 
 STATEMENTS = (*attempts.STATEMENTS, *claiming.STATEMENTS, *rounds.STATEMENTS)
 
@@ -16,7 +16,7 @@ def test_after_a_rehearsal_no_worker_makes_a_statement_that_each_run_needs(monke
     def refuse(*_: object) -> None:
         raise AssertionError("made after the fork")
 
-    monkeypatch.setattr(direct, "_make", refuse)
+    monkeypatch.setattr(statements, "_make", refuse)
     for statement in STATEMENTS:
         for rows in (1, 1000):
             assert statement.made(sqlite.dialect(), rows).text
