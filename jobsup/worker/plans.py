@@ -53,7 +53,10 @@ class Plans:
         variables = own_variables(claim)
         if not plan.start.environment.keys().isdisjoint(variables):
             return None
-        child = plan.program.spawn(variables, (-1, *streams))
+        try:
+            child = plan.program.spawn(variables, (-1, *streams))
+        except ValueError:  # a NUL in a parameter
+            return None
         if child is None:
             del self._known[id(claim.job)]
             return None

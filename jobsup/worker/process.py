@@ -84,10 +84,13 @@ class Program:
         self._words = (ctypes.c_char_p * (len(words) + 1))(*words, None)
         self._variables = _strings([f"{name}={value}" for name, value in environment.items()])
         self._environment = (ctypes.c_char_p * 0)()
-        """The last run's whole: most have as many variables."""
+        """The last run's whole: most have the same variables, and few other values."""
+        self._added: dict[str, str] | None = None
 
     def spawn(self, variables: dict[str, str], streams: tuple[int, int, int]) -> Child | None:
         """Start it, with these variables besides; None when it could not be: why, only `subprocess` tells.
+
+        ValueError for a NUL among them.
 
         It calls the C library's own, which Python's holds all threads up for, and which has no folder to start in
         there. Until the new program has begun our thread stands still; the database's goes on meanwhile.
@@ -106,13 +109,16 @@ class Program:
         return None if error else Child(pid.value)
 
     def _with(self, variables: dict[str, str]) -> ctypes.Array[ctypes.c_char_p]:
-        encoded = _strings([f"{name}={value}" for name, value in variables.items()])
-        count = len(self._variables)
-        if len(self._environment) != count + len(encoded) + 1:
+        added, count = self._added, len(self._variables)
+        if added is None or added.keys() != variables.keys():
+            encoded = _strings([f"{name}={value}" for name, value in variables.items()])
             self._environment = (ctypes.c_char_p * (count + len(encoded) + 1))(*self._variables, *encoded, None)
-        else:
-            for place, one in enumerate(encoded, start=count):
-                self._environment[place] = one
+            self._added = variables
+            return self._environment
+        for place, (name, before) in enumerate(added.items(), start=count):
+            if (value := variables[name]) != before:
+                self._environment[place] = _string(f"{name}={value}")
+                added[name] = value
         return self._environment
 
 

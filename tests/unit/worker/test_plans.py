@@ -55,8 +55,15 @@ def tool(folder: Path, text: str) -> Path:
 def test_each_run_has_its_own_name_and_shares_the_rest(plans: Plans, tmp_path: Path) -> None:
     words = "echo $JOBSUP_RUN_ID $JOBSUP_ATTEMPT $MINE $JOBSUP_JOB; pwd; echo $JOBSUP_DEADLINE | wc -c; cat"
     spec = job(tmp_path, "/bin/sh", "-c", words, timeout=timedelta(minutes=5))
-    for number in (7, 8):
-        assert said(plans, claim(spec, number)) == f"{number} 1 1 job\n{tmp_path}\n21\n"
+    for number, attempt in ((7, 1), (8, 1), (9, 2), (7, 1)):
+        one = replace(claim(spec, number), retry_count=attempt - 1)
+        assert said(plans, one) == f"{number} {attempt} 1 job\n{tmp_path}\n21\n"
+
+
+def test_runs_of_a_job_may_be_given_other_parameters_or_none(plans: Plans, tmp_path: Path) -> None:
+    spec = job(tmp_path, "/bin/sh", "-c", "echo ${JOBSUP_PARAM_N-none} ${JOBSUP_PARAM_M-none} $MINE")
+    for params, heard in (({}, "none none"), ({"n": 1}, "1 none"), ({"n": 2}, "2 none"), ({"m": 3}, "none 3")):
+        assert said(plans, replace(claim(spec), params=params)) == f"{heard} 1\n"
 
 
 def test_a_program_that_was_put_before_another_on_the_path_is_found_within_seconds(
@@ -93,3 +100,5 @@ def test_what_is_not_plain_takes_the_long_way(plans: Plans, tmp_path: Path) -> N
         {"env": {"JOBSUP_RUN_ID": "mine"}},
     ):
         assert said(plans, claim(replace(spec, **more))) is None, more  # type: ignore[arg-type]  # as above
+    given = replace(claim(spec), params={"n": "a\0b"})
+    assert said(plans, given) is None
