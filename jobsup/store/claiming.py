@@ -43,6 +43,10 @@ CLAIM_PASSES_MAX = 8
 DEFINITIONS_MAX = 500
 
 _D = tables.job_dispatch
+FIRST_WAITING: ScalarSelect[int] = (
+    select(JobDispatch.id).where(WAITING).order_by(JobDispatch.claim_rank).limit(1).scalar_subquery()
+)
+"""Some run that waits, for whatever worker and instant; null: none does."""
 
 
 class _Row(NamedTuple):
@@ -97,14 +101,6 @@ def claim(
     if len(claims) == limit:
         return claims, None
     return claims, direct.fetch(which.next_available, given)[0][0]
-
-
-def is_calm(direct: Direct) -> bool:
-    """Say whether nothing waits for any worker, not even for a later instant."""
-    return not direct.fetch(_FIRST, {})
-
-
-_FIRST = Statement(lambda _: select(JobDispatch.id).where(WAITING).order_by(JobDispatch.claim_rank).limit(1))
 
 
 def _take_alone(
@@ -349,7 +345,7 @@ _NOTE_HASH = Statement(
 )
 _definitions: dict[str, JobSpec] = {}
 """By the hash of their words: what a hash stands for never changes."""
-STATEMENTS = (_FIRST, _OF_ALL.claimable, _OF_QUEUES.claimable, _MAKE_OURS, _DEFINITIONS)
+STATEMENTS = (_OF_ALL.claimable, _OF_QUEUES.claimable, _MAKE_OURS, _DEFINITIONS)
 """What each run needs: made before a fork, so that no worker makes its own."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Float, String, Update, bindparam, delete, literal_column, select, update
 
@@ -183,9 +184,11 @@ def _exchange(direct: Direct, worker: Worker, request: Round, now: datetime, clo
 
 def _poll(direct: Direct, worker: Worker, request: Round, now: datetime, clock_offset: float | None) -> Answer | None:
     """Give a sign of life and look whether anything waits; None: it does."""
-    beat = request.heartbeat
-    is_registered = _is_registered(direct, worker) if beat is None else _beat(direct, worker, beat, now, clock_offset)
-    return None if is_registered and not claiming.is_calm(direct) else Answer(is_registered=is_registered)
+    if request.heartbeat is None:
+        found = direct.fetch(_LOOK_AROUND, {"by_worker": worker.worker_id})
+    else:
+        found = direct.fetch(_RENEW_AND_LOOK, _renewal(worker, request.heartbeat, now, clock_offset))
+    return None if found and found[0][0] is not None else Answer(is_registered=bool(found))
 
 
 def _is_registered(direct: Direct, worker: Worker) -> bool:
@@ -194,7 +197,11 @@ def _is_registered(direct: Direct, worker: Worker) -> bool:
 
 def _beat(direct: Direct, worker: Worker, beat: Heartbeat, now: datetime, clock_offset: float | None) -> bool:
     """Renew the registration; False: the worker was given up."""
-    renewed = {
+    return direct.run(_RENEW, _renewal(worker, beat, now, clock_offset)) == 1
+
+
+def _renewal(worker: Worker, beat: Heartbeat, now: datetime, clock_offset: float | None) -> dict[str, Any]:
+    return {
         "by_worker": worker.worker_id,
         "at": now,
         "new_status": beat.status.value,
@@ -202,7 +209,6 @@ def _beat(direct: Direct, worker: Worker, beat: Heartbeat, now: datetime, clock_
         "job": beat.current_job_id,
         "offset": clock_offset,
     }
-    return direct.run(_RENEW, renewed) == 1
 
 
 _ALIVE = (
@@ -210,19 +216,20 @@ _ALIVE = (
     WorkerRegistration.status != literal_column(f"'{WorkerStatus.OFFLINE}'"),
 )
 _LOOK = Statement(lambda _: select(WorkerRegistration.worker_id).where(*_ALIVE))
-_RENEW = Statement(
-    lambda _: (
-        update(WorkerRegistration)
-        .where(*_ALIVE)
-        .values(
-            last_heartbeat=bindparam("at"),
-            status=bindparam("new_status"),
-            jobs_processed=bindparam("processed"),
-            current_job_id=bindparam("job"),
-            clock_offset=bindparam("offset"),
-        )
+_RENEWED = (
+    update(WorkerRegistration)
+    .where(*_ALIVE)
+    .values(
+        last_heartbeat=bindparam("at"),
+        status=bindparam("new_status"),
+        jobs_processed=bindparam("processed"),
+        current_job_id=bindparam("job"),
+        clock_offset=bindparam("offset"),
     )
 )
+_RENEW = Statement(lambda _: _RENEWED)
+_RENEW_AND_LOOK = Statement(lambda _: _RENEWED.returning(claiming.FIRST_WAITING))
+_LOOK_AROUND = Statement(lambda _: select(claiming.FIRST_WAITING).select_from(WorkerRegistration).where(*_ALIVE))
 
 
 def _ours(given: Given) -> Update:
@@ -311,5 +318,5 @@ _CANCELLED = Statement(
         _D.c.cancel_requested_at.is_not(None),
     )
 )
-STATEMENTS = (_STARTED, _PROGRESS, _GIVEN_BACK, _CANCELLED)
+STATEMENTS = (_RENEW_AND_LOOK, _STARTED, _PROGRESS, _GIVEN_BACK, _CANCELLED)
 """What each run needs: made before a fork, so that no worker makes its own."""
