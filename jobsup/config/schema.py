@@ -6,6 +6,7 @@ is judged with its other keys in view.
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -45,6 +46,10 @@ from jobsup.config.moments import Day, DayRange, Instant, TimeZone, WallTime, We
 from jobsup.config.report import Place, hint, shown
 from jobsup.errors import Problem
 from jobsup.model import BlackoutPolicy, CalendarRule, CatchUp, DependsMode, DependsWhen, Dst, IoClass, On, Overlap
+
+# Before the first model is made: to look for plugins pydantic reads the metadata of every package that is installed,
+# a tenth of what this module takes to load, and none of them has a say in what a configuration may hold.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 WORKERS_MAX = 1024
 CONCURRENCY_MAX = 256

@@ -302,6 +302,14 @@ def test_what_fast_commands_need_does_not_load_pydantic(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=30).returncode == 0
 
 
+def test_the_schema_is_loaded_without_a_look_at_every_installed_package() -> None:
+    program = (
+        "import sys, importlib.metadata; importlib.metadata.distributions = lambda: sys.exit(1);"
+        "import jobsup.config.schema; sys.exit('pydantic' not in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=30).returncode == 0
+
+
 def test_an_error_with_many_problems_survives_a_process_border(folder: Folder) -> None:
     folder.write("[worker]\ncount = -1\nx = 1\n")
     with pytest.raises(ConfigError) as caught:
