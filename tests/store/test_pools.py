@@ -80,7 +80,7 @@ def test_a_freed_place_wakes_some_worker_though_this_one_claims_too(db: Database
 def test_workers_that_race_for_a_pool_never_pass_its_places(db: Database) -> None:
     add_pool(db, "reports", 3)
     wanted = {add_dispatch(db, add_job(db, pool="reports")) for _ in range(40)}
-    start = threading.Barrier(4)
+    start, claimed = threading.Barrier(4), threading.Barrier(4)
     most: list[int] = []
     ended: list[int] = []
 
@@ -89,14 +89,16 @@ def test_workers_that_race_for_a_pool_never_pass_its_places(db: Database) -> Non
         worker = Worker(add_worker(own, f"worker-{number:05d}"), "here")
         running = select(func.count()).where(JobDispatch.status == Status.IN_PROGRESS)
         start.wait()
+        got = claim(own, 2, worker)
+        claimed.wait(30)  # all have claimed, and nobody has ended anything
         while len(ended) < len(wanted):
-            got = claim(own, 2, worker)
             with own.read() as connection:
                 most.append(connection.execute(running).scalar_one())
             for dispatch_id in got:
                 result = RunResult(dispatch_id, Status.COMPLETED, Reason.NONE, finished_at=own.now())
                 exchange(own, worker, Round(results=[result]))
                 ended.append(dispatch_id)
+            got = claim(own, 2, worker)
         own.close()
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
