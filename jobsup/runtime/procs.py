@@ -20,6 +20,8 @@ PIECE_BYTES = 64 << 10
 ENVIRON_BYTES_MAX = 4 << 20
 """More of a process's environment than this is not searched."""
 
+EXEC_BYTES_MAX = 64 << 10
+"""A process that is between two programs has a page or two; any program that runs has more than this."""
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
@@ -205,11 +207,12 @@ def pss_bytes(pid: int) -> int | None:
 
 
 def peak_bytes(pid: int) -> int | None:
-    """Return the most memory a process has had so far; None when it is gone, or a zombie."""
+    """Return the most memory a process has had so far; None when it is gone, a zombie, or becomes its program now."""
     try:
         for line in Path(f"/proc/{pid}/status").read_bytes().splitlines():
             if line.startswith(b"VmHWM:"):
-                return int(line.split()[1]) << 10
+                found = int(line.split()[1]) << 10
+                return found if found > EXEC_BYTES_MAX else None
     except (OSError, ValueError):
         return None
     return None

@@ -101,7 +101,7 @@ def test_the_memory_of_a_run_is_its_own_and_not_its_workers(tmp_path: Path) -> N
             assert bench.until_ended(run)["status"] == "COMPLETED"
         peaks = [(bench.execution(run) or {})["max_rss"] for run in (small, large, lasting)]
     # The kernel does not tell what is less than its worker has: it is known only if it was looked at while it lived.
-    assert (peaks[0] or 0) < 20 << 20
+    assert peaks[0] is None or 64 << 10 < peaks[0] < 20 << 20
     assert 300 << 20 < peaks[1] < 400 << 20
     assert 0 < peaks[2] < 20 << 20
 
