@@ -227,7 +227,11 @@ def _key_is_free() -> ColumnElement[bool]:
     running = aliased(JobDispatch)
     return or_(
         JobDispatch.concurrency_key.is_(None),
-        ~exists().where(running.concurrency_key == JobDispatch.concurrency_key, running.status == IN_PROGRESS),
+        ~exists().where(
+            running.concurrency_key == JobDispatch.concurrency_key,
+            running.status == IN_PROGRESS,
+            running.concurrency_key.is_not(None),  # says so to a server that reads them all at once, by their index
+        ),
     )
 
 
