@@ -19,8 +19,11 @@ TYPES = ("mypy",)
 """Beside the tests: half a minute of one core."""
 FIRST_LOOK = ("pytest", "--collect-only", "-qqq")
 """Beside the checks of a clean clone: else each process of the tests compiled everything."""
-TESTS = ("pytest", "-n", "5", "--dist", "worksteal")
-"""More at a time than a small machine has cores: most of what a test of processes does is wait."""
+TESTS = ("pytest", "-n", "6", "--dist", "loadscope", "--no-loadscope-reorder")
+"""More at a time than a small machine has cores: most of what a test of processes does is wait.
+
+A file is tested by one process, whose servers and instances its tests share, and the files in `conftest`'s order.
+"""
 ALONE = ("pytest", "--last-failed", "-p", "no:xdist", "--maxfail", "1")
 """The few that failed beside others, once more by themselves: promised times are real seconds. Both runs are shown."""
 SOME_FAILED = 1

@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -21,12 +22,23 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A shell starts what runs in its background with SIGINT ignored, and whatever that starts is deaf to it too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+TESTS = Path(__file__).parent
+
 settings.register_profile("suite", max_examples=30, deadline=None)
 settings.load_profile("suite")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(shared.open_folder())
+
+
+LONGEST_FIRST = ("processes", "systemd", "cli", "portal", "packaging", "store")
+"""The folders whose tests wait for whole instances, before those that are over in no time: none is begun last."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {folder: place for place, folder in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.relative_to(TESTS).parts[0], len(rank)))
 
 
 def pytest_collection_finish() -> None:
