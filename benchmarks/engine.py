@@ -78,7 +78,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         type=Path,
         default=RESULTS / f"engine-{datetime.now(UTC).date()}",
         metavar="PATH",
-        help="where the figures (.json) and the picture (.svg) go",
+        help="where the figures and the picture go: PATH.json and PATH.svg",
     )
     parser.add_argument("--places", type=_words, default=["full", "normal", "postgres"], metavar="PLACE,...")
     parser.add_argument("--runs", type=int, default=5_000, help="how many commands a heap has (5000)")
