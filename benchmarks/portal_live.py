@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.figures import Figure, percentile, table
 from benchmarks.instance import Instance
-from tests.support.chromium import chromium
+from tests.support.chromium import FIRST_LINE_SEEN, chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -37,16 +37,6 @@ JOB = """
 name = "tells"
 command = "sleep 1; echo $(date +%s%3N)\\\\;; sleep 0.2"
 overlap = "allow"
-"""
-FIRST_LINE_SEEN = """
-new Promise((resolve) => {
-  const look = () => {
-    const line = document.querySelector("#output li");
-    if (line && line.textContent.includes(";")) resolve([Date.now(), line.textContent]);
-    else requestAnimationFrame(look);
-  };
-  look();
-})
 """
 
 

@@ -11,17 +11,17 @@ import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Protocol
 
 from jobsup.clock import Clock
 from jobsup.config.settings import WorkerSettings
-from jobsup.model import JobSpec, Reason
+from jobsup.model import JobSpec
 from jobsup.runtime import failpoints
 from jobsup.runtime.service import Loop
 from jobsup.worker.answers import Answer, Notice
 from jobsup.worker.board import STDERR, STDOUT
+from jobsup.worker.call_ends import exit_of_call, moment_of, never_began
 from jobsup.worker.environment import job_params, run_variables
 from jobsup.worker.failure import NotStartedError
 from jobsup.worker.frames import Frames
@@ -347,7 +347,7 @@ class Calls:
             self._head_begins(runner, self.loop.monotonic())
 
     def _take_answers(self, runner: Runner) -> None:
-        moment, ended = _moment(self.clock), 0.0
+        moment, ended = moment_of(self.clock), 0.0
         while runner.pipes and (answer := runner.next_answer()) is not None:  # with its pipes it is let go of
             if isinstance(answer, Notice):
                 ended = self.loop.monotonic()
@@ -357,7 +357,7 @@ class Calls:
                 continue
             ended = answer.ended
             if ended > moment[1]:
-                moment = _moment(self.clock)
+                moment = moment_of(self.clock)
             _, run = runner.queue.popleft()
             del self._runner_of[run.dispatch_id]
             self._settle(runner, run, answer, moment)
@@ -376,7 +376,7 @@ class Calls:
         runner.cpu_user += answer.cpu_user
         runner.cpu_system += answer.cpu_system
         self._placement.durations.learn(run.claim.job, answer.ended - answer.began)
-        ending = _exit_of(answer, run, moment)
+        ending = exit_of_call(answer, run, moment)
         if runner.spawned.group is not None:  # a process below it may have been ended
             ending = replace(ending, out_of_memory=runner.spawned.ran_out_of_memory())
         is_spent = answer.has_children or run.cause is not None
@@ -420,7 +420,7 @@ class Calls:
             self.audience.call_died(begun, ending, pipes)
         else:
             self.runners.forget(runner)
-        self._go_elsewhere(waiting, complaint or _never_began(ending), is_final=complaint is not None)
+        self._go_elsewhere(waiting, complaint or never_began(ending), is_final=complaint is not None)
 
     def _go_elsewhere(self, waiting: list[Run], error: NotStartedError, *, is_final: bool) -> None:
         again = []
@@ -430,32 +430,3 @@ class Calls:
             else:
                 again.append(run)
         self._start_again(again)
-
-
-def _moment(clock: Clock) -> tuple[float, float]:
-    """Return what both our clocks say: seconds of the epoch, and of the monotonic one."""
-    return clock.now().timestamp(), clock.monotonic()
-
-
-def _exit_of(answer: Answer, run: Run, moment: tuple[float, float]) -> Exit:
-    """Read what a runner said of a call, with its instants by our clock, which said `moment` by both its ways."""
-    epoch = moment[0] - moment[1]
-    run.begin_at(datetime.fromtimestamp(epoch + answer.began, UTC), answer.began)
-    said = answer.ending
-    return Exit(
-        at=datetime.fromtimestamp(epoch + answer.ended, UTC),
-        code=said.get("exit_code"),
-        reason=Reason(said["reason"]) if "reason" in said else Reason.NONE,
-        error=said.get("error"),
-        result=said.get("result"),
-        cpu_user=answer.cpu_user,
-        cpu_system=answer.cpu_system,
-        max_rss=answer.max_rss,
-        io_read=answer.io_read,
-        io_write=answer.io_write,
-    )
-
-
-def _never_began(ending: Exit) -> NotStartedError:
-    said = f"exit code {ending.code}" if ending.signal is None else f"signal {ending.signal}"
-    return NotStartedError(f"its Python runner ended before the call began: {said}", Reason.INTERNAL)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.processes.test_portal import free_port
 from tests.support.axe import violations
-from tests.support.chromium import SIZES, Complaints, chromium
+from tests.support.chromium import FIRST_LINE_SEEN, SIZES, Complaints, chromium
 from tests.support.instance import Instance, instances
 from tests.support.waiting import until
 
@@ -29,16 +29,6 @@ PORTAL = """
 enabled = true
 port = {port}
 allow_edit_commands = true
-"""
-FIRST_LINE_SEEN = """
-new Promise((resolve) => {
-  const look = () => {
-    const line = document.querySelector("#output li");
-    if (line && line.textContent.includes(";")) resolve([Date.now(), line.textContent]);
-    else requestAnimationFrame(look);
-  };
-  look();
-})
 """
 
 

@@ -24,6 +24,17 @@ OPTIONS = (
 )
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 THEMES = ("light", "dark")
+FIRST_LINE_SEEN = """
+new Promise((resolve) => {
+  const look = () => {
+    const line = document.querySelector("#output li");
+    if (line && line.textContent.includes(";")) resolve([Date.now(), line.textContent]);
+    else requestAnimationFrame(look);
+  };
+  look();
+})
+"""
+"""When a run's page shows its first whole line, in milliseconds of the epoch, and that line."""
 
 
 @contextmanager

@@ -337,7 +337,7 @@ def test_calls_stay_behind_one_that_is_usually_quick_while_it_only_wants_a_proce
     quick = [wide.run(python="tasks:spins", kwargs={"seconds": 0}) for _ in range(10)]
     assert {wide.until_ended(run)["status"] for run in quick} == {"COMPLETED"}
     at = timedelta(seconds=0.5)
-    busy = [wide.run(python="tasks:spins", kwargs={"seconds": each}, at=at) for each in (0, 0, 0.15, *[0] * 10)]
+    busy = [wide.run(python="tasks:spins", kwargs={"seconds": each}, at=at) for each in (0, 0, 0.08, *[0] * 10)]
     assert {wide.until_ended(run)["status"] for run in busy} == {"COMPLETED"}
     assert len({(wide.execution(run) or {})["pid"] for run in busy}) == 1
 
