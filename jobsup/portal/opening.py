@@ -11,7 +11,7 @@ from jobsup.config.places import is_loopback
 from jobsup.config.settings import Config, PortalSettings
 from jobsup.errors import ConfigError, Problem
 
-LIBRARIES = ("starlette", "jinja2", "uvicorn", "python_multipart")
+LIBRARIES = ("starlette", "jinja2", "uvicorn", "httptools", "python_multipart")
 SETUP_FILE = "portal-setup"
 SETUP_BYTES_MAX = 1024
 
