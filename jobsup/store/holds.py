@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, RowMapping, bindparam, or_, select, update
+from sqlalchemy import BigInteger, Connection, Select, String, bindparam, literal_column, or_, select, update
 
 from jobsup.config.document import jobspec_from_dict
 from jobsup.model import BlackoutSpec, JobSpec, SetSpec, Source, Status
 from jobsup.schedule.base import MOMENT
 from jobsup.schedule.blackouts import Window, blackout_at, window_at, windows_between
 from jobsup.store import notifier, ranks, sets
+from jobsup.store.direct import Direct
 from jobsup.store.engine import Database
 from jobsup.store.rows import LIVE, Job, JobDispatch
+from jobsup.store.statements import Given, Statement
 
 AHEAD_MAX = timedelta(hours=1)
 """How far ahead the beginning of a blackout is looked for; then it is looked for again."""
@@ -41,8 +43,8 @@ def held_note(window: Window, note: str | None = None) -> str:
 
 def next_change(database: Database, now: datetime) -> datetime:
     """Return when `apply` has to be called again, at the latest: a blackout begins then."""
-    with database.read() as connection:
-        blackouts = [each for shared in sets.shared(connection).values() for each in shared.blackouts]
+    with database.look() as direct:
+        blackouts = [each for shared in sets.shared_in(direct).values() for each in shared.blackouts]
     later = now + AHEAD_MAX
     starts = (next(windows_between(blackout, now, later), None) for blackout in blackouts)
     return min((window.start for window in starts if window is not None), default=later)
@@ -52,7 +54,7 @@ def apply(database: Database, now: datetime) -> int:
     """Move the start of runs that wait to the end of a blackout of now, or back to now; returns how many."""
     moved, seen = 0, 0
     while True:
-        rows, changes = database.transact(partial(_apply_page, now=now, after=seen))
+        rows, changes = database.transact_directly(partial(_apply_page, now=now, after=seen))
         moved += changes
         if len(rows) < PAGE_SIZE:
             break
@@ -62,20 +64,21 @@ def apply(database: Database, now: datetime) -> int:
     return moved
 
 
-def _apply_page(connection: Connection, *, now: datetime, after: int) -> tuple[list[int], int]:
+def _apply_page(direct: Direct, *, now: datetime, after: int) -> tuple[list[int], int]:
     """Do so for the runs that come after a number; returns the numbers of those looked at, and how many were moved."""
-    shared = sets.shared(connection)
-    rows = _waiting(connection, [name for name, each in shared.items() if _is_any_open(each, now)], after)
-    jobs = _jobs(connection, {row["job_id"] for row in rows})
+    shared = sets.shared_in(direct)
+    open_sets = [name for name, each in shared.items() if _is_any_open(each, now)]
+    runs = [_Waiting(*row) for row in direct.fetch(_WAITING, {"sets": open_sets, "after": after})]
+    jobs = _jobs(direct, {run.job_id for run in runs})
     changes = []
-    for row in rows:
-        set_name, spec = jobs[row["job_id"]]
-        change = _change(row, shared.get(set_name, SetSpec()).blackouts, spec, now)
+    for run in runs:
+        set_name, spec = jobs[run.job_id]
+        change = _change(run, shared.get(set_name, SetSpec()).blackouts, spec, now)
         if change is not None:
-            changes.append({"run": row["id"], **change})
+            changes.append({"run": run.id, **change})
     if changes:
-        connection.execute(_MOVE, changes)
-    return [row["id"] for row in rows], len(changes)
+        direct.core.execute(_MOVE, changes)
+    return [run.id for run in runs], len(changes)
 
 
 _MOVE = (
@@ -85,26 +88,42 @@ _MOVE = (
 )
 
 
-def _waiting(connection: Connection, sets_open: list[str], after: int) -> list[RowMapping]:
-    """Read the next waiting runs of sets in which a blackout is open, and those that one holds."""
-    columns = ("id", "job_id", "source", "retry_count", "requested_by", "available_at", "claim_rank", "note")
-    statement = (
-        select(*(getattr(JobDispatch, name) for name in columns))
+class _Waiting(NamedTuple):
+    """A run that waits in a set in which a blackout is open, or that one holds."""
+
+    id: int
+    job_id: int
+    source: str
+    retry_count: int
+    requested_by: str | None
+    available_at: datetime
+    claim_rank: int
+    note: str | None
+
+
+def _waiting(given: Given) -> Select[Any]:
+    """Make the query for the next of them by their number."""
+    is_concerned = or_(given.among(Job.set_name, "sets", String()), JobDispatch.note.like(f"%{_HELD}%"))
+    return (
+        select(*(getattr(JobDispatch, name) for name in _Waiting._fields))
         .join(Job, Job.id == JobDispatch.job_id)
         .where(
             LIVE,
             JobDispatch.status == Status.PENDING,
-            JobDispatch.id > after,
-            or_(Job.set_name.in_(sets_open), JobDispatch.note.like(f"%{_HELD}%")),
+            JobDispatch.id > given.one("after", BigInteger()),
+            is_concerned,
         )
         .order_by(JobDispatch.id)
-        .limit(PAGE_SIZE)
+        .limit(literal_column(str(PAGE_SIZE)))
     )
-    return list(connection.execute(statement).mappings())
 
 
-def _jobs(connection: Connection, job_ids: set[int]) -> dict[int, tuple[str, JobSpec]]:
-    rows = connection.execute(select(Job.id, Job.set_name, Job.payload).where(Job.id.in_(job_ids)))
+_WAITING = Statement(_waiting)
+_JOBS = Statement(lambda given: select(Job.id, Job.set_name, Job.payload).where(given.among(Job.id, "jobs")))
+
+
+def _jobs(direct: Direct, job_ids: set[int]) -> dict[int, tuple[str, JobSpec]]:
+    rows = direct.fetch(_JOBS, {"jobs": list(job_ids)}) if job_ids else []
     return {job_id: (set_name, jobspec_from_dict(payload)) for job_id, set_name, payload in rows}
 
 
@@ -112,31 +131,31 @@ def _is_any_open(shared: SetSpec, now: datetime) -> bool:
     return any(window_at(blackout, now) for blackout in shared.blackouts)
 
 
-def _change(run: RowMapping, blackouts: tuple[BlackoutSpec, ...], job: JobSpec, now: datetime) -> dict[str, Any] | None:
+def _change(run: _Waiting, blackouts: tuple[BlackoutSpec, ...], job: JobSpec, now: datetime) -> dict[str, Any] | None:
     """Return the columns that make a run wait for the blackouts there are; None when they are right."""
-    start, is_held = run["available_at"], _HELD in (run["note"] or "")
+    start, is_held = run.available_at, _HELD in (run.note or "")
     window = None if _is_by_a_person(run) else blackout_at(blackouts, job, now)
     if window is not None and start < window.end:
-        return _moved(run, window.end, held_note(window, run["note"]))
+        return _moved(run, window.end, held_note(window, run.note))
     if not is_held or start <= now:
         return None
     until = blackout_at(blackouts, job, start - MOMENT)  # the blackout that holds it may be one to come
     if until is not None and until.end == start:
         return None
     if window is not None:
-        return _moved(run, window.end, held_note(window, run["note"]))
-    return _moved(run, now, _BETWEEN.join(_other_words(run["note"])) or None)
+        return _moved(run, window.end, held_note(window, run.note))
+    return _moved(run, now, _BETWEEN.join(_other_words(run.note)) or None)
 
 
-def _moved(run: RowMapping, start: datetime, note: str | None) -> dict[str, Any]:
-    rank = ranks.moved_rank(run["claim_rank"], run["available_at"], start)
+def _moved(run: _Waiting, start: datetime, note: str | None) -> dict[str, Any]:
+    rank = ranks.moved_rank(run.claim_rank, run.available_at, start)
     return {"start": start, "rank": rank, "words": note}
 
 
-def _is_by_a_person(run: RowMapping) -> bool:
+def _is_by_a_person(run: _Waiting) -> bool:
     """Tell whether somebody asked for this very attempt: a person's retry begins a new count."""
-    asked = run["source"] == Source.RETRY and run["retry_count"] == 0 and run["requested_by"] is not None
-    return run["source"] == Source.MANUAL or asked
+    asked = run.source == Source.RETRY and run.retry_count == 0 and run.requested_by is not None
+    return run.source == Source.MANUAL or asked
 
 
 def _other_words(note: str | None) -> tuple[str, ...]:

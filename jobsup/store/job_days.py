@@ -15,15 +15,29 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Date,
+    Row,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
 from jobsup.model import RunResult, Status
 from jobsup.runtime import failpoints
 from jobsup.store import tables
+from jobsup.store.column_types import UtcDateTime
 from jobsup.store.direct import Direct
 from jobsup.store.engine import Database
 from jobsup.store.made import fetch
 from jobsup.store.rows import JobDay, JobDayMark, JobDispatch, JobExecutionLog
+from jobsup.store.statements import Statement
 
 SETTLE = timedelta(minutes=5)
 """Ends so young are not counted yet: their transactions may still be under way."""
@@ -95,8 +109,8 @@ def count(database: Database, *, limit: int = STRETCH_ROWS_MAX) -> int:
     """Count the next stretch of ended runs, about `limit` of them; return how many there were."""
 
     until = database.now() - SETTLE
-    with database.read() as connection:  # the usual case: nothing has ended, and nothing is written
-        if fetch(connection, _UNCOUNTED, {"until": until}).first() is None:
+    with database.look() as direct:  # the usual case: nothing has ended, and nothing is written
+        if not direct.fetch(_UNCOUNTED, {"until": until}):
             return 0
     with database.write() as connection:
         since = _mark(connection)
@@ -152,22 +166,31 @@ def counted_until(database: Database) -> datetime | None:
 
 def delete_old(database: Database, before: date, limit: int) -> int:
     """Delete up to `limit` days that lie before that one; return how many."""
-    with database.write() as connection:
-        old = connection.execute(select(JobDay.job_id, JobDay.day).where(JobDay.day < before).limit(limit)).all()
+    with database.directly() as direct:
+        old = direct.fetch(_OLD, {"before": before, "wanted": limit})
         for job_id, day in old:
-            connection.execute(delete(JobDay).where(JobDay.job_id == job_id, JobDay.day == day))
+            direct.core.execute(delete(JobDay).where(JobDay.job_id == job_id, JobDay.day == day))
     return len(old)
 
 
 _MARK_LOOK = select(JobDayMark.counted_until)
-_UNCOUNTED = (
-    select(JobDispatch.id)
-    .where(
-        JobDispatch.completed_at.is_not(None),
-        JobDispatch.completed_at < bindparam("until"),
-        JobDispatch.completed_at >= func.coalesce(_MARK_LOOK.scalar_subquery(), _BEGINNING),
+_UNCOUNTED = Statement(
+    lambda given: (
+        select(JobDispatch.id)
+        .where(
+            JobDispatch.completed_at.is_not(None),
+            JobDispatch.completed_at < given.one("until", UtcDateTime()),
+            JobDispatch.completed_at >= func.coalesce(_MARK_LOOK.scalar_subquery(), _BEGINNING),
+        )
+        .limit(literal_column("1"))
     )
-    .limit(1)
+)
+_OLD = Statement(
+    lambda given: (
+        select(JobDay.job_id, JobDay.day)
+        .where(JobDay.day < given.one("before", Date()))
+        .limit(given.one("wanted", BigInteger()))
+    )
 )
 _MARK_LOCK = _MARK_LOOK.with_for_update()
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, String, Update, literal_column, select, update
+from sqlalchemy import BigInteger, String, Update, literal_column, select, update
 
 from jobsup.model import Lease
 from jobsup.runtime import failpoints
 from jobsup.store import notifier
 from jobsup.store.column_types import UtcDateTime
-from jobsup.store.dialect import insert_new
+from jobsup.store.dialect import insert_for, insert_new
 from jobsup.store.direct import Direct
 from jobsup.store.engine import Database
 from jobsup.store.rows import SchedulerLock
@@ -62,19 +62,12 @@ def acquire(
         now = database.now()
         found = _read(direct)
         epoch = 1 if found is None else found.epoch + 1
-        values = {
-            "holder": holder,
-            "node": node,
-            "epoch": epoch,
-            "acquired_at": now,
-            "dispatch_lock_until": now + duration,
-            "renewed_at": now,
-        }
+        values = {"ours": holder, "host": node, "next": epoch, "until": now + duration, "now": now}
         if found is None:
-            insert_new(direct.core, SchedulerLock, [{"name": LEADER, **values}])
+            direct.run(_BEGIN, values)
             taken = holds(direct, Lease(holder, epoch, now))  # two may have come first at once
         else:
-            taken = _is_free(found, holder, now, is_dead) and _replace(direct.core, found, values)
+            taken = _is_free(found, holder, now, is_dead) and _replace(direct, found, values)
         failpoints.reach("lease.before_acquire")
         return Lease(holder, epoch, now + duration) if taken else None
 
@@ -143,6 +136,30 @@ def _prolonged(given: Given) -> dict[str, Any]:
     return {"dispatch_lock_until": given.one("until", UtcDateTime()), "renewed_at": given.one("now", UtcDateTime())}
 
 
+def _new_term(given: Given) -> dict[str, Any]:
+    return {
+        "holder": given.one("ours", String()),
+        "node": given.one("host", String()),
+        "epoch": given.one("next", BigInteger()),
+        "acquired_at": given.one("now", UtcDateTime()),
+        **_prolonged(given),
+    }
+
+
+_BEGIN = Statement(
+    lambda given: (
+        insert_for(SchedulerLock, is_server=given.is_server)
+        .values(name=literal_column(f"'{LEADER}'"), **_new_term(given))
+        .on_conflict_do_nothing()
+    )
+)
+_TAKE_OVER = Statement(
+    lambda given: (
+        _this_term(given)
+        .where(SchedulerLock.dispatch_lock_until == given.one("end", UtcDateTime()))
+        .values(**_new_term(given))
+    )
+)
 _RENEW = Statement(lambda given: _this_term(given).values(**_prolonged(given)))
 _RESIGN = Statement(
     lambda given: _this_term(given).values(holder=NOBODY, dispatch_lock_until=given.one("until", UtcDateTime()))
@@ -170,16 +187,7 @@ def _is_free(found: LeaderFacts, holder: str, now: datetime, is_dead: Callable[[
     return is_dead is not None and is_dead(found.holder)
 
 
-def _replace(connection: Connection, found: LeaderFacts, values: dict[str, object]) -> bool:
+def _replace(direct: Direct, found: LeaderFacts, values: dict[str, object]) -> bool:
     """Take the row over only as it was read: two that want it at once cannot both have it."""
-    taken = connection.execute(
-        update(SchedulerLock)
-        .where(
-            SchedulerLock.name == LEADER,
-            SchedulerLock.epoch == found.epoch,
-            SchedulerLock.holder == found.holder,
-            SchedulerLock.dispatch_lock_until == found.until,
-        )
-        .values(**values)
-    )
-    return taken.rowcount == 1
+    as_read = {"of": found.holder, "term": found.epoch, "end": found.until}
+    return direct.run(_TAKE_OVER, {**as_read, **values}) == 1

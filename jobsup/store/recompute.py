@@ -14,8 +14,8 @@ from jobsup.schedule import compile as compile_schedule
 from jobsup.schedule.due import are_current, next_due, zone_rules
 from jobsup.store.definitions import IN_LIST_MAX
 from jobsup.store.engine import Database
-from jobsup.store.made import fetch
 from jobsup.store.rows import Job
+from jobsup.store.statements import Statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ def recompute(database: Database) -> list[Moved]:
     A tick that is overdue already stays as it is: it is decided on at once, by the new rules. One query when no
     rules have changed.
     """
-    with database.read() as connection:
-        known = fetch(connection, _KNOWN, {}).scalars().all()
+    with database.look() as direct:
+        known = [rules for (rules,) in direct.fetch(_KNOWN, {})]
     stale = [rules for rules in known if rules is not None and not are_current(rules)]
     moved: list[Moved] = []
     for start in range(0, len(stale), IN_LIST_MAX):
@@ -55,7 +55,7 @@ def recompute(database: Database) -> list[Moved]:
 
 
 _ACTIVE = (Job.is_active, Job.next_run.is_not(None))
-_KNOWN = select(Job.zone_fingerprint).where(*_ACTIVE).distinct()
+_KNOWN = Statement(lambda _: select(Job.zone_fingerprint).where(*_ACTIVE).distinct())
 _CHANGE = (
     update(Job.__table__)
     .where(Job.id == bindparam("job"))

@@ -6,20 +6,21 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, RowMapping, Select, bindparam, exists, or_, select, update
+from sqlalchemy import BigInteger, Connection, Select, String, exists, or_, select, update
 
 from jobsup.config.document import jobspec_from_dict
 from jobsup.config.durations import format_duration
 from jobsup.model import Reason, RunResult, Status, WorkerStatus
 from jobsup.store import attempts, dependencies, notifier
 from jobsup.store.attempts import Ended
+from jobsup.store.column_types import UtcDateTime
 from jobsup.store.direct import Direct
 from jobsup.store.engine import Database
 from jobsup.store.hosts import LEASE_HEARTBEATS
-from jobsup.store.made import fetch
 from jobsup.store.rows import LIVE, WAITING, Job, JobDispatch, WorkerRegistration
+from jobsup.store.statements import Given, Statement
 
 RESCUE_BATCH_SIZE = 500
 """Runs closed in one transaction, so that rescue never holds the writers up for long."""
@@ -56,8 +57,8 @@ def find_lost(
     the database was away, as far as we know, and nobody could be heard of.
     """
     now = database.now()
-    with database.read() as connection:
-        rows = fetch(connection, _PRESENT, {}).all()
+    with database.look() as direct:
+        rows = [_Present(*row) for row in direct.fetch(_PRESENT, {})]
     here = (node, boot_id, pid_namespace)
     dead: list[str] = []
     silent_at: dict[str, datetime] = {}
@@ -75,16 +76,24 @@ def _silent_at(last_heartbeat: datetime, interval: float, back_since: datetime |
     return at if back_since is None else max(at, back_since + timedelta(seconds=interval * BACK_HEARTBEATS))
 
 
-_PRESENT = select(
-    WorkerRegistration.worker_id,
-    WorkerRegistration.node,
-    WorkerRegistration.boot_id,
-    WorkerRegistration.pid_namespace,
-    WorkerRegistration.process_id,
-    WorkerRegistration.process_started,
-    WorkerRegistration.last_heartbeat,
-    WorkerRegistration.heartbeat_interval,
-).where(WorkerRegistration.status != WorkerStatus.OFFLINE)
+class _Present(NamedTuple):
+    """A worker that is not OFFLINE."""
+
+    worker_id: str
+    node: str
+    boot_id: str
+    pid_namespace: str
+    process_id: int
+    process_started: int
+    last_heartbeat: datetime
+    heartbeat_interval: float
+
+
+_PRESENT = Statement(
+    lambda _: select(*(getattr(WorkerRegistration, name) for name in _Present._fields)).where(
+        WorkerRegistration.status != WorkerStatus.OFFLINE
+    )
+)
 
 
 def close_lost(database: Database, worker_ids: Iterable[str], *, are_silent: bool = False) -> list[Ended]:
@@ -105,7 +114,7 @@ def close_lost(database: Database, worker_ids: Iterable[str], *, are_silent: boo
 
 
 def _give_up(
-    database: Database, connection: Connection, worker_ids: Sequence[str], explain: Callable[[RowMapping], str]
+    database: Database, connection: Connection, worker_ids: Sequence[str], explain: Callable[[_Running], str]
 ) -> tuple[bool, list[Ended]]:
     """End some of what workers had; they are OFFLINE with the last of it, and not before.
 
@@ -114,9 +123,9 @@ def _give_up(
     ours = WorkerRegistration.worker_id.in_(worker_ids)
     connection.execute(select(WorkerRegistration.worker_id).where(ours).with_for_update())  # none claims any more
     given = {"workers": worker_ids, "most": RESCUE_BATCH_SIZE + 1}
-    rows = fetch(connection, _OF_WORKERS, given).mappings().all()
-    ended = _end(database, connection, rows[:RESCUE_BATCH_SIZE], Reason.WORKER_LOST, explain)
-    if len(rows) > RESCUE_BATCH_SIZE:
+    runs = _running(Direct.of(connection), _OF_WORKERS, given)
+    ended = _end(database, connection, runs[:RESCUE_BATCH_SIZE], Reason.WORKER_LOST, explain)
+    if len(runs) > RESCUE_BATCH_SIZE:
         return False, ended
     offline = update(WorkerRegistration).where(ours, WorkerRegistration.status != WorkerStatus.OFFLINE)
     gone = connection.execute(offline.values(status=WorkerStatus.OFFLINE, current_job_id=None)).rowcount
@@ -128,8 +137,10 @@ def close_overdue(database: Database, margin: timedelta) -> list[Ended]:
     """End runs that are past deadline + kill_grace + margin though their owner lives: it does not do its duty."""
     now = database.now()
 
-    def is_overdue(row: RowMapping) -> bool:
-        return bool(row["deadline_at"] + jobspec_from_dict(row["payload"]).kill_grace + margin < now)
+    def is_overdue(run: _Running) -> bool:
+        return (
+            run.deadline_at is not None and run.deadline_at + jobspec_from_dict(run.payload).kill_grace + margin < now
+        )
 
     return _close(database, _OVERDUE, {"before": now - margin}, Reason.DEADLINE, _overdue, only=is_overdue)
 
@@ -146,11 +157,13 @@ def cancel_hostless(database: Database, threshold: timedelta) -> list[int]:
     """
     now = database.now()
     given = {"before": now - threshold}
-    if not _candidates(database, _HOSTLESS, given):
-        return []
+    with database.look() as direct:
+        if not direct.fetch(_ANY_HOSTLESS, given):
+            return []
 
     def end(connection: Connection) -> list[int]:
-        rows = fetch(connection, _HOSTLESS_LOCKED, given).mappings().all()
+        ours = _hostless(now - threshold).with_for_update(of=JobDispatch, key_share=True, skip_locked=True)
+        rows = connection.execute(ours).mappings().all()
         for row in rows:
             connection.execute(
                 update(JobDispatch)
@@ -170,27 +183,30 @@ def cancel_hostless(database: Database, threshold: timedelta) -> list[int]:
     return database.transact(end)
 
 
-_HOSTLESS = select(JobDispatch.__table__).where(
-    WAITING,
-    JobDispatch.target != "",
-    JobDispatch.available_at < bindparam("before"),
-    ~exists().where(
-        WorkerRegistration.node == JobDispatch.target, WorkerRegistration.last_heartbeat >= bindparam("before")
-    ),
+def _hostless(before: Any) -> Select[Any]:
+    heard_of = exists().where(
+        WorkerRegistration.node == JobDispatch.target, WorkerRegistration.last_heartbeat >= before
+    )
+    waits_for_long = (WAITING, JobDispatch.target != "", JobDispatch.available_at < before)
+    return select(JobDispatch.__table__).where(*waits_for_long, ~heard_of)
+
+
+_ANY_HOSTLESS = Statement(
+    lambda given: _hostless(given.one("before", UtcDateTime())).with_only_columns(JobDispatch.id).limit(1)
 )
-_HOSTLESS_LOCKED = _HOSTLESS.with_for_update(of=JobDispatch, key_share=True, skip_locked=True)
 
 
 def _close(
     database: Database,
-    which: Select[Any],
+    which: Statement,
     given: dict[str, Any],
     reason: Reason,
-    explain: Callable[[RowMapping], str],
+    explain: Callable[[_Running], str],
     *,
-    only: Callable[[RowMapping], bool] = lambda _: True,
+    only: Callable[[_Running], bool] = lambda _: True,
 ) -> list[Ended]:
-    candidates = [row for row in _candidates(database, which, given) if only(row)]
+    with database.look() as direct:
+        candidates = [run for run in _running(direct, which, given) if only(run)]
     if not candidates:
         return []  # the usual case: an idle pass writes nothing
     return [
@@ -200,9 +216,20 @@ def _close(
     ]
 
 
-def _candidates(database: Database, which: Select[Any], given: dict[str, Any]) -> Sequence[RowMapping]:
-    with database.read() as connection:
-        return fetch(connection, which, given).mappings().all()
+class _Running(NamedTuple):
+    """A run that is under way, with what its end needs to know."""
+
+    id: int
+    worker_id: str
+    claimed_at: datetime
+    started_at: datetime | None
+    deadline_at: datetime | None
+    payload: dict[str, Any]
+    node: str | None
+
+
+def _running(direct: Direct, which: Statement, given: dict[str, Any]) -> list[_Running]:
+    return [_Running(*row) for row in direct.fetch(which, given)]
 
 
 _RUNNING = (
@@ -220,32 +247,43 @@ _RUNNING = (
     .where(LIVE, JobDispatch.status == Status.IN_PROGRESS)
     .order_by(JobDispatch.worker_id, JobDispatch.id)
 )
-_OF_WORKERS = _RUNNING.where(JobDispatch.worker_id.in_(bindparam("workers", expanding=True))).limit(bindparam("most"))
-_OVERDUE = _RUNNING.where(JobDispatch.deadline_at < bindparam("before"))
-_OWNERLESS = _RUNNING.where(
-    JobDispatch.claimed_at < bindparam("before"),
-    or_(WorkerRegistration.worker_id.is_(None), WorkerRegistration.status == WorkerStatus.OFFLINE),
-)
+
+
+def _of_workers(given: Given) -> Select[Any]:
+    ours = given.among(JobDispatch.worker_id, "workers", String())
+    return _RUNNING.where(ours).limit(given.one("most", BigInteger()))
+
+
+def _of_nobody(given: Given) -> Select[Any]:
+    return _RUNNING.where(
+        JobDispatch.claimed_at < given.one("before", UtcDateTime()),
+        or_(WorkerRegistration.worker_id.is_(None), WorkerRegistration.status == WorkerStatus.OFFLINE),
+    )
+
+
+_OF_WORKERS = Statement(_of_workers)
+_OVERDUE = Statement(lambda given: _RUNNING.where(JobDispatch.deadline_at < given.one("before", UtcDateTime())))
+_OWNERLESS = Statement(_of_nobody)
 
 
 def _end_all(
-    database: Database, rows: Sequence[RowMapping], reason: Reason, explain: Callable[[RowMapping], str]
+    database: Database, runs: Sequence[_Running], reason: Reason, explain: Callable[[_Running], str]
 ) -> list[Ended]:
-    return database.transact(lambda connection: _end(database, connection, rows, reason, explain))
+    return database.transact(lambda connection: _end(database, connection, runs, reason, explain))
 
 
 def _end(
     database: Database,
     connection: Connection,
-    rows: Sequence[RowMapping],
+    runs: Sequence[_Running],
     reason: Reason,
-    explain: Callable[[RowMapping], str],
+    explain: Callable[[_Running], str],
 ) -> list[Ended]:
     """End runs, each only while it is still that worker's: it may have finished, or been closed, since it was read."""
     now = database.now()
     found: list[Ended] = []
-    for (worker_id, node), owned in groupby(rows, key=lambda row: (row["worker_id"], row["node"] or "")):
-        results = [_result(connection, row, reason, explain, now) for row in owned]
+    for (worker_id, node), owned in groupby(runs, key=lambda run: (run.worker_id, run.node or "")):
+        results = [_result(connection, run, reason, explain, now) for run in owned]
         found += attempts.end(Direct.of(connection), results, worker_id=worker_id, node=node, now=now).values()
     if found:
         notifier.wake(database, "worker", len(found))
@@ -254,34 +292,34 @@ def _end(
 
 
 def _result(
-    connection: Connection, row: RowMapping, reason: Reason, explain: Callable[[RowMapping], str], now: datetime
+    connection: Connection, run: _Running, reason: Reason, explain: Callable[[_Running], str], now: datetime
 ) -> RunResult:
-    chunks = attempts.chunks_of(connection, row["id"])
+    chunks = attempts.chunks_of(connection, run.id)
     return RunResult(
-        dispatch_id=row["id"],
+        dispatch_id=run.id,
         status=Status.TIMEOUT,
         reason=reason,
         finished_at=now,
-        started_at=row["started_at"] or (chunks[0].at if chunks else None),
-        error_message=explain(row),
+        started_at=run.started_at or (chunks[0].at if chunks else None),
+        error_message=explain(run),
         output=attempts.fold(chunks),
     )
 
 
-def _worker_lost(row: RowMapping) -> str:
-    return f"its worker {row['worker_id']} on {row['node'] or 'an unknown host'} was lost"
+def _worker_lost(run: _Running) -> str:
+    return f"its worker {run.worker_id} on {run.node or 'an unknown host'} was lost"
 
 
-def _worker_silent(row: RowMapping) -> str:
+def _worker_silent(run: _Running) -> str:
     return (
-        f"its worker {row['worker_id']} on {row['node'] or 'an unknown host'} was not heard of any more; "
+        f"its worker {run.worker_id} on {run.node or 'an unknown host'} was not heard of any more; "
         "if that host only stood still, this run may have gone on beside the next one"
     )
 
 
-def _overdue(row: RowMapping) -> str:
-    return f"worker {row['worker_id']} did not end it in time after its deadline"
+def _overdue(run: _Running) -> str:
+    return f"worker {run.worker_id} did not end it in time after its deadline"
 
 
-def _no_owner(row: RowMapping) -> str:
-    return f"its worker {row['worker_id']} is gone and nobody closed the run"
+def _no_owner(run: _Running) -> str:
+    return f"its worker {run.worker_id} is gone and nobody closed the run"

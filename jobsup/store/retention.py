@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import bindparam, delete, exists, func, select
+from sqlalchemy import BigInteger, Delete, Select, delete, exists, func, select
 
 from jobsup.model import WorkerStatus
 from jobsup.runtime import failpoints
+from jobsup.store.column_types import UtcDateTime
 from jobsup.store.engine import Database
-from jobsup.store.made import fetch
 from jobsup.store.rows import (
     LIVE,
     JobDayMark,
@@ -19,6 +20,7 @@ from jobsup.store.rows import (
     WorkerRegistration,
     aliased,
 )
+from jobsup.store.statements import Given, Statement
 
 
 def delete_ended(database: Database, before: datetime, limit: int) -> int:
@@ -27,11 +29,12 @@ def delete_ended(database: Database, before: datetime, limit: int) -> int:
     Never one that waits or runs, one whose retry still does, one that its day does not count yet, or the newest row of
     all: ids are not given twice.
     """
-    with database.write() as connection:
-        ids = list(fetch(connection, _ENDED, {"before": before, "wanted": limit}).scalars())
+    with database.directly() as direct:
+        ids = [run for (run,) in direct.fetch(_ENDED, {"before": before, "wanted": limit})]
         if not ids:
             return 0
         failpoints.reach("retention.before_commit")
+        connection = direct.core
         connection.execute(delete(JobExecutionLog).where(JobExecutionLog.dispatch_id.in_(ids)))
         return connection.execute(
             delete(JobDispatch).where(JobDispatch.id.in_(ids), JobDispatch.completed_at.is_not(None))
@@ -53,45 +56,57 @@ def delete_offline_workers(database: Database, before: datetime, limit: int) -> 
 
     One that a live run still names stays: the run is closed first.
     """
-    with database.write() as connection:
-        return connection.execute(_DELETE_OFFLINE, {"before": before, "wanted": limit}).rowcount
+    with database.directly() as direct:
+        return direct.run(_DELETE_OFFLINE, {"before": before, "wanted": limit})
 
 
 def delete_stray_chunks(database: Database, limit: int) -> int:
     """Delete the live output of up to `limit` runs that have ended and left some behind; return how many pieces."""
-    with database.write() as connection:
-        return connection.execute(_DELETE_STRAYS, {"wanted": limit}).rowcount
+    with database.directly() as direct:
+        return direct.run(_DELETE_STRAYS, {"wanted": limit})
 
 
 _retry = aliased(JobDispatch)
-_ENDED = (
-    select(JobDispatch.id)
-    .where(
-        JobDispatch.completed_at < bindparam("before"),
-        JobDispatch.completed_at < select(JobDayMark.counted_until).scalar_subquery(),
-        JobDispatch.id < select(func.max(JobDispatch.id)).scalar_subquery(),
-        ~exists().where(_retry.retry_of == JobDispatch.id, _retry.completed_at.is_(None)),
+
+
+def _ended(given: Given) -> Select[Any]:
+    return (
+        select(JobDispatch.id)
+        .where(
+            JobDispatch.completed_at < given.one("before", UtcDateTime()),
+            JobDispatch.completed_at < select(JobDayMark.counted_until).scalar_subquery(),
+            JobDispatch.id < select(func.max(JobDispatch.id)).scalar_subquery(),
+            ~exists().where(_retry.retry_of == JobDispatch.id, _retry.completed_at.is_(None)),
+        )
+        .order_by(JobDispatch.completed_at)
+        .limit(given.one("wanted", BigInteger()))
     )
-    .order_by(JobDispatch.completed_at)
-    .limit(bindparam("wanted"))
-)
-_DELETE_OFFLINE = delete(WorkerRegistration).where(
-    WorkerRegistration.worker_id.in_(
+
+
+def _offline(given: Given) -> Delete:
+    old = (
         select(WorkerRegistration.worker_id)
         .where(
             WorkerRegistration.status == WorkerStatus.OFFLINE,
-            WorkerRegistration.last_heartbeat < bindparam("before"),
+            WorkerRegistration.last_heartbeat < given.one("before", UtcDateTime()),
             ~exists().where(LIVE, JobDispatch.worker_id == WorkerRegistration.worker_id),
         )
-        .limit(bindparam("wanted"))
+        .limit(given.one("wanted", BigInteger()))
     )
-)
-_DELETE_STRAYS = delete(JobOutputChunk).where(
-    JobOutputChunk.dispatch_id.in_(
+    return delete(WorkerRegistration).where(WorkerRegistration.worker_id.in_(old))
+
+
+def _strays(given: Given) -> Delete:
+    ended = (
         select(JobOutputChunk.dispatch_id)
         .join(JobDispatch, JobDispatch.id == JobOutputChunk.dispatch_id)
         .where(JobDispatch.completed_at.is_not(None))
         .distinct()
-        .limit(bindparam("wanted"))
+        .limit(given.one("wanted", BigInteger()))
     )
-)
+    return delete(JobOutputChunk).where(JobOutputChunk.dispatch_id.in_(ended))
+
+
+_ENDED = Statement(_ended)
+_DELETE_OFFLINE = Statement(_offline)
+_DELETE_STRAYS = Statement(_strays)

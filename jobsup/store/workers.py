@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, exists, insert, select, update
+from sqlalchemy import String, bindparam, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from jobsup.errors import DatabaseError
 from jobsup.model import Status, WorkerFacts, WorkerStatus, host_tag
 from jobsup.store import notifier, tables
+from jobsup.store.column_types import UtcDateTime
 from jobsup.store.direct import Direct
 from jobsup.store.engine import Database
 from jobsup.store.rows import LIVE, JobDispatch, WorkerRegistration
@@ -95,23 +96,25 @@ def mark_stale_offline(database: Database, threshold: timedelta, *, boot_id: str
     Left alone are workers that still own a run, whose loss has to be closed first, and those of the boot
     `boot_id`: on its own machine the caller asks the process table, for after a suspend every heartbeat is old.
     """
-    with database.write() as connection:
+    with database.directly() as direct:
         given = {"before": database.now() - threshold, "boot": boot_id}
-        return list(connection.execute(_GIVE_UP, given).scalars())
+        return [worker_id for (worker_id,) in direct.fetch(_GIVE_UP, given)]
 
 
-_GIVE_UP = (
-    update(WorkerRegistration)
-    .where(
-        WorkerRegistration.status != WorkerStatus.OFFLINE,
-        WorkerRegistration.last_heartbeat < bindparam("before"),
-        WorkerRegistration.boot_id != bindparam("boot"),
-        ~exists().where(
-            LIVE, JobDispatch.worker_id == WorkerRegistration.worker_id, JobDispatch.status == Status.IN_PROGRESS
-        ),
+_GIVE_UP = Statement(
+    lambda given: (
+        update(WorkerRegistration)
+        .where(
+            WorkerRegistration.status != WorkerStatus.OFFLINE,
+            WorkerRegistration.last_heartbeat < given.one("before", UtcDateTime()),
+            WorkerRegistration.boot_id != given.one("boot", String()),
+            ~exists().where(
+                LIVE, JobDispatch.worker_id == WorkerRegistration.worker_id, JobDispatch.status == Status.IN_PROGRESS
+            ),
+        )
+        .values(status=WorkerStatus.OFFLINE, current_job_id=None)
+        .returning(WorkerRegistration.worker_id)
     )
-    .values(status=WorkerStatus.OFFLINE, current_job_id=None)
-    .returning(WorkerRegistration.worker_id)
 )
 _REGISTER = Statement(
     lambda _: insert(WorkerRegistration).values({each.name: bindparam(each.name) for each in _W.c}),
