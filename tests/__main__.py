@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = Path(sys.executable).parent
+
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""What is compiled is kept: else every process of the tests compiled all that it imports."""
 
 CHECKS: tuple[tuple[str, ...], ...] = (
     ("ruff", "check", "."),
@@ -17,14 +21,12 @@ CHECKS: tuple[tuple[str, ...], ...] = (
 """They run side by side, and no test begins before they have passed."""
 TYPES = ("mypy",)
 """Beside the tests: half a minute of one core."""
-FIRST_LOOK = ("pytest", "--collect-only", "-qqq")
-"""Beside the checks of a clean clone: else each process of the tests compiled everything."""
-TESTS = ("pytest", "-n", "6", "--dist", "loadscope", "--no-loadscope-reorder")
+TESTS = ("pytest", "--processes", "6")
 """More at a time than a small machine has cores: most of what a test of processes does is wait.
 
 A file is tested by one process, whose servers and instances its tests share, and the files in `conftest`'s order.
 """
-ALONE = ("pytest", "--last-failed", "-p", "no:xdist", "--maxfail", "1")
+ALONE = ("pytest", "--last-failed", "--maxfail", "1")
 """The few that failed beside others, once more by themselves: promised times are real seconds. Both runs are shown."""
 SOME_FAILED = 1
 """What pytest ends with when tests ran and some failed."""
@@ -38,9 +40,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _check() -> int:
-    is_clean_clone = not (ROOT / ".pytest_cache").exists()
-    checks = (*CHECKS, FIRST_LOOK) if is_clean_clone else CHECKS
-    started = [(check, _start(*check, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)) for check in checks]
+    started = [(check, _start(*check, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)) for check in CHECKS]
     codes = [_end(check, process) for check, process in started]
     return next(filter(None, codes), 0)
 
@@ -56,7 +56,7 @@ def _test(arguments: list[str]) -> int:
 
 
 def _start(tool: str, *options: str, **streams: int) -> subprocess.Popen[str]:
-    return subprocess.Popen([str(TOOLS / tool), *options], cwd=ROOT, text=True, **streams)
+    return subprocess.Popen([str(TOOLS / tool), *options], cwd=ROOT, env=ENVIRONMENT, text=True, **streams)
 
 
 def _end(step: tuple[str, ...], process: subprocess.Popen[str]) -> int:

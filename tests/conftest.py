@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.support import shared
+from tests.support import command, parallel, shared
+from tests.support.parallel import pytest_addoption, pytest_runtestloop
 from tests.support.store import clock, db
 
 # An installed jobsup has its bytecode; where none may be kept every process of a test compiles all of it again, which
@@ -21,6 +22,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # A shell starts what runs in its background with SIGINT ignored, and whatever that starts is deaf to it too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Nearly all that is made until the tests begin stays.
+gc.disable()
 
 TESTS = Path(__file__).parent
 
@@ -41,9 +45,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rank.get(item.path.relative_to(TESTS).parts[0], len(rank)))
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     """Spare every later collection of garbage the million objects that stay: modules, and what was collected here."""
+    if session.config.getoption(parallel.OPTION):
+        command.load()
+    gc.enable()
     gc.freeze()
 
 
-__all__ = ["clock", "db"]
+__all__ = ["clock", "db", "pytest_addoption", "pytest_runtestloop"]

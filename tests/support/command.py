@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
+import pkgutil
 import select
 import signal
 import subprocess
@@ -14,9 +16,18 @@ import traceback
 from pathlib import Path
 from typing import IO
 
+import jobsup as package
+
 JOBSUP = Path(sys.executable).parent / "jobsup"
 
 COMMAND_SECONDS_MAX = 60
+
+
+def load() -> None:
+    """Load all of jobsup, for the processes that are forked from this one: else each verb loads its part anew."""
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if "migrations" not in module.name and not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
 
 
 def jobsup(
