@@ -11,7 +11,6 @@ from pathlib import Path
 
 from jobsup.cli.here import Here
 from jobsup.errors import JobsupError
-from jobsup.runtime import lazy
 
 SERVICES = {"start": "start", "scheduler": "run_scheduler", "worker": "run_worker", "portal": "run_portal"}
 """A verb, and what of `jobsup.app` it runs."""
@@ -20,7 +19,6 @@ _CONFIG = ("-c", "--config")
 
 def run(args: Sequence[str]) -> int:
     """Do what the words say; return the exit code. All that is not plainly a service goes to the whole command line."""
-    lazy.spare()
     config = _plain(args)
     if config is None:
         from jobsup.cli import main

@@ -12,8 +12,9 @@ import threading
 from types import ModuleType
 from typing import Any
 
-SELDOM_USED = ("asyncio", "importlib.metadata", "difflib", "bz2", "lzma")
-"""The last two by `shutil`, for archives; `difflib` by what finds the nearest name of a misspelt one."""
+SELDOM_USED = ("asyncio", "importlib.metadata", "ipaddress", "difflib", "bz2", "lzma")
+"""`ipaddress` by who takes URLs apart; the last two by `shutil`, for archives; `difflib` by what finds the nearest name
+of a misspelt one."""
 NEVER_USED = ("greenlet",)
 """What SQLAlchemy runs on asyncio with; where it finds it, it uses asyncio at once."""
 _OPENSSL = "_hashlib"

@@ -1,4 +1,4 @@
-"""Errors of the supervisor's own: said loudly and survived, for they must not take the children down."""
+"""Errors of the supervisor's own: said loudly, and survived once there are children, which they must not take down."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ class Faults:
     def __init__(self) -> None:
         self._count = 0
 
-    def survive(self, error: Exception) -> bool:
-        """Tell what happened; False when it has happened too often to go on."""
+    def survive(self, error: Exception, *, is_childless: bool) -> bool:
+        """Tell what happened; False when there is nothing to go on for, or it has happened too often to go on."""
         self._count += 1
         text = "".join(traceback.format_exception(error)).rstrip()
+        if is_childless:
+            emit("supervisor.failed", f"Internal error, giving the start up: {text}", level=logging.CRITICAL)
+            return False
         emit("supervisor.error", f"Internal error, going on: {text}", level=logging.CRITICAL)
         if self._count < FAULTS_MAX:
             return True

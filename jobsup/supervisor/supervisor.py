@@ -169,7 +169,7 @@ class Supervisor:
         try:
             self._loop.turn(wait())
         except Exception as error:  # noqa: BLE001  # an error of ours must not take the children down
-            if not self._faults.survive(error):
+            if not self._faults.survive(error, is_childless=not self.crew.pools):
                 self._exit_code, self._is_over = int(ExitCode.FAILED), True
 
     def _check(self) -> float:

@@ -107,6 +107,8 @@ def main(folder: Path) -> int:
             raise ConfigError((Problem("first problem"), Problem("second problem"))) from None
 
     def compose(prepared: dict[str, Any]) -> Plan:
+        if prepared.get("note") == "cannot be understood":
+            raise RuntimeError("nobody thought of this")
         specs = tuple(_spec(folder, kind, values) for kind, values in prepared.items() if kind != "note")
         return Plan(specs, config=str(folder / "plan.json"), lines=(f"note: {prepared.get('note', 'none')}",))
 

@@ -107,6 +107,15 @@ def test_stop_while_children_get_ready_does_not_wait_for_them(make_toy: Any) -> 
     assert toy.survivors() == []
 
 
+def test_an_error_of_its_own_before_there_are_children_ends_the_start(make_toy: Any) -> None:
+    toy = make_toy(worker={}, note="cannot be understood").launch()
+
+    assert toy.wait(10) == ExitCode.FAILED
+    assert "Internal error, giving the start up" in toy.log
+    assert "nobody thought of this" in toy.log
+    assert toy.survivors() == []
+
+
 def test_stop_request_is_answered_when_everything_has_ended(make_toy: Any) -> None:
     toy = make_toy(worker={"does": "slow"}).start()
     worker = toy.pid_of("worker")
