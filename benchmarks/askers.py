@@ -19,6 +19,8 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from benchmarks.figures import percentile
+
 NICENESS = 10
 """Whoever asks gives way: what the asking itself costs is not the portal's doing."""
 RECEIVE_BYTES = 1 << 16
@@ -52,6 +54,11 @@ class Answers:
 
     seconds: float = 0.0
     by_status: dict[int, int] = field(default_factory=dict)
+    unasked: int = 0
+    """Requests that were due and not sent: the client waited for its last answer still."""
+    took_p50: float = 0.0
+    took_p99: float = 0.0
+    """From the request to the whole answer, in milliseconds."""
     cut: int = 0
     """Connections that ended before an answer was whole."""
     streamed: int = 0
@@ -103,6 +110,7 @@ class _Connection:
         self.need: int | None = None
         """Bytes of the whole answer, once its head is read."""
         self.is_asking = False
+        self.asked_at = 0.0
         self.request = 0
         self.open()
 
@@ -151,6 +159,7 @@ class _Crowd:
         self.selector = selectors.DefaultSelector()
         self.texts = [_text(path, headers) for path, headers in order.requests]
         self.tags: dict[int, bytes] = {}
+        self.took: list[float] = []
         self.streams: set[_Stream] = set()
         self.due_streams = [0.0] * order.streams
         """When streams that are to be opened are; a heap."""
@@ -172,6 +181,8 @@ class _Crowd:
                 if not clients[number].is_asking:
                     self._send(clients[number], turn % len(self.texts))
                     turn += 1
+                else:
+                    self.answers.unasked += 1
                 heapq.heappush(due, (max(at + pace, now), number))
             while self.due_streams and self.due_streams[0] <= now:
                 heapq.heappop(self.due_streams)
@@ -180,10 +191,11 @@ class _Crowd:
         self.answers.seconds = time.monotonic() - began
         self.answers.streamed = sum(stream.status == 200 for stream in self.streams)
         self.answers.cpu_seconds = time.process_time()
+        self.answers.took_p50, self.answers.took_p99 = percentile(self.took, 0.5), percentile(self.took, 0.99)
         return self.answers
 
     def _send(self, client: _Connection, request: int) -> None:
-        client.is_asking, client.request = True, request
+        client.is_asking, client.request, client.asked_at = True, request, time.monotonic()
         tag = self.tags.get(request)
         known = b"If-None-Match: " + tag + b"\r\n" if tag else b""
         try:
@@ -207,6 +219,7 @@ class _Crowd:
                 self._again(client)
             elif head := client.take(data):
                 status = int(head[9:12])
+                self.took.append((time.monotonic() - client.asked_at) * 1000)
                 self.answers.by_status[status] = self.answers.by_status.get(status, 0) + 1
                 if tag := _TAG.search(head):
                     self.tags[client.request] = tag[1]

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from jobsup.errors import NotFoundError, UsageError
 from jobsup.portal import api, pages
+from jobsup.portal.again import Again
 from jobsup.portal.door import Door
 from jobsup.portal.gate import Gate
 from jobsup.portal.refusals import refusal
@@ -44,7 +45,7 @@ def create(site: Site, ways: Sequence[Entry] | None = None) -> ASGIApp:
         )
     routes = [_Way(site, Gate(site, entry), entry.method, entry.path, methods[entry.path]) for entry in known]
     static = _Way(site, _static, "GET", "/static/{name:path}", _answered("GET"))
-    return Door(Router([static, *routes], default=_nothing(site), redirect_slashes=False), site)
+    return Door(Again(Router([static, *routes], default=_nothing(site), redirect_slashes=False), site), site)
 
 
 class _Way(Route):

@@ -8,7 +8,7 @@ import secrets
 import traceback
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -36,7 +36,10 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",
 }
+"""Of every answer that does not say something else."""
+HSTS = "max-age=31536000"
 
 
 class BodyTooLargeError(Exception):
@@ -49,24 +52,25 @@ class Door:
     def __init__(self, app: ASGIApp, site: Site) -> None:
         self._app = app
         self._site = site
+        worn = {**HEADERS, **({"Strict-Transport-Security": HSTS} if site.is_https else {})}
+        self._worn = [(name.lower().encode(), value.encode()) for name, value in worn.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return  # no lifespan, no web sockets
         self._place(scope)
-        request = Request(scope)
         begun = False
 
         async def send_dressed(message: Message) -> None:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                self._dress(MutableHeaders(scope=message))
+                self._dress(message["headers"])
             await send(message)
 
-        refusal = self._refuse(request)
-        if refusal is not None:
-            await refusal(scope, receive, send_dressed)
+        refused = self._refuse(scope, Headers(scope=scope))
+        if refused is not None:
+            await refused(scope, receive, send_dressed)
             return
         try:
             await self._app(scope, _bounded(receive), send_dressed)
@@ -75,7 +79,7 @@ class Door:
         except Exception as error:  # the edge: told with a number that the log has too
             if begun:
                 raise
-            await self._answer(request, error)(scope, receive, send_dressed)
+            await self._answer(Request(scope), error)(scope, receive, send_dressed)
 
     def _place(self, scope: Scope) -> None:
         """Put the path under the root that the outside sees, whether the proxy took that away or left it."""
@@ -83,25 +87,27 @@ class Door:
         if not scope["path"].startswith(f"{root}/"):
             scope["path"] = root + scope["path"]
 
-    def _refuse(self, request: Request) -> Response | None:
+    def _refuse(self, scope: Scope, headers: Headers) -> Response | None:
         """Return the refusal of a request that goes no further."""
-        if request.method not in METHODS:
-            answer = refusal(self._site, request, UsageError(f"{request.method} is not possible here"), 405)
+        method = scope["method"]
+        if method not in METHODS:
+            answer = refusal(self._site, Request(scope), UsageError(f"{method} is not possible here"), 405)
             answer.headers["Allow"] = ", ".join(sorted(METHODS))
             return answer
-        if _host_name(request.headers.get("host", "")) not in self._site.hosts:
+        if _host_name(headers.get("host", "")) not in self._site.hosts:
             text = "this portal does not go by that name: add it to [portal] allowed_hosts in jobsup.toml"
-            return refusal(self._site, request, UsageError(text), 421)
-        wait = self._site.buckets.take(request.client.host if request.client else "")
+            return refusal(self._site, Request(scope), UsageError(text), 421)
+        wait = self._site.buckets.take(scope["client"][0] if scope.get("client") else "")
         if wait:
-            return refusal(self._site, request, TooOftenError("too many requests", wait), 429)
-        length = request.headers.get("content-length", "0")
+            return refusal(self._site, Request(scope), TooOftenError("too many requests", wait), 429)
+        length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()) or int(length) > BODY_BYTES_MAX:
-            answer = refusal(self._site, request, UsageError(f"a request has at most {BODY_BYTES_MAX} bytes"), 413)
+            text = f"a request has at most {BODY_BYTES_MAX} bytes"
+            answer = refusal(self._site, Request(scope), UsageError(text), 413)
             answer.headers["Connection"] = "close"
             return answer
-        if request.method not in SAFE_METHODS and not _is_own(request.headers):
-            return refusal(self._site, request, DeniedError("this request comes from another site"), 403)
+        if method not in SAFE_METHODS and not _is_own(headers):
+            return refusal(self._site, Request(scope), DeniedError("this request comes from another site"), 403)
         return None
 
     def _answer(self, request: Request, error: Exception) -> Response:
@@ -118,12 +124,9 @@ class Door:
         told = f"something went wrong: error {number} in the portal's log says what"
         return refusal(self._site, request, JobsupError(told), 500)
 
-    def _dress(self, headers: MutableHeaders) -> None:
-        for name, value in HEADERS.items():
-            headers.setdefault(name, value)
-        headers.setdefault("Cache-Control", "no-store")
-        if self._site.is_https:
-            headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+    def _dress(self, headers: list[tuple[bytes, bytes]]) -> None:
+        named = {name for name, _ in headers}
+        headers += [each for each in self._worn if each[0] not in named]
 
 
 def _host_name(host: str) -> str:

@@ -11,9 +11,10 @@ from starlette.types import Receive, Scope, Send
 
 from jobsup.errors import DeniedError, JobsupError
 from jobsup.model import Role
+from jobsup.portal.again import unless_known
 from jobsup.portal.call import Call, Visitor, csrf_of
 from jobsup.portal.door import SAFE_METHODS
-from jobsup.portal.limits import NotNowError, TooOftenError
+from jobsup.portal.limits import NotNowError, pace
 from jobsup.portal.problems import is_for_program, line, problem, status_of, title_of
 from jobsup.portal.repeats import key_of
 from jobsup.portal.routes import Entry
@@ -27,8 +28,6 @@ SECURE_COOKIE = "__Host-jobsup_session"
 BEARER = "bearer "
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
-KEPT_HEADERS = ("etag", "cache-control", "vary")
-"""What a 304 says of the page it stands for."""
 
 
 def cookie_name(site: Site) -> str:
@@ -53,7 +52,7 @@ class Gate:
             if not self._entry.needs_database:
                 return await self._entry.handler(call)
             if request.method in SAFE_METHODS:
-                return _unless_known(request, await self._look(call))
+                return unless_known(request.headers, await self._look(call))
             try:
                 return await self._admit(call)
             finally:
@@ -62,18 +61,12 @@ class Gate:
             return self._say(call, error)
 
     async def _look(self, call: Call) -> Response:
-        """Answer who only wants to see something; in a crowd with what the same visitor got a moment ago."""
-        handles, repeats = self._site.handles, self._site.repeats
-        key = b"" if self._entry.is_stream else key_of(call.request)
-        if handles.are_crowded:
-            repeats.crowd()
-        known = await repeats.find(key)
-        if known is not None:
-            self._pace(known.token)
-            return known.response
-        if handles.are_overrun and not self._entry.is_stream:
+        """Answer who only wants to see something, and let others have the same who ask for it at once."""
+        if self._entry.is_stream:
+            return await self._admit(call)
+        if self._site.handles.are_overrun:
             raise NotNowError("too much is asked of this portal at the moment", 0)
-        with repeats.making(key) as keep:
+        with self._site.repeats.making(key_of(call.request.scope, call.request.headers)) as keep:
             response = await self._admit(call)
             if call.visitor is not None:
                 keep(response, "" if call.visitor.secret else call.visitor.name)
@@ -92,16 +85,10 @@ class Gate:
         words = call.request.headers.get("authorization", "")
         if words.lower().startswith(BEARER):
             visitor = await call.ask(lambda database: _of_token(database, words[len(BEARER) :].strip()))
-            self._pace(visitor.name)
+            pace(self._site.tokens, visitor.name)
             return visitor
         secret = call.request.cookies.get(cookie_name(self._site), "")
         return await call.ask(lambda database: _of_cookie(database, secret)) if secret else None
-
-    def _pace(self, token: str) -> None:
-        """Raise TooOftenError for a token that asks too often, from however many addresses."""
-        wait = self._site.tokens.take(token) if token else 0.0
-        if wait:
-            raise TooOftenError(f"token {token!r} asks too often", wait)
 
     async def _check(self, call: Call) -> None:
         entry, visitor = self._entry, call.visitor
@@ -142,14 +129,6 @@ class Gate:
 
     def _is_program(self, request: Request) -> bool:
         return is_for_program(request.url.path.removeprefix(self._site.settings.root_path))
-
-
-def _unless_known(request: Request, response: Response) -> Response:
-    """Return 304 in place of a page that the browser has already."""
-    tag = response.headers.get("etag", "")
-    if response.status_code != 200 or not tag or tag not in request.headers.get("if-none-match", ""):
-        return response
-    return Response(status_code=304, headers={name: response.headers[name] for name in KEPT_HEADERS})
 
 
 def _of_token(database: Database, secret: str) -> Visitor:

@@ -55,6 +55,13 @@ class Buckets:
         return 0.0 if is_allowed else (1 - left) / self._rate
 
 
+def pace(tokens: Buckets, name: str) -> None:
+    """Raise TooOftenError for a token that asks too often, from however many addresses; no name: it was none."""
+    wait = tokens.take(name) if name else 0.0
+    if wait:
+        raise TooOftenError(f"token {name!r} asks too often", wait)
+
+
 class Tries:
     """Wrong passwords by key (an address, or a user's name)."""
 

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from starlette.requests import Request
+from starlette.datastructures import Headers
 from starlette.responses import Response
+from starlette.types import Scope
 
 from jobsup.clock import Clock
 
@@ -24,6 +25,8 @@ SECONDS = 2.0
 """How old an answer may be, and how long a crowd counts as one after it was seen."""
 BYTES_MAX = 8 << 20
 """Of all bodies that are remembered."""
+
+WHO = (b"cookie", b"authorization")
 
 Keep = Callable[[Response, str], None]
 
@@ -53,13 +56,17 @@ class Repeats:
         """Take note that many ask at once."""
         self._crowded_until = self._clock.monotonic() + SECONDS
 
+    @property
+    def are_given(self) -> bool:
+        """Whether many ask, or did a moment ago."""
+        return self._clock.monotonic() <= self._crowded_until
+
     async def find(self, key: bytes) -> Answer | None:
         """Return an answer that serves, also one that is just being made; None: nobody waits, or there is none."""
-        now = self._clock.monotonic()
-        if not key or now > self._crowded_until:
+        if not key or not self.are_given:
             return None
         known = self._answers.get(key)
-        if known is not None and now - known.at < SECONDS:
+        if known is not None and self._clock.monotonic() - known.at < SECONDS:
             return known
         coming = self._coming.get(key)
         return await asyncio.shield(coming) if coming is not None else None
@@ -100,13 +107,15 @@ class Repeats:
             self._bytes -= len(answer.response.body)
 
 
-def key_of(request: Request) -> bytes:
-    """Return what two requests have in common that may get one answer; empty: this one wants an answer of its own."""
-    headers = request.headers
+def key_of(scope: Scope, headers: Headers) -> bytes:
+    """Return what two requests have in common that may get one answer; empty: this one wants an answer of its own.
+
+    All headers that say who asks count, however many: a cookie may come in several.
+    """
     if "no-cache" in headers.get("cache-control", ""):
         return b""
-    words = (request.url.path, request.url.query, headers.get("cookie", ""), headers.get("authorization", ""))
-    return hashlib.sha256("\0".join(words).encode()).digest()
+    who = [b"%s:%s" % each for each in scope["headers"] if each[0] in WHO]
+    return hashlib.sha256(b"\0".join((scope["path"].encode(), scope["query_string"], *who))).digest()
 
 
 def _is_whole(response: Response) -> bool:

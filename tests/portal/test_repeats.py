@@ -119,6 +119,17 @@ def test_in_a_crowd_nobody_gets_what_another_was_shown(portal: Crowded) -> None:
     portal.story(story)
 
 
+def test_in_a_crowd_who_asks_is_known_by_all_cookies_also_when_they_come_in_several_headers(portal: Crowded) -> None:
+    async def story(client: httpx.AsyncClient) -> None:
+        async with portal.crowd():
+            theme = ("Cookie", "jobsup_theme=dark")
+            session = ("Cookie", f"{COOKIE}={portal.cookies[0]}")
+            assert "ann" in (await client.get("/account", headers=[theme, session])).text
+            assert (await client.get("/account", headers=[theme])).status_code == 303
+
+    portal.story(story)
+
+
 def test_in_a_crowd_a_change_is_seen_at_once_and_so_is_all_by_who_says_so(portal: Crowded) -> None:
     async def story(client: httpx.AsyncClient) -> None:
         async with portal.crowd():
