@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.support import command, parallel, shared
+from tests.support import command, parallel, shared, warm
 from tests.support.parallel import pytest_addoption, pytest_runtestloop
 from tests.support.store import clock, db
 
@@ -49,6 +49,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Spare every later collection of garbage the million objects that stay: modules, and what was collected here."""
     if session.config.getoption(parallel.OPTION):
         command.load()
+        warm.launch()
     gc.enable()
     gc.freeze()
 

@@ -84,7 +84,7 @@ STORIES = {
 
 @pytest.fixture(scope="module")
 def instance() -> Iterator[Instance]:
-    running = Instance(JOBS)
+    running = Instance(JOBS, is_warm=False)
     try:
         yield running.start()
     finally:

@@ -43,7 +43,7 @@ def make(instances: list[Instance], jobs: str, **settings: object) -> Instance:
 @pytest.fixture(scope="module")
 def settled() -> Iterator[Instance]:
     """One for those who only look."""
-    instance = Instance(HELLO + MANUAL)
+    instance = Instance(HELLO + MANUAL, is_warm=False)
     try:
         yield instance.start()
     finally:

@@ -40,7 +40,7 @@ sleep 300
 
 
 def make(instances: list[Instance]) -> tuple[Instance, Path]:
-    instance = Instance("", workers=1)
+    instance = Instance("", workers=1, is_warm=False)
     instances.append(instance)
     file = instance.folder / "hidden"
     instance.write(HIDING.format(file=file))

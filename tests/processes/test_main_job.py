@@ -62,7 +62,7 @@ def worker_of(instance: Instance, job: str) -> dict[str, Any]:
 
 
 def test_one_job_one_row(instances: list[Instance]) -> None:
-    instance = make(instances, '[[job]]\nname = "hello"\ncommand = "echo hello"\nevery = "1s"\n').start()
+    instance = make(instances, '[[job]]\nname = "hello"\ncommand = "echo hello"\nevery = "1s"\n', is_warm=False).start()
     row = instance.wait_run("hello", "COMPLETED")
     runs = instance.json("runs", "--last", "100")
     assert runs["schema"] == 1

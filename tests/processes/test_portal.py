@@ -120,7 +120,9 @@ def test_a_port_that_is_taken_costs_the_portal_and_nothing_else(instances: list[
 
 def test_the_web_is_loaded_into_the_portal_alone(instances: list[Instance]) -> None:
     port = free_port()
-    instance = with_portal(instances, port).start()
+    instance = with_portal(instances, port)
+    instance.is_warm = False
+    instance.start()
     until(lambda: answers(port), PATIENCE, "the portal to answer", lambda: instance.log)
     assert instance.process is not None
 

@@ -30,7 +30,7 @@ from tests.support.checker import (
 )
 from tests.support.checker.history import read_ledger
 from tests.support.checker.watch import Sampler, Stillness, Witness
-from tests.support.instance import Instance
+from tests.support.instance import Instance, Process
 from tests.support.networks import Network, networked
 from tests.support.postgres import PostgresServer, running
 from tests.support.waiting import until
@@ -86,7 +86,7 @@ class Host(Instance):
     """One host of a fleet: its supervisor in its namespace and its cage."""
 
     def __init__(self, fleet: Fleet, node: str, *, workers: int, concurrency: int, pace: Pace) -> None:
-        super().__init__("", node=node)
+        super().__init__("", node=node, is_warm=False)  # it lives in a network of its own
         self.node = node
         self._fleet = fleet
         self._network = fleet.network
@@ -97,7 +97,7 @@ class Host(Instance):
         self.launcher = self.cage.launcher
         self.write("".join(job.table(fleet.ledger) for job in fleet.jobs))
 
-    def spawn(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+    def spawn(self, *arguments: str, **environment: str) -> Process:
         with self._network.inside(self.node):
             return super().spawn(*arguments, **environment)
 

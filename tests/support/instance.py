@@ -1,4 +1,4 @@
-"""A whole running jobsup in a folder of its own: the installed command, a real config, real processes."""
+"""A whole running jobsup in a folder of its own: a real config, real processes, started warm or as installed."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from jobsup.runtime import procs, trees
+from tests.support import warm
 from tests.support.command import JOBSUP, forked
 from tests.support.store import empty_file
 from tests.support.waiting import PATIENCE, until
@@ -44,19 +45,25 @@ kill_grace = "1s"
 """
 """Every poll is an hour apart: what happens sooner was woken."""
 
+Process = subprocess.Popen[bytes] | warm.Started
+
 
 class Instance:
     """One supervisor and its files; `close` leaves nothing behind, whatever a test did to it."""
 
-    def __init__(self, jobs: str, *, workers: int = 2, watchdog: str = "10s", node: str = "here") -> None:
+    def __init__(
+        self, jobs: str, *, workers: int = 2, watchdog: str = "10s", node: str = "here", is_warm: bool = True
+    ) -> None:
         # Not pytest's own folder: its names are too long for a socket's path.
         self.folder = Path(tempfile.mkdtemp(prefix="jobsup-"))
         self.config = self.folder / "jobsup.toml"
         self.settings = SETTINGS.format(workers=workers, watchdog=watchdog, node=node)
+        self.is_warm = is_warm
+        """False: a long-lived verb is the installed command itself, from its first instruction on."""
         self.launcher: tuple[str, ...] = ()
         """What stands before the command of a long-lived verb, if anything."""
-        self.process: subprocess.Popen[bytes] | None = None
-        self._started: list[subprocess.Popen[bytes]] = []
+        self.process: Process | None = None
+        self._started: list[Process] = []
         self.write(jobs)
 
     def write(self, jobs: str, settings: str | None = None) -> None:
@@ -72,18 +79,23 @@ class Instance:
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("JOBSUP_", "NOTIFY_"))}
         return {**clean, **more}
 
-    def spawn(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+    def spawn(self, *arguments: str, **environment: str) -> Process:
         """Start a long-lived verb in its own process group, its output going to the log."""
+        words = (*arguments, "-c", str(self.config))
+        complete = self.environment(**environment)
         with (self.folder / "log").open("ab") as log:
-            process = subprocess.Popen(
-                [*self.launcher, JOBSUP, *arguments, "-c", str(self.config)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.folder,
-                env=self.environment(**environment),
-                start_new_session=True,
-            )
+            if self.is_warm and not self.launcher and "LD_PRELOAD" not in complete:
+                process: Process = warm.start(words, self.folder, complete, log)
+            else:
+                process = subprocess.Popen(
+                    [*self.launcher, JOBSUP, *words],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self.folder,
+                    env=complete,
+                    start_new_session=True,
+                )
         self._started.append(process)
         return process
 
@@ -175,7 +187,7 @@ class Instance:
 
     def survivors(self) -> list[int]:
         """List the live processes that anything started here has left: ours, and those of jobs."""
-        marker = str(self.folder).encode()
+        marker = os.fsencode(self.folder)
         found = []
         for pid in procs.pids():
             if pid == os.getpid() or not procs.is_alive(pid, None):
@@ -183,7 +195,8 @@ class Instance:
             with suppress(OSError):
                 environ = Path(f"/proc/{pid}/environ").read_bytes()
                 cmdline = Path(f"/proc/{pid}/cmdline").read_bytes()
-                if marker in environ or marker in cmdline:
+                folder = Path(f"/proc/{pid}/cwd").readlink()  # all that shows of one that was started warm
+                if marker in environ or marker in cmdline or folder == self.folder:
                     found.append(pid)
         return found
 
