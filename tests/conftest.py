@@ -40,16 +40,17 @@ LONGEST_FIRST = ("processes", "systemd", "cli", "portal", "packaging", "store")
 """The folders whose tests wait for whole instances, before those that are over in no time: none is begun last."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption(parallel.OPTION):
+        command.load()  # before hypothesis looks for constants in what is loaded: else each process does
+        warm.launch()
     rank = {folder: place for place, folder in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: rank.get(item.path.relative_to(TESTS).parts[0], len(rank)))
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
+def pytest_collection_finish() -> None:
     """Spare every later collection of garbage the million objects that stay: modules, and what was collected here."""
-    if session.config.getoption(parallel.OPTION):
-        command.load()
-        warm.launch()
     gc.enable()
     gc.freeze()
 

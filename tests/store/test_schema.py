@@ -18,10 +18,10 @@ from jobsup.store import schema, workers
 from jobsup.store.engine import Database
 from jobsup.store.migrations.run import settings, upgrade_to
 from jobsup.store.rows import JobDispatch
+from tests.support.command import at_once
 from tests.support.postgres import open_schema
 from tests.support.postgres import schema as server_schema
 from tests.support.store import add_dispatch, add_job, opening
-from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -195,12 +195,10 @@ VALUES ('worker-aaaaa', 'here', 'here', 'Linux', 'b', 'p', 1, 1, '2026-01-01 00:
 
 
 def test_several_upgrades_at_once_all_succeed(empty: Database) -> None:
-    program = (
-        "from jobsup.store import schema; from jobsup.store.engine import Database;"
-        f"schema.ensure({opening(empty)}, migrate=True)"
-    )
-    running = [subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) for _ in range(3)]
-    assert [(child.wait(PATIENCE), child.stderr and child.stderr.read()) for child in running] == [(0, b"")] * 3
+    def ensure() -> None:
+        schema.ensure(Database(str(empty.url), schema=empty.schema or ""), migrate=True)
+
+    assert at_once([ensure] * 3) == [0] * 3
     assert schema.check(empty) == []
 
 

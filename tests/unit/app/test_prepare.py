@@ -21,6 +21,7 @@ from jobsup.portal import opening
 from jobsup.runtime import procs
 from jobsup.store import jobs, schema, users
 from jobsup.store.engine import Database
+from tests.support.command import at_once
 from tests.support.store import START, dispatches_of
 from tests.support.waiting import until
 
@@ -80,12 +81,7 @@ def test_the_first_preparation_makes_the_tables_and_tells_what_begins(config_pat
 
 
 def test_several_that_prepare_a_new_database_at_once_all_find_it_ready(config_path: str) -> None:
-    code = "import sys; from jobsup.app.prepare import prepare; prepare(sys.argv[1], None)"
-    starts = [
-        subprocess.Popen([sys.executable, "-c", code, config_path], stderr=subprocess.PIPE, text=True) for _ in range(4)
-    ]
-    said = [start.communicate(timeout=30)[1] for start in starts]
-    assert [start.returncode for start in starts] == [0] * 4, said
+    assert at_once([lambda: prepare.prepare(config_path, None)] * 4) == [0] * 4
 
 
 def test_tables_made_by_another_start_meanwhile_are_not_taken_for_foreign_ones(config_path: str) -> None:
