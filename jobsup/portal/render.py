@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,12 @@ _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u20
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
+@cache
 def environment() -> Environment:
-    """Make the templates' environment: everything is escaped, and a name that is not there is an error."""
+    """Make the templates' environment: everything is escaped, and a name that is not there is an error.
+
+    One for the process: to read a template takes longer than to serve it, and nothing in it belongs to one portal.
+    """
     made = Environment(
         loader=FileSystemLoader(FOLDER / "templates"),
         autoescape=True,

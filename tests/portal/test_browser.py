@@ -17,51 +17,47 @@ from jobsup.store.engine import Database
 from jobsup.store.jobs import get_job
 from tests.portal.screenshots import fill, pages
 from tests.support.axe import OF_COLOURS, OF_WIDTH, violations, violations_of
-from tests.support.chromium import SIZES, Complaints, chromium
+from tests.support.chromium import SIZES, Complaints, Window, window
 from tests.support.pages import served
 from tests.support.store import add_chunk, add_dispatch, add_job, add_log, create_database
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
-WAIT_MILLISECONDS = 8000
 PAGE_BYTES_MAX = 150_000
 
 
 @pytest.fixture(scope="module")
-def chrome() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
+def chrome() -> Iterator[Window]:
+    with window() as opened:
+        yield opened
 
 
 class Portal:
-    """A portal that is served, its database, and pages of a browser that is signed in."""
+    """A portal that is served, its database, and the page of a browser that is signed in."""
 
-    def __init__(self, database: Database, address: str, cookie: str, chrome: Browser) -> None:
+    def __init__(self, database: Database, address: str, cookie: str, chrome: Window) -> None:
         self.database = database
         self.address = address
-        self._cookie = cookie
+        self._cookie = {"name": COOKIE, "value": cookie, "url": address}
         self._chrome = chrome
 
-    def page(self, size: str = "desktop", theme: str = "light") -> Page:
-        width, height = SIZES[size]
-        context = self._chrome.new_context(viewport={"width": width, "height": height}, color_scheme=theme)  # type: ignore[arg-type]
-        context.add_cookies([{"name": COOKIE, "value": self._cookie, "url": self.address}])
-        context.set_default_timeout(WAIT_MILLISECONDS)
-        return context.new_page()
+    def page(self, size: str = "desktop", theme: str = "light", *, scripts: bool = True) -> Page:
+        return self._chrome.page(size, theme, cookie=self._cookie, scripts=scripts)
 
 
 @pytest.fixture
-def portal(tmp_path: Path, chrome: Browser) -> Iterator[Portal]:
+def portal(tmp_path: Path, chrome: Window) -> Iterator[Portal]:
     with (
         closing(create_database(tmp_path / "jobsup.db")) as database,
         served(database, tmp_path) as (address, cookie),
     ):
         yield Portal(database, address, cookie, chrome)
+        chrome.leave()
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory, chrome: Browser) -> Iterator[tuple[Portal, dict[str, str]]]:
+def filled(tmp_path_factory: pytest.TempPathFactory, chrome: Window) -> Iterator[tuple[Portal, dict[str, str]]]:
     """A portal with a life-like database, seen by an admin, and its pages."""
     folder = tmp_path_factory.mktemp("filled")
     with closing(create_database(folder / "jobsup.db")) as database:
@@ -69,6 +65,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory, chrome: Browser) -> Iterato
         may_all = PortalSettings(allow_edit_commands=True)
         with served(database, folder, Role.ADMIN, may_all) as (address, cookie):
             yield Portal(database, address, cookie, chrome), pages(wanted)
+            chrome.leave()
 
 
 def test_every_page_fits_both_screens_and_neither_browser_nor_axe_complains_in_both_themes(
@@ -95,9 +92,17 @@ def test_every_page_fits_both_screens_and_neither_browser_nor_axe_complains_in_b
             assert page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
             faults += [f"{name}, {size}, dark: {fault}" for fault in violations_of(page, OF_COLOURS)]
             page.emulate_media(color_scheme="light")
-    page.context.close()
     assert complaints.told == []
     assert faults == []
+
+
+def test_of_what_is_drawn_alike_two_are_judged_and_all_that_differs_is(chrome: Window) -> None:
+    pale = '<p class="pale" style="color: #ccc; background: #fff">'
+    page = chrome.page()
+    page.set_content(f"<main>{5 * (pale + 'so</p>')}{pale}or <b>so</b></p><p>well</p></main>")
+    told = [each for each in violations(page) if each.startswith("serious: color-contrast")]
+    assert len(told) == 4  # two of the five, and both texts of the one that is otherwise
+    assert len(violations_of(page, OF_COLOURS)) == 4
 
 
 def test_a_drawing_wider_than_a_phone_begins_where_now_is_with_its_names_in_sight(
@@ -111,7 +116,6 @@ def test_a_drawing_wider_than_a_phone_begins_where_now_is_with_its_names_in_sigh
         box = page.locator(seen).bounding_box()
         assert box is not None
         assert 0 <= box["x"] < width, seen
-    page.context.close()
 
 
 def test_a_run_is_started_watched_live_and_seen_to_fail_and_retried(portal: Portal) -> None:
@@ -162,12 +166,10 @@ def test_a_list_keeps_up_with_what_happens(portal: Portal) -> None:
     page.get_by_role("link", name=str(run), exact=True).wait_for()
 
 
-def test_a_filter_stands_in_the_address_and_works_without_scripts(portal: Portal, chrome: Browser) -> None:
+def test_a_filter_stands_in_the_address_and_works_without_scripts(portal: Portal) -> None:
     add_job(portal.database, "backup")
     add_job(portal.database, "report")
-    context = chrome.new_context(java_script_enabled=False)
-    context.add_cookies(portal.page().context.cookies())
-    page = context.new_page()
+    page = portal.page(scripts=False)
     page.goto(f"{portal.address}/jobs")
     page.locator("#q").fill("rep")
     page.get_by_role("button", name="Filter").click()
@@ -257,11 +259,9 @@ def test_a_list_is_walked_ticked_and_paused_by_keys(portal: Portal) -> None:
     page.wait_for_url("**/jobs/backup")
 
 
-def test_times_are_ages_or_in_utc_or_on_the_browsers_clock(portal: Portal, chrome: Browser) -> None:
+def test_times_are_ages_or_in_utc_or_on_the_browsers_clock(portal: Portal) -> None:
     run = add_dispatch(portal.database, add_job(portal.database, "backup"), Status.FAILED)
-    context = chrome.new_context(timezone_id="Asia/Tokyo", locale="en-GB")
-    context.add_cookies(portal.page().context.cookies())
-    page = context.new_page()
+    page = portal.page()
     page.goto(f"{portal.address}/runs/{run}")
     made = page.locator("dl.cards time").first
     assert "ago" in made.inner_text() or made.inner_text() == "now"
@@ -274,15 +274,11 @@ def test_times_are_ages_or_in_utc_or_on_the_browsers_clock(portal: Portal, chrom
     assert page.locator("[data-clock-switch]").inner_text() == "local"
     hours = (int(local.split()[2][:2]) - int(utc.split()[2][:2])) % 24
     assert hours == 9
-    context.close()
 
 
-def test_a_job_is_made_and_changed_without_scripts(filled: tuple[Portal, dict[str, str]], chrome: Browser) -> None:
+def test_a_job_is_made_and_changed_without_scripts(filled: tuple[Portal, dict[str, str]]) -> None:
     portal, _ = filled
-    context = chrome.new_context(java_script_enabled=False)
-    context.add_cookies(portal.page().context.cookies())
-    context.set_default_timeout(WAIT_MILLISECONDS)
-    page = context.new_page()
+    page = portal.page(scripts=False)
     page.goto(f"{portal.address}/jobs/new")
     page.get_by_label("Name").fill("by-hand")
     page.get_by_label("Expression").fill("61 2 * * *")
@@ -299,4 +295,3 @@ def test_a_job_is_made_and_changed_without_scripts(filled: tuple[Portal, dict[st
     page.get_by_role("button", name="Save the change").click()
     page.get_by_text("by-hand is saved.").wait_for()
     assert get_job(portal.database, "by-hand").spec.schedule.cron == "45 2 * * *"
-    context.close()

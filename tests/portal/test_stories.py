@@ -9,17 +9,16 @@ import pytest
 
 from tests.processes.test_portal import free_port
 from tests.support.axe import violations
-from tests.support.chromium import FIRST_LINE_SEEN, SIZES, Complaints, chromium
+from tests.support.chromium import FIRST_LINE_SEEN, Complaints, Window, window
 from tests.support.instance import Instance, instances
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 __all__ = ["instances"]
 
 PASSWORD = "seven horses in a row"
-WAIT_MILLISECONDS = 15_000
 LIVE_MILLISECONDS_MAX = 300
 PAIRS = (("desktop", "light"), ("phone", "dark"))
 TRIES = 3
@@ -33,13 +32,13 @@ allow_edit_commands = true
 
 
 @pytest.fixture(scope="module")
-def chrome() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
+def chrome() -> Iterator[Window]:
+    with window() as opened:
+        yield opened
 
 
 @pytest.fixture
-def running(instances: list[Instance]) -> tuple[Instance, str]:
+def running(instances: list[Instance], chrome: Window) -> Iterator[tuple[Instance, str]]:
     """An instance with a portal, and the address that its start printed."""
     instance = Instance("", workers=1)
     instance.settings += PORTAL.format(port=free_port())
@@ -52,14 +51,8 @@ def running(instances: list[Instance]) -> tuple[Instance, str]:
         "the portal's address",
         lambda: instance.log,
     )
-    return instance, str(line).split()[-1]
-
-
-def visit(chrome: Browser, size: str = "desktop", theme: str = "light") -> Page:
-    width, height = SIZES[size]
-    context = chrome.new_context(viewport={"width": width, "height": height}, color_scheme=theme)  # type: ignore[arg-type]
-    context.set_default_timeout(WAIT_MILLISECONDS)
-    return context.new_page()
+    yield instance, str(line).split()[-1]
+    chrome.leave()
 
 
 def sign_up(page: Page, address: str) -> None:
@@ -82,10 +75,10 @@ def sign_in(page: Page, root: str, name: str) -> None:
 
 @pytest.mark.parametrize(("size", "theme"), PAIRS)
 def test_from_the_first_address_to_a_job_that_failed_and_was_mended(
-    running: tuple[Instance, str], chrome: Browser, size: str, theme: str
+    running: tuple[Instance, str], chrome: Window, size: str, theme: str
 ) -> None:
     instance, address = running
-    page = visit(chrome, size, theme)
+    page = chrome.page(size, theme)
     complaints = Complaints(page)
     sign_up(page, address)
     page.get_by_text("There are no jobs yet").wait_for()
@@ -149,12 +142,12 @@ def test_from_the_first_address_to_a_job_that_failed_and_was_mended(
 
 
 def test_each_role_is_offered_what_it_may_do_on_a_phone_in_the_dark(
-    running: tuple[Instance, str], chrome: Browser
+    running: tuple[Instance, str], chrome: Window
 ) -> None:
     _, address = running
     root = address.partition("setup")[0]
-    admin = visit(chrome, "phone", "dark")
-    complaints = [Complaints(admin)]
+    admin = chrome.page("phone", "dark")
+    complaints = Complaints(admin)
     sign_up(admin, address)
     admin.goto(f"{root}jobs/new")
     admin.get_by_role("button", name="Save the job").click()
@@ -170,8 +163,7 @@ def test_each_role_is_offered_what_it_may_do_on_a_phone_in_the_dark(
         admin.get_by_text(f"User the-{role} is {role}.").wait_for()
     offered = {}
     for role in ("viewer", "operator", "author"):
-        page = visit(chrome, "phone", "dark")
-        complaints.append(Complaints(page))
+        page = chrome.page("phone", "dark")
         sign_in(page, root, f"the-{role}")
         page.goto(f"{root}jobs/new-job")
         shown = {"run": page.get_by_role("button", name="Run now"), "edit": page.get_by_role("link", name="Edit")}
@@ -179,6 +171,5 @@ def test_each_role_is_offered_what_it_may_do_on_a_phone_in_the_dark(
         offered[role] = [what for what, place in shown.items() if place.count()]
         page.get_by_role("button", name="Sign out").click()
         page.get_by_role("button", name="Sign in").wait_for()
-        page.context.close()
     assert offered == {"viewer": [], "operator": ["run"], "author": ["run", "edit"]}
-    assert [told for each in complaints for told in each.told] == []
+    assert complaints.told == []
