@@ -197,7 +197,7 @@ def in_job(instance: Instance) -> list[int]:
 
 
 def test_roles_alone_do_the_work_together_and_a_killed_worker_leaves_no_job(instances: list[Instance]) -> None:
-    instance = make(instances, HELLO + STRAY)
+    instance = make(instances, HELLO + STRAY, is_warm=False)
     instance.spawn("scheduler")
     worker = instance.spawn("worker")
     until(lambda: "registered successfully" in instance.log, PATIENCE, "the worker to come up", lambda: instance.log)

@@ -147,6 +147,7 @@ def test_an_address_open_to_the_network_is_refused_at_start_with_the_fix(instanc
 def test_a_portal_alone_serves_the_same_database(instances: list[Instance]) -> None:
     port = free_port()
     instance = with_portal(instances, port)
+    instance.is_warm = False
     alone = instance.spawn("portal", JOBSUP_PORTAL_PORT=str(port))
     until(lambda: answers(port), PATIENCE, "the portal to answer", lambda: instance.log)
     alone.terminate()

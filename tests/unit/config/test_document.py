@@ -136,7 +136,7 @@ jobs = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(jobs)
 def test_a_job_survives_being_written_as_json_and_read(job: JobSpec) -> None:
     read = jobspec_from_dict(json.loads(json.dumps(jobspec_to_dict(job))))
@@ -144,7 +144,7 @@ def test_a_job_survives_being_written_as_json_and_read(job: JobSpec) -> None:
     assert config_hash(read) == config_hash(job)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(jobs)
 def test_a_job_survives_being_stored(job: JobSpec) -> None:
     assert jobspec_from_dict(json.loads(json.dumps(stored_document(job)))) == job
@@ -156,7 +156,7 @@ def test_what_is_as_by_default_is_not_stored() -> None:
     assert stored_document(job) == wanted
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(jobs)
 def test_the_rules_of_ticks_are_read_from_a_few_values_as_from_the_whole(job: JobSpec) -> None:
     document = stored_document(job)

@@ -137,7 +137,7 @@ LINES = st.one_of(
     ),
     st.booleans(),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_text_gives_jobs_that_load_and_faults_but_never_an_error(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, has_user: bool
 ) -> None:

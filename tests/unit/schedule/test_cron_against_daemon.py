@@ -21,8 +21,8 @@ AROUND = timedelta(hours=27)
 def test_every_common_expression_agrees_around_the_changes_of_an_odd_zone(zone: str) -> None:
     rng = random.Random(f"{SEED} {zone}")
     found = [change for year in (2006, 2011, 2015, 2018, 2024) for change in changes(zone, year)]
-    for change in rng.sample(found, min(3, len(found))):
-        for text in (*rng.sample(COMMON, 5), near_change(rng), near_change(rng)):
+    for change in rng.sample(found, min(2, len(found))):
+        for text in (*rng.sample(COMMON, 4), near_change(rng)):
             start, end = change - AROUND, change + AROUND
             made = schedule(cron=text, timezone=zone)
             check_against(made, list(daemon(text, zone, start, end)), start, end, f"{text} in {zone} at {change}")
@@ -31,7 +31,7 @@ def test_every_common_expression_agrees_around_the_changes_of_an_odd_zone(zone: 
 def test_a_sample_of_all_zones_and_of_a_century_agrees_around_their_changes() -> None:
     rng = random.Random(SEED)
     zones, compared = all_zones(), 0
-    while compared < 125:
+    while compared < 60:
         zone = rng.choice(zones)
         for change in changes(zone, rng.randint(2000, 2099))[:3]:
             text = near_change(rng)
@@ -43,7 +43,7 @@ def test_a_sample_of_all_zones_and_of_a_century_agrees_around_their_changes() ->
 
 def test_made_up_expressions_agree_over_weeks_far_from_any_change() -> None:
     rng = random.Random(SEED + 1)
-    for _ in range(40):
+    for _ in range(20):
         text = made_up(rng)
         problem = refusal(ScheduleSpec(cron=text))
         if problem:
