@@ -15,7 +15,7 @@ from jobsup.portal.gate import COOKIE
 from jobsup.portal.limits import Buckets
 from jobsup.portal.routes import Entry
 from tests.support.clock import FakeClock
-from tests.support.house import ORIGIN, OWN, ROLES, House
+from tests.support.house import ORIGIN, OWN, ROLES, House, quick_passwords
 from tests.support.store import create_database
 
 ENTRIES = entries()
@@ -37,7 +37,8 @@ def shut_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("house")
     database = create_database(folder / "jobsup.db", clock=FakeClock())
     opened = House(database, folder)
-    yield opened
+    with quick_passwords():
+        yield opened
     opened.close()
     database.close()
 

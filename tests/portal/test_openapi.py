@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -18,8 +17,8 @@ from jobsup.portal.app import entries
 from jobsup.portal.limits import Buckets
 from jobsup.portal.routes import Entry
 from jobsup.store import audit, tokens
-from jobsup.store.engine import Database
-from tests.support.house import ORIGIN, House
+from tests.support.clock import FakeClock
+from tests.support.house import ORIGIN, House, quick_passwords
 from tests.support.store import add_log, add_worker, create_database
 
 OPERATIONS = [entry for entry in entries() if entry.name]
@@ -29,14 +28,26 @@ EXAMPLES = 8
 """Calls of each operation that are made up from the document."""
 
 
-@pytest.fixture
-def house(db: Database, tmp_path: Path) -> Iterator[House]:
-    opened = House(db, tmp_path)
-    add_log(db, opened.ended, b"some output x\n")
-    add_worker(db)
-    audit.record(db, actor="ann", origin="portal", verb="job.run", subject="backup", detail={"run": 1})
-    yield opened
+@pytest.fixture(scope="module")
+def real_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A house with something of everything that can be asked for."""
+    folder = tmp_path_factory.mktemp("house")
+    database = create_database(folder / "jobsup.db", clock=FakeClock())
+    opened = House(database, folder)
+    add_log(database, opened.ended, b"some output x\n")
+    add_worker(database)
+    audit.record(database, actor="ann", origin="portal", verb="job.run", subject="backup", detail={"run": 1})
+    opened.keep()
+    with quick_passwords():
+        yield opened
     opened.close()
+    database.close()
+
+
+@pytest.fixture
+def house(real_house: House) -> Iterator[House]:
+    yield real_house
+    real_house.rewind()
 
 
 def answer_schema(entry: Entry, status: int) -> dict[str, Any]:
@@ -78,7 +89,8 @@ def open_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     add_log(database, opened.ended, b"output\n")
     opened.every = tokens.create(database, "every", tokens.SCOPES, by="test")
     opened.site.hooks = opened.site.tokens = Buckets(database.clock, burst=1e9)
-    yield opened
+    with quick_passwords():
+        yield opened
     opened.close()
     database.close()
 
