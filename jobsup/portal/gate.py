@@ -67,7 +67,8 @@ class Gate:
         if self._site.handles.are_overrun:
             raise NotNowError("too much is asked of this portal at the moment", 0)
         with self._site.repeats.making(key_of(call.request.scope, call.request.headers)) as keep:
-            response = await self._admit(call)
+            async with self._site.handles.reading():
+                response = await self._admit(call)
             if call.visitor is not None:
                 keep(response, "" if call.visitor.secret else call.visitor.name)
             return response

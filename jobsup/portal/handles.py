@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from queue import LifoQueue
 from typing import TypeVar
 
@@ -17,6 +17,9 @@ COUNT = 8
 """So many requests read or write at once; the others wait their turn."""
 CROWD = 4
 """So many works at once are a crowd: one who reloads a page makes two."""
+READERS_MAX = 3
+"""So many who only want to see something are worked for at once: more threads would only take the interpreter from each
+other, and from the loop, which serves all who need none of them."""
 WAITING_MAX = 32
 """Beyond so many that wait their turn, whoever only wants to see something is asked to come again."""
 
@@ -32,6 +35,9 @@ class Handles:
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="database")
         self._asked = 0
         """Works that are done or wait; the loop's thread alone counts them."""
+        self._readers = asyncio.Semaphore(READERS_MAX)
+        self._waiting = 0
+        """Readers that wait for their turn."""
 
     async def ask(self, work: Callable[[Database], T]) -> T:
         """Return what `work` returns, done in a thread with a connection of its own for as long."""
@@ -41,15 +47,28 @@ class Handles:
         finally:
             self._asked -= 1
 
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[None]:
+        """Wait for the turn of one who only wants to see something."""
+        self._waiting += 1
+        try:
+            await self._readers.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._readers.release()
+
     @property
     def are_crowded(self) -> bool:
         """Whether many ask at once."""
-        return self._asked >= CROWD
+        return self._asked + self._waiting >= CROWD
 
     @property
     def are_overrun(self) -> bool:
         """Whether so much waits that one more would wait too long."""
-        return self._asked > len(self._all) + WAITING_MAX
+        return self._asked + self._waiting > len(self._all) + WAITING_MAX
 
     @contextmanager
     def one(self) -> Iterator[Database]:

@@ -12,6 +12,7 @@ import gc
 import math
 import os
 import socket
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -36,11 +37,16 @@ REFUSED = "Invalid HTTP request received."
 NICENESS = 5
 """Where processors are short the schedule goes first, and pages wait."""
 
+SWITCH_SECONDS = 0.0002
+"""How long a thread that draws a page may keep the interpreter from the loop, which asks for it after each system call:
+with the usual 5 ms an answer that costs 0.1 ms takes 20 beside one page that is being drawn."""
+
 
 def give_way() -> None:
-    """Let this process come after those that keep the schedule."""
+    """Let this process come after those that keep the schedule, and its own threads come quickly after each other."""
     with suppress(OSError):
         os.nice(NICENESS)
+    sys.setswitchinterval(SWITCH_SECONDS)
 
 
 def settle() -> None:
@@ -75,6 +81,8 @@ class PatientProtocol(HttpToolsProtocol):
         raw: Any = transport.get_extra_info("socket")
         if raw is not None:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
+            # A body is sent behind its head: it must not wait for the acknowledgement of that, which takes 40 ms.
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._owe(HEAD_SECONDS)
 
     def data_received(self, data: bytes) -> None:

@@ -1,15 +1,17 @@
 """Answers that are given again: while many ask at once, who asks the same within two seconds gets the same.
 
 Alone, nobody gets anything but a fresh answer. In a crowd one look at the database serves all who ask for one thing
-with one and the same cookie or token, so that a thousand requests a second cost little more than their transport. A
-change made through this portal ends what is remembered; one made elsewhere is seen two seconds later at most, where
-a page that keeps itself up asks every five.
+with one and the same cookie or token, so that a thousand requests a second cost little more than their transport. One
+of them has an answer renewed before it is too old, and the others need not wait for that. A change made through this
+portal ends what is remembered; one made elsewhere is seen two seconds later at most, where a page that keeps itself up
+asks every five.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +25,8 @@ from jobsup.clock import Clock
 
 SECONDS = 2.0
 """How old an answer may be, and how long a crowd counts as one after it was seen."""
+RENEWED_SECONDS = 1.5
+"""At this age the next who asks gets a new one; the others have the old one until that is there."""
 BYTES_MAX = 8 << 20
 """Of all bodies that are remembered."""
 
@@ -65,10 +69,10 @@ class Repeats:
         """Return an answer that serves, also one that is just being made; None: nobody waits, or there is none."""
         if not key or not self.are_given:
             return None
-        known = self._answers.get(key)
-        if known is not None and self._clock.monotonic() - known.at < SECONDS:
+        known, coming = self._answers.get(key), self._coming.get(key)
+        age = math.inf if known is None else self._clock.monotonic() - known.at
+        if age < RENEWED_SECONDS or (age < SECONDS and coming is not None):
             return known
-        coming = self._coming.get(key)
         return await asyncio.shield(coming) if coming is not None else None
 
     @contextmanager
