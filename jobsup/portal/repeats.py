@@ -25,7 +25,7 @@ from jobsup.clock import Clock
 
 SECONDS = 2.0
 """How old an answer may be, and how long a crowd counts as one after it was seen."""
-RENEWED_SECONDS = 1.5
+RENEWED_SECONDS = 1.7
 """At this age the next who asks gets a new one; the others have the old one until that is there."""
 BYTES_MAX = 8 << 20
 """Of all bodies that are remembered."""
