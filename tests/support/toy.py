@@ -24,6 +24,7 @@ from jobsup.runtime import logs, procs, trees
 from jobsup.runtime.link import SupervisedLink
 from jobsup.runtime.service import Loop, serve
 from jobsup.supervisor import ChildSpec, Plan, Supervisor
+from tests.support import warm
 from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +95,11 @@ def instance(folder: Path) -> str:
     return f"toy-{folder}"
 
 
+def be(words: list[str]) -> int:
+    """Be the supervisor of the folder that is the one word."""
+    return main(Path(words[0]))
+
+
 def main(folder: Path) -> int:
     """Be the supervisor."""
     file = str(folder / "jobsup.log") if "TOY_LOG_FILE" in os.environ else ""
@@ -161,7 +167,7 @@ class Toy:
     def __init__(self, folder: Path, plan: dict[str, Any]) -> None:
         self.folder = folder
         self.write(plan)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: warm.Started | None = None
 
     @property
     def socket(self) -> Path:
@@ -184,15 +190,9 @@ class Toy:
     def launch(self, **environ: str) -> Toy:
         """Start it and return at once."""
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.toy", str(self.folder)],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env=os.environ | environ,
-            )
+            # Where it finds the tests when it starts itself anew.
+            environment = os.environ | {"PYTHONPATH": str(ROOT)} | environ
+            self.process = warm.start((str(self.folder),), self.folder, environment, log, program=f"{__name__}:be")
         return self
 
     def start(self, **environ: str) -> Toy:
@@ -259,7 +259,7 @@ class Toy:
         found = set(procs.tagged(instance(self.folder)))
         for pid in procs.pids():
             command = _command(pid)
-            if f"tests.support.toy\0{self.folder}\0" in command:
+            if f"tests.support.toy\0{self.folder}\0" in command or _folder(pid) == self.folder:
                 found.add(pid)
         return sorted(pid for pid in found if procs.is_alive(pid, None))
 
@@ -268,6 +268,13 @@ class Toy:
             self.process.kill()
             self.process.wait()
         trees.kill_tree(self.survivors(), tag=instance(self.folder))
+
+
+def _folder(pid: int) -> Path | None:
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink()
+    except OSError:
+        return None
 
 
 def _command(pid: int) -> str:

@@ -111,14 +111,25 @@ def launch() -> None:
     atexit.register(_running.close)
 
 
-def start(words: tuple[str, ...], folder: Path, environment: dict[str, str], output: IO[bytes]) -> Started:
-    """Run a verb in a session of its own, in that folder, its output going to that file."""
+def start(
+    words: tuple[str, ...],
+    folder: Path,
+    environment: dict[str, str],
+    output: IO[bytes],
+    *,
+    program: str = "jobsup.cli.services:run",
+) -> Started:
+    """Run a verb in a session of its own, in that folder, its output going to that file.
+
+    `program`: the module and the function that is given the words, and returns the exit code.
+    """
     if _running is None:
         launch()
     assert _running is not None
     link = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     link.connect(_running.address)
-    request = json.dumps({"words": words, "folder": str(folder), "environment": environment}).encode()
+    asked = {"program": program, "words": words, "folder": str(folder), "environment": environment}
+    request = json.dumps(asked).encode()
     socket.send_fds(link, [request], [output.fileno()])
     return Started(link)
 
@@ -174,8 +185,8 @@ class _Server:
             os.kill(pid, signal.SIGKILL)
 
 
-def _become(words: list[str], folder: str, environment: dict[str, str], output: int) -> NoReturn:
-    """Be the installed command with these words, as if it had just been executed."""
+def _become(program: str, words: list[str], folder: str, environment: dict[str, str], output: int) -> NoReturn:
+    """Be the program with these words, as if it had just been executed."""
     code = 1
     try:
         os.setsid()
@@ -188,9 +199,8 @@ def _become(words: list[str], folder: str, environment: dict[str, str], output: 
         os.chdir(folder)
         random.seed()
         sys.argv = [str(JOBSUP), *words]
-        from jobsup.cli.services import run
-
-        code = run(words)
+        module, function = program.split(":")
+        code = getattr(importlib.import_module(module), function)(words)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:
@@ -212,8 +222,9 @@ def _load() -> None:
     prepare.load_store()
     preload.rehearse("sqlite:///")
     lazy.let_openssl_in()
-    for name in ("app.supervised", "app.alone", "config.load", "portal.server"):
-        importlib.import_module(f"jobsup.{name}")
+    for name in ("jobsup.app.supervised", "jobsup.app.alone", "jobsup.config.load", "jobsup.portal.server"):
+        importlib.import_module(name)
+    importlib.import_module("tests.support.toy")
 
 
 def main(listening: str, life: str) -> None:
