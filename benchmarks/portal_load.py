@@ -234,6 +234,11 @@ def of_schedule(portal: Portal, seconds: float) -> list[Figure]:
         Figure(f"beside {STREAMS} streams and {RATE}/s, p99", percentile(beside, 0.99), "ms", most),
         Figure("answers", mean(each.rate() for each in asked), "per second"),
         *_by_status(asked),
+        Figure(
+            "not asked, for the last answer was late", mean(each.unasked / each.seconds for each in asked), "per second"
+        ),
+        Figure("an answer takes, p50", mean(each.took_p50 for each in asked), "ms"),
+        Figure("an answer takes, p99", mean(each.took_p99 for each in asked), "ms"),
         Figure("other answers, and connections cut", sum(_odd(each) for each in asked), "", 0),
         Figure("streams open at the end", min(each.streamed for each in asked), "", STREAMS, is_least=True),
         Figure("streams that were asked for once more", sum(each.again for each in asked), ""),

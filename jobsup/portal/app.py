@@ -45,7 +45,27 @@ def create(site: Site, ways: Sequence[Entry] | None = None) -> ASGIApp:
         )
     routes = [_Way(site, Gate(site, entry), entry.method, entry.path, methods[entry.path]) for entry in known]
     static = _Way(site, _static, "GET", "/static/{name:path}", _answered("GET"))
-    return Door(Again(Router([static, *routes], default=_nothing(site), redirect_slashes=False), site), site)
+    return Door(Again(_Ways(site, [static, *routes]), site), site)
+
+
+class _Ways(Router):
+    """Finds an address without open parts in a table, and all others one after the other.
+
+    It comes first there as well: a part that is open stands behind every part that is not.
+    """
+
+    def __init__(self, site: Site, ways: Sequence[_Way]) -> None:
+        super().__init__(ways, default=_nothing(site), redirect_slashes=False)
+        root, plain = site.settings.root_path, [way for way in ways if "{" not in way.path]
+        self._plain = {(method, root + way.path): way for way in plain for method in way.methods or ()}
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        way = self._plain.get((scope["method"], scope["path"]))
+        if way is None:
+            await super().app(scope, receive, send)
+            return
+        scope["path_params"] = {}
+        await way.handle(scope, receive, send)
 
 
 class _Way(Route):
