@@ -31,6 +31,8 @@ THEME_COOKIE = "jobsup_theme"
 THEMES = ("light", "dark")
 FIELDS_MAX = 2000
 NAME_CHARS_MAX = 255
+DENIED = "access.deny"
+"""The verb of what somebody wanted to do whose role or scopes do not allow it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,10 @@ class Call:
             return result
 
         return await self.ask(do)
+
+    async def deny(self, subject: str, detail: dict[str, Any]) -> None:
+        """Write into the audit that the visitor may not do what they wanted; `subject` is the address they asked."""
+        await self.ask(lambda database: self._record(database, DENIED, subject, detail, outcome=audit.REFUSED))
 
     def _record(self, database: Database, verb: str, subject: str, detail: dict[str, Any], *, outcome: str) -> None:
         visitor = self.visitor

@@ -78,7 +78,7 @@ class Gate:
         call.visitor = await self._visitor(call)
         if call.visitor is None and self._entry.role is not None:
             return self._sign_in(call.request)
-        await self._check(call)
+        await self._check(call, call.visitor)
         return await self._entry.handler(call)
 
     async def _visitor(self, call: Call) -> Visitor | None:
@@ -91,21 +91,35 @@ class Gate:
         secret = call.request.cookies.get(cookie_name(self._site), "")
         return await call.ask(lambda database: _of_cookie(database, secret)) if secret else None
 
-    async def _check(self, call: Call) -> None:
-        entry, visitor = self._entry, call.visitor
-        if entry.role is None and (visitor is None or not visitor.secret):
+    async def _check(self, call: Call, visitor: Visitor | None) -> None:
+        if visitor is None or (self._entry.role is None and not visitor.secret):
             return
-        if visitor is not None and not visitor.secret:
-            if not entry.scope or entry.scope not in visitor.scopes:
-                wanted = f"the scope {entry.scope!r}" if entry.scope else "a person who is signed in"
-                raise DeniedError(f"token {visitor.name!r} may not do this: it takes {wanted}")
-            return
-        if visitor is not None and entry.role is not None and not visitor.role.includes(entry.role):
-            raise DeniedError(f"{visitor.name} is {visitor.role}: this takes the role {entry.role}")
-        if visitor is not None and call.request.method not in SAFE_METHODS:
+        lack = self._lack(visitor)
+        if lack:
+            await self._tell_audit(call, visitor, lack)
+            raise DeniedError(lack)
+        if visitor.secret and call.request.method not in SAFE_METHODS:
             given = call.request.headers.get(CSRF_HEADER) or await call.field(CSRF_FIELD)
             if not hmac.compare_digest(given.encode(), csrf_of(visitor.secret).encode()):
                 raise DeniedError("this form is from another session: load the page again")
+
+    def _lack(self, visitor: Visitor) -> str:
+        """Return why a visitor may not come in here; empty: they may."""
+        entry = self._entry
+        if not visitor.secret:
+            if entry.scope and entry.scope in visitor.scopes:
+                return ""
+            wanted = f"the scope {entry.scope!r}" if entry.scope else "a person who is signed in"
+            return f"token {visitor.name!r} may not do this: it takes {wanted}"
+        if entry.role is None or visitor.role.includes(entry.role):
+            return ""
+        return f"{visitor.name} is {visitor.role}: this takes the role {entry.role}"
+
+    async def _tell_audit(self, call: Call, visitor: Visitor, lack: str) -> None:
+        """Write down who wanted to do what they may not; not so often that it fills the table."""
+        if call.request.method in SAFE_METHODS or self._site.denials.take(visitor.name):
+            return
+        await call.deny(call.request.scope["path"], {"method": call.request.method, "error": lack})
 
     def _sign_in(self, request: Request) -> Response:
         if self._is_program(request):

@@ -10,6 +10,9 @@ from jobsup.errors import UnreachableError
 HOOKS_PER_SECOND, HOOKS_BURST = 1.0, 30.0
 """How often one hook may start its job."""
 
+DENIALS_PER_SECOND, DENIALS_BURST = 1 / 60, 30.0
+"""How often the audit tells that the same visitor wanted what they may not."""
+
 REQUESTS_PER_SECOND = 50.0
 BURST = 300.0
 """Requests that an address may make at once; after that so many a second."""

@@ -12,7 +12,14 @@ from jobsup.clock import Clock, SystemClock
 from jobsup.config.places import is_loopback, socket_path
 from jobsup.config.settings import Config
 from jobsup.portal.handles import Handles
-from jobsup.portal.limits import HOOKS_BURST, HOOKS_PER_SECOND, Buckets, Tries
+from jobsup.portal.limits import (
+    DENIALS_BURST,
+    DENIALS_PER_SECOND,
+    HOOKS_BURST,
+    HOOKS_PER_SECOND,
+    Buckets,
+    Tries,
+)
 from jobsup.portal.opening import setup_file
 from jobsup.portal.render import environment
 from jobsup.portal.repeats import Repeats
@@ -52,6 +59,8 @@ class Site:
         self.tokens = Buckets(self.clock)
         """Requests with a token, by its name: from however many addresses they come."""
         self.hooks = Buckets(self.clock, rate=HOOKS_PER_SECOND, burst=HOOKS_BURST)
+        self.denials = Buckets(self.clock, rate=DENIALS_PER_SECOND, burst=DENIALS_BURST)
+        """Lines of the audit, by who may not do what they wanted."""
         self.tries = Tries(self.clock)
         self.hashing = asyncio.Semaphore(HASHES_AT_ONCE)
         self.draining = asyncio.Event()

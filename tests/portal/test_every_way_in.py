@@ -12,7 +12,7 @@ from jobsup.portal.app import entries
 from jobsup.portal.call import csrf_of
 from jobsup.portal.door import HEADERS, METHODS
 from jobsup.portal.gate import COOKIE
-from jobsup.portal.limits import Buckets
+from jobsup.portal.limits import DENIALS_BURST, DENIALS_PER_SECOND, Buckets
 from jobsup.portal.routes import Entry
 from tests.support.clock import FakeClock
 from tests.support.house import ORIGIN, OWN, ROLES, House, quick_passwords
@@ -175,6 +175,19 @@ def test_what_is_done_stands_in_the_audit(house: House, entry: Entry) -> None:
         rows = connection.execute(statement, {"told": told}).all()
     assert rows
     assert {(row.actor, row.origin, row.address) for row in rows} == {("admin", "portal", "testclient")}
+
+
+def test_who_may_not_do_what_they_want_stands_in_the_audit_but_cannot_fill_it(house: House) -> None:
+    pause = next(each for each in CHANGING if each.path == "/jobs/{name}/pause")
+    house.site.denials = Buckets(house.database.clock, rate=DENIALS_PER_SECOND, burst=DENIALS_BURST)
+    told = _audited(house)
+    for _ in range(100):
+        assert house.send_as(Role.VIEWER, pause).status_code == 403
+    with house.database.read() as connection:
+        statement = text("SELECT actor, verb, subject, outcome FROM audit ORDER BY id LIMIT -1 OFFSET :told")
+        rows = connection.execute(statement, {"told": told}).all()
+    assert {tuple(row) for row in rows} == {("viewer", "access.deny", "/jobs/backup/pause", "refused")}
+    assert len(rows) <= DENIALS_BURST
 
 
 def test_every_answer_carries_the_headers_that_bind_the_browser(house: House) -> None:
