@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -68,6 +69,10 @@ class Call:
         self.site = site
         self.request = request
         self.visitor = visitor
+        self.shares = False
+        """Whether what is seen may be a moment old, and be shown to others as well."""
+        self.seen_at = math.inf
+        """When the look was begun that it was seen by, where that was shared; by the monotonic clock."""
         self._form: FormData | None = None
 
     @property
@@ -98,6 +103,14 @@ class Call:
     async def ask(self, work: Callable[[Database], T]) -> T:
         """Do work on the database in a thread; the loop goes on meanwhile."""
         return await self.site.handles.ask(work)
+
+    async def look(self, work: Callable[[Database], T]) -> T:
+        """Read what depends on the address alone, and not on who asks; in a crowd others have it as well."""
+        if not self.shares:
+            return await self.ask(work)
+        address = self.request.scope["path"], self.request.scope["query_string"]
+        found, self.seen_at = await self.site.looks.share(address, lambda: self.ask(work))
+        return found
 
     async def act(
         self,

@@ -57,6 +57,7 @@ class Gate:
                 return await self._admit(call)
             finally:
                 self._site.repeats.forget()
+                self._site.looks.forget()
         except JobsupError as error:
             return self._say(call, error)
 
@@ -66,11 +67,13 @@ class Gate:
             return await self._admit(call)
         if self._site.handles.are_overrun:
             raise NotNowError("too much is asked of this portal at the moment", 0)
-        with self._site.repeats.making(key_of(call.request.scope, call.request.headers)) as keep:
+        key = key_of(call.request.scope, call.request.headers)
+        call.shares = bool(key) and self._site.repeats.are_given
+        with self._site.repeats.making(key) as keep:
             async with self._site.handles.reading():
                 response = await self._admit(call)
             if call.visitor is not None:
-                keep(response, "" if call.visitor.secret else call.visitor.name)
+                keep(response, "" if call.visitor.secret else call.visitor.name, call.seen_at)
             return response
 
     async def _admit(self, call: Call) -> Response:

@@ -32,7 +32,8 @@ BYTES_MAX = 8 << 20
 
 WHO = (b"cookie", b"authorization")
 
-Keep = Callable[[Response, str], None]
+Keep = Callable[[Response, str, float], None]
+"""Takes a response, the name of the token it is shown to, and when what it shows was looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Answer:
     token: str
     """The name of the token it was shown to; empty: it was a session."""
     at: float
-    """When it was begun, by the monotonic clock."""
+    """When it was begun, or what it shows was looked at, by the monotonic clock."""
 
 
 class Repeats:
@@ -79,12 +80,17 @@ class Repeats:
     def making(self, key: bytes) -> Iterator[Keep]:
         """Let others wait for an answer while it is made; what is yielded takes it, if it may be given again."""
         if not key or key in self._coming:
-            yield lambda _response, _token: None
+            yield lambda _response, _token, _seen_at: None
             return
         began, made = self._clock.monotonic(), list[Answer]()
+
+        def keep(response: Response, token: str, seen_at: float) -> None:
+            if _is_whole(response):
+                made.append(Answer(response, token, min(began, seen_at)))
+
         future = self._coming[key] = asyncio.get_running_loop().create_future()
         try:
-            yield lambda response, token: made.append(Answer(response, token, began)) if _is_whole(response) else None
+            yield keep
         finally:
             if self._coming.get(key) is future:  # else something was changed meanwhile
                 del self._coming[key]

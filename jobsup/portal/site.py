@@ -20,6 +20,7 @@ from jobsup.portal.limits import (
     Buckets,
     Tries,
 )
+from jobsup.portal.looks import Looks
 from jobsup.portal.opening import setup_file
 from jobsup.portal.render import environment
 from jobsup.portal.repeats import Repeats
@@ -67,6 +68,7 @@ class Site:
         """Set when we leave: streams end then."""
         self.watches = Watches(handles, self.draining)
         self.repeats = Repeats(self.clock)
+        self.looks = Looks(self.clock)
         self.tallies = Tallies()
         self.node = config.supervisor.node
         self.version = VERSION

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing
@@ -19,6 +20,7 @@ from jobsup.portal.app import create
 from jobsup.portal.call import csrf_of
 from jobsup.portal.gate import COOKIE
 from jobsup.portal.handles import CROWD, WAITING_MAX, Handles
+from jobsup.portal.looks import SHARED_SECONDS
 from jobsup.portal.repeats import BYTES_MAX, SECONDS, Repeats
 from jobsup.portal.site import Site
 from jobsup.store import tokens, users
@@ -147,6 +149,24 @@ def test_in_a_crowd_a_change_is_seen_at_once_and_so_is_all_by_who_says_so(portal
     portal.story(story)
 
 
+def test_what_two_see_alike_is_read_once_and_is_no_older_for_the_second(portal: Crowded) -> None:
+    async def story(client: httpx.AsyncClient) -> None:
+        async with portal.crowd():
+            assert "ann" in (await client.get("/jobs", headers=portal.signed_in(0))).text
+            add_job(portal.database, "fresh")
+            portal.clock.advance(SHARED_SECONDS / 2)
+            before = portal.handles.statements
+            second = (await client.get("/jobs", headers=portal.signed_in(1))).text
+            assert portal.handles.statements - before == 1  # who asks
+            assert "bob" in second
+            assert "ann" not in second
+            assert "fresh" not in second
+            portal.clock.advance(SECONDS - SHARED_SECONDS / 2)
+            assert "fresh" in (await client.get("/jobs", headers=portal.signed_in(1))).text
+
+    portal.story(story)
+
+
 def test_what_a_crowd_asks_at_once_is_looked_up_once(portal: Crowded) -> None:
     async def story(client: httpx.AsyncClient) -> None:
         before = portal.handles.statements
@@ -205,7 +225,7 @@ def test_what_is_remembered_is_bounded() -> None:
         repeats.crowd()
         for key in keys:
             with repeats.making(key) as keep:
-                keep(Response(b"x" * (1 << 20)), "")
+                keep(Response(b"x" * (1 << 20)), "", math.inf)
         return [key for key in keys if await repeats.find(key) is not None]
 
     assert len(asyncio.run(story())) == BYTES_MAX >> 20

@@ -40,7 +40,8 @@ async def answer(call: Call, operation: Operation, given: dict[str, Any]) -> dic
     """Perform an operation in a thread."""
     if operation.has_key:
         given = {**given, "key": _key(call)}
-    return await call.ask(lambda database: perform(desk_of(call, database), operation, given))
+    see = call.look if operation.method == "GET" else call.ask
+    return await see(lambda database: perform(desk_of(call, database), operation, given))
 
 
 def of_path(call: Call) -> dict[str, Any]:

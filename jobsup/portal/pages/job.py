@@ -29,7 +29,7 @@ REASON_CHARS_MAX = 200
 
 async def summary(call: Call) -> Response:
     """Show where the job stands and when it runs next."""
-    found = await call.ask(lambda database: views.summary_of(database, _name(call)))
+    found = await call.look(lambda database: views.summary_of(database, _name(call)))
     return call.page("job.html", found=found, **_context(found.head))
 
 

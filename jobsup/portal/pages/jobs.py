@@ -33,7 +33,7 @@ class Work(Protocol):
 async def jobs(call: Call) -> Response:
     """Show the jobs that the address asks for."""
     wanted = Filter.of(call.query)
-    found = await call.ask(lambda database: jobs_of(database, wanted))
+    found = await call.look(lambda database: jobs_of(database, wanted))
     more = f"/jobs?{urlencode({**wanted.query(), 'after': found.more_after})}" if found.more_after else ""
     return call.page("jobs.html", found=found, wanted=wanted, more=more, states=STATES, command=command)
 

@@ -13,7 +13,7 @@ from jobsup.portal.views.words import REASONS, command
 
 async def overview(call: Call) -> Response:
     """Show what fails, what is late, what runs and what comes next."""
-    found = await call.ask(lambda database: overview_of(database, call.site.tallies))
+    found = await call.look(lambda database: overview_of(database, call.site.tallies))
     return call.page("overview.html", found=found, reasons=REASONS, command=command)
 
 

@@ -22,7 +22,7 @@ async def pulse(call: Call) -> Response:
         is_held = held is not None and bool(held.holder) and held.until > database.now()
         return held.node if held is not None and is_held else "", overview.lag(database)
 
-    node, lag = await call.ask(read)
+    node, lag = await call.look(read)
     return call.page("pulse.html", node=node, lag=lag, is_late=lag > LAG_MAX)
 
 

@@ -26,7 +26,7 @@ async def runs(call: Call) -> Response:
     """Show the runs that the address asks for."""
     wanted = Filter.of(call.query)
     before, after = number(call, "before"), number(call, "after")
-    found = await call.ask(lambda database: runs_of(database, wanted, before=before, after=after))
+    found = await call.look(lambda database: runs_of(database, wanted, before=before, after=after))
     return call.page(
         "runs.html",
         found=found,
