@@ -46,7 +46,10 @@ def test_each_test_is_told_once_and_a_process_that_dies_costs_one(tmp_path: Path
     (tmp_path / "conftest.py").write_text(CONFTEST)
     for name, code in FILES.items():
         (tmp_path / f"test_{name}.py").write_text(code)
-    arguments = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-rA", "--processes", "2")
+    plugins = (
+        word for name in ("cacheprovider", "hypothesispytest", "schemathesis", "anyio") for word in ("-p", f"no:{name}")
+    )
+    arguments = (*plugins, "-rA", "--processes", "2")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--rootdir", tmp_path, "-c", "/dev/null", *arguments],
         cwd=tmp_path,
@@ -68,6 +71,6 @@ def test_each_test_is_told_once_and_a_process_that_dies_costs_one(tmp_path: Path
     ]
     assert "the process of this test was ended by SIGKILL in the midst of it" in done.stdout
     assert "what it said" in done.stdout
-    assert "mind the gap" in done.stdout
-    assert "2 failed, 4 passed, 1 warning" in done.stdout
+    assert done.stdout.count("UserWarning: mind the gap") == 1
+    assert "2 failed, 4 passed" in done.stdout
     assert len(list(tmp_path.glob("ended-*"))) >= 2, "a process did not tear its fixtures down"
