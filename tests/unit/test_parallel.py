@@ -14,6 +14,7 @@ from tests.support.parallel import pytest_addoption, pytest_runtestloop
 
 @pytest.fixture(scope="session")
 def server():
+    pathlib.Path(f"begun-{os.getpid()}").touch()
     yield os.getpid()
     pathlib.Path(f"ended-{os.getpid()}").touch()
 """
@@ -73,4 +74,5 @@ def test_each_test_is_told_once_and_a_process_that_dies_costs_one(tmp_path: Path
     assert "what it said" in done.stdout
     assert done.stdout.count("UserWarning: mind the gap") == 1
     assert "2 failed, 4 passed" in done.stdout
-    assert len(list(tmp_path.glob("ended-*"))) >= 2, "a process did not tear its fixtures down"
+    begun, ended = ({path.name[6:] for path in tmp_path.glob(f"{what}-*")} for what in ("begun", "ended"))
+    assert begun == ended != set(), "a process did not tear its fixtures down"
