@@ -20,8 +20,9 @@ CROWD = 4
 READERS_MAX = 3
 """So many who only want to see something are worked for at once: more threads would only take the interpreter from each
 other, and from the loop, which serves all who need none of them."""
-WAITING_MAX = 64
-"""Beyond so many that wait their turn, whoever only wants to see something is asked to come again."""
+WAITING_MAX = 160
+"""Beyond so many that wait their turn, whoever only wants to see something is asked to come again. A hundred streams
+that come back at once, as after a restart, are fewer."""
 
 
 class Handles:
