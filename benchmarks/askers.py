@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -55,7 +56,7 @@ class Answers:
     seconds: float = 0.0
     by_status: dict[int, int] = field(default_factory=dict)
     unasked: int = 0
-    """Requests that were due and not sent: the client waited for its last answer still."""
+    """Requests that were due and not sent by the end: all clients waited for an answer still."""
     took_p50: float = 0.0
     took_p99: float = 0.0
     """From the request to the whole answer, in milliseconds."""
@@ -160,35 +161,32 @@ class _Crowd:
         self.texts = [_text(path, headers) for path, headers in order.requests]
         self.tags: dict[int, bytes] = {}
         self.took: list[float] = []
+        self.idle: deque[_Connection] = deque()
+        """Clients that wait for no answer, who has waited longest first."""
         self.streams: set[_Stream] = set()
         self.due_streams = [0.0] * order.streams
         """When streams that are to be opened are; a heap."""
 
     def ask(self) -> Answers:
         order = self.order
-        clients = [
-            _Connection(order.port, f"127.0.1.{number % order.addresses + 1}") for number in range(order.connections)
-        ]
-        for client in clients:
+        for number in range(order.connections):
+            client = _Connection(order.port, f"127.0.1.{number % order.addresses + 1}")
             self.selector.register(client.socket, selectors.EVENT_READ, client)
+            self.idle.append(client)
         began = time.monotonic()
-        pace = order.connections / order.rate
-        due = [(began + pace * number / len(clients), number) for number in range(len(clients))]
-        stop, turn = began + order.seconds, 0
+        stop, asked = began + order.seconds, 0
         while (now := time.monotonic()) < stop:
-            while due and due[0][0] <= now:
-                at, number = heapq.heappop(due)
-                if not clients[number].is_asking:
-                    self._send(clients[number], turn % len(self.texts))
-                    turn += 1
-                else:
-                    self.answers.unasked += 1
-                heapq.heappush(due, (max(at + pace, now), number))
+            due = int((now - began) * order.rate)
+            while asked < due and self.idle:  # what was due while all waited is asked as soon as one does not
+                self._send(self.idle.popleft(), asked % len(self.texts))
+                asked += 1
             while self.due_streams and self.due_streams[0] <= now:
                 heapq.heappop(self.due_streams)
                 self._open_stream()
-            self._listen(max(0.0, min(due[0][0], stop) - time.monotonic()))
+            following = began + (due + 1) / order.rate
+            self._listen(max(0.0, min(following, stop) - time.monotonic()))
         self.answers.seconds = time.monotonic() - began
+        self.answers.unasked = int(self.answers.seconds * order.rate) - asked
         self.answers.streamed = sum(stream.status == 200 for stream in self.streams)
         self.answers.cpu_seconds = time.process_time()
         self.answers.took_p50, self.answers.took_p99 = percentile(self.took, 0.5), percentile(self.took, 0.99)
@@ -221,10 +219,12 @@ class _Crowd:
                 status = int(head[9:12])
                 self.took.append((time.monotonic() - client.asked_at) * 1000)
                 self.answers.by_status[status] = self.answers.by_status.get(status, 0) + 1
+                self.idle.append(client)
                 if tag := _TAG.search(head):
                     self.tags[client.request] = tag[1]
 
     def _again(self, client: _Connection) -> None:
+        is_idle = not client.is_asking
         self.answers.cut += client.is_asking
         self.selector.unregister(client.socket)
         client.socket.close()
@@ -232,6 +232,8 @@ class _Crowd:
         client.need, client.is_asking = None, False
         client.open()
         self.selector.register(client.socket, selectors.EVENT_READ, client)
+        if not is_idle:
+            self.idle.append(client)
 
     def _open_stream(self) -> None:
         stream = _Stream(self.order.port, _text(*self.order.stream) + b"\r\n")

@@ -7,9 +7,8 @@
 One instance with its portal. First a job prints so much of which 64 MiB are kept (`output_limit`), and its output is
 read at both ends, in the middle and by search, with the memory of the portal's process looked at before and after.
 Then jobs that start each second are timed alone and, in turn, beside 100 who follow a log that grows by a line a
-second, and 1,000 requests a second, of
-pages that four people's browsers have already and of documents. The portal may send away what is too much (503); the
-schedule must not be later for it.
+second, and 1,000 requests a second, of pages that four people's browsers have already and of documents. The portal may
+send away what is too much (503); the schedule must not be later for it.
 """
 
 from __future__ import annotations
@@ -77,7 +76,15 @@ command = "while :; do echo a line; sleep 1; done"
 timeout = "none"
 max_retries = 0
 """
-BEAT = '\n[[job]]\nname = "beat-{}"\ncommand = "true"\nevery = "1s"\ntimezone = "UTC"\n'
+BEAT = """
+[[job]]
+name = "beat-{number}"
+command = "true"
+every = "1s"
+anchor = "2026-01-01T00:00:00.{number}Z"
+timezone = "UTC"
+"""
+"""Each at its own tenth of a second: ticks of one instant are dispatched together, and late together."""
 
 
 def main() -> int:
@@ -89,7 +96,7 @@ def main() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     jobs = JOBS.format(bytes=int(given.gib * (1 << 30)), kept=KEPT_MIB)
-    beats = "".join(BEAT.format(number) for number in range(BEATS))
+    beats = "".join(BEAT.format(number=number) for number in range(BEATS))
     with Instance(SETTINGS.format(port=port), jobs + beats) as instance:
         portal = Portal(instance, port)
         figures = [] if given.only_schedule else of_output(portal)
