@@ -18,11 +18,23 @@ _INSERT = "INSERT INTO job_dispatch "
 def main() -> None:
     """Take note, and be `jobsup` with the remaining arguments."""
     file = Path(sys.argv.pop(1))
-    connect: Callable[..., sqlite3.Connection] = sqlite3.dbapi2.connect
+    connect: Callable[..., Any] = sqlite3.dbapi2.connect
 
-    class Noting(sqlite3.Connection):
-        """A connection that knows whether its transaction makes a dispatch."""
+    def noting(*arguments: Any, factory: type[sqlite3.Connection] = sqlite3.Connection, **options: Any) -> Any:
+        connection = connect(*arguments, factory=_noting(factory, file), **options)
+        connection.set_trace_callback(connection.see)
+        return connection
 
+    sqlite3.dbapi2.connect = noting
+    from jobsup.__main__ import main as jobsup
+
+    jobsup()
+
+
+def _noting(kind: type[sqlite3.Connection], file: Path) -> type[sqlite3.Connection]:
+    """Return that kind of connection, which knows besides whether its transaction makes a dispatch."""
+
+    class Noting(kind):  # type: ignore[valid-type,misc]  # known when it runs
         has_dispatch = False
 
         def see(self, statement: str) -> None:
@@ -34,16 +46,7 @@ def main() -> None:
                 file.write_text(repr(time.time()))
             self.has_dispatch = False
 
-    def noting(*arguments: Any, **options: Any) -> sqlite3.Connection:
-        connection = connect(*arguments, factory=Noting, **options)
-        assert isinstance(connection, Noting)
-        connection.set_trace_callback(connection.see)
-        return connection
-
-    sqlite3.dbapi2.connect = noting  # type: ignore[assignment]  # any way to connect is passed on as it is
-    from jobsup.__main__ import main as jobsup
-
-    jobsup()
+    return Noting
 
 
 if __name__ == "__main__":
